@@ -1,0 +1,56 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target: language mode 6 (set below for the package), warnings as errors, and the upcoming features that make
+/// existential types, imports and isolation explicit.
+let strict: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// The core is plain values; each unsafe expression in it is marked and has its reason beside it.
+let core: [SwiftSetting] = strict + [.strictMemorySafety()]
+
+let package = Package(
+    name: "fynlo-server",
+    products: [
+        .executable(name: "fynlo-server", targets: ["FynloServer"]),
+        .executable(name: "fynlo", targets: ["FynloCLI"]),
+        .library(name: "FynloClient", targets: ["FynloClient"]),
+    ],
+    targets: [
+        // The C libraries, from the distribution. hiredis has no pkgConfig entry: its flags are refused by SwiftPM.
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
+        .systemLibrary(name: "CLinux"),
+
+        // The rules, as values; the kernel and OpenSSL; the programs.
+        .target(name: "FynloCore", swiftSettings: core),
+        .target(name: "FynloIO", dependencies: ["FynloCore", "CLinux", "COpenSSL"], swiftSettings: strict),
+        .target(name: "FynloClient", dependencies: ["FynloCore", "FynloIO"], swiftSettings: strict),
+        .executableTarget(
+            name: "FynloServer",
+            dependencies: ["FynloCore", "FynloIO", "CPostgres", "CHiredis"],
+            swiftSettings: strict,
+            plugins: ["EmbedFiles"]),
+        .executableTarget(
+            name: "FynloCLI", dependencies: ["FynloCore", "FynloIO", "FynloClient"], swiftSettings: strict),
+
+        // Compiles the SQL files into the program, so that the binary needs nothing beside it.
+        .executableTarget(name: "embed-files", path: "Plugins/embed-files", swiftSettings: strict),
+        .plugin(name: "EmbedFiles", capability: .buildTool(), dependencies: ["embed-files"]),
+
+        .testTarget(name: "FynloCoreTests", dependencies: ["FynloCore"], swiftSettings: strict),
+        .testTarget(name: "FynloIOTests", dependencies: ["FynloIO", "FynloCore"], swiftSettings: strict),
+        .testTarget(
+            name: "FynloClientTests", dependencies: ["FynloClient", "FynloIO", "FynloCore"], swiftSettings: strict),
+        .testTarget(
+            name: "FynloServerTests",
+            dependencies: ["FynloServer", "FynloClient", "FynloIO", "FynloCore"],
+            swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,19 @@
+// embed-files OUTPUT INPUT...: writes a Swift file with the text of each input, by file name.
+import Foundation
+
+let arguments = CommandLine.arguments
+guard arguments.count >= 2 else {
+    FileHandle.standardError.write(Data("usage: embed-files OUTPUT INPUT...\n".utf8))
+    exit(64)
+}
+
+var source = "// Made by embed-files from the SQL files of the repository.\n\n"
+source += "enum EmbeddedFiles {\n    static let all: [(name: String, text: String)] = [\n"
+for path in arguments.dropFirst(2) {
+    let text = try String(contentsOfFile: path, encoding: .utf8)
+    let name = URL(fileURLWithPath: path).lastPathComponent
+    // Four number signs: no SQL of ours holds `"""####`.
+    source += "        (\n            name: \"\(name)\",\n            text: ####\"\"\"\n\(text)\n\"\"\"####\n        ),\n"
+}
+source += "    ]\n}\n"
+try source.write(toFile: arguments[1], atomically: true, encoding: .utf8)

@@ -1,0 +1,10 @@
+// What Swift's Glibc module leaves out of Linux. _GNU_SOURCE stays undefined, and no header that Glibc already has is
+// included: its declarations would exist twice. GNU-only functions are declared here by hand instead.
+#pragma once
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+extern int accept4(int, struct sockaddr *, socklen_t *, int);

@@ -1,0 +1,67 @@
+// The two clocks as two types that never mix: deadlines are counted on the monotonic one, people and tokens are told
+// the time of the wall clock. The core reads neither; both arrive as arguments, once per turn of the loop.
+
+/// A point on the monotonic clock (CLOCK_MONOTONIC), in nanoseconds since an arbitrary start. It never jumps; use it for
+/// every deadline.
+public struct Instant: Hashable, Comparable, Sendable {
+    public var nanoseconds: Int64
+
+    public init(nanoseconds: Int64) {
+        self.nanoseconds = nanoseconds
+    }
+
+    public static func < (left: Instant, right: Instant) -> Bool {
+        left.nanoseconds < right.nanoseconds
+    }
+
+    public static func + (instant: Instant, duration: Duration) -> Instant {
+        Instant(nanoseconds: instant.nanoseconds + duration.inNanoseconds)
+    }
+
+    /// How long it is from `right` to `left`; negative when `left` is the earlier one.
+    public static func - (left: Instant, right: Instant) -> Duration {
+        .nanoseconds(left.nanoseconds - right.nanoseconds)
+    }
+}
+
+/// A point on the wall clock: milliseconds since 1970-01-01T00:00:00Z without leap seconds, as JWTs and RFC 3339 count.
+public struct UnixTime: Hashable, Comparable, Sendable {
+    public var milliseconds: Int64
+
+    public init(milliseconds: Int64) {
+        self.milliseconds = milliseconds
+    }
+
+    /// Whole seconds, rounded towards the past.
+    public var seconds: Int64 {
+        milliseconds >= 0 ? milliseconds / 1000 : (milliseconds - 999) / 1000
+    }
+
+    public static func < (left: UnixTime, right: UnixTime) -> Bool {
+        left.milliseconds < right.milliseconds
+    }
+}
+
+/// The present, read once per turn of the loop and handed down: everything that happens in one turn happens at one time.
+public struct Moment: Sendable {
+    public var instant: Instant
+    public var unixTime: UnixTime
+
+    public init(instant: Instant, unixTime: UnixTime) {
+        self.instant = instant
+        self.unixTime = unixTime
+    }
+}
+
+extension Duration {
+    /// Whole nanoseconds; durations of this program are far from Int64's 292 years.
+    public var inNanoseconds: Int64 {
+        let parts = components
+        return parts.seconds * 1_000_000_000 + parts.attoseconds / 1_000_000_000
+    }
+
+    /// Whole milliseconds, rounded towards zero.
+    public var inMilliseconds: Int64 {
+        inNanoseconds / 1_000_000
+    }
+}

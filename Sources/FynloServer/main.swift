@@ -1,0 +1,1 @@
+print(EmbeddedFiles.all.map(\.name))
