@@ -13,7 +13,8 @@ for path in arguments.dropFirst(2) {
     let text = try String(contentsOfFile: path, encoding: .utf8)
     let name = URL(fileURLWithPath: path).lastPathComponent
     // Four number signs: no SQL of ours holds `"""####`.
-    source += "        (\n            name: \"\(name)\",\n            text: ####\"\"\"\n\(text)\n\"\"\"####\n        ),\n"
+    source += "        (\n            name: \"\(name)\",\n"
+    source += "            text: ####\"\"\"\n\(text)\n\"\"\"####\n        ),\n"
 }
 source += "    ]\n}\n"
 try source.write(toFile: arguments[1], atomically: true, encoding: .utf8)

@@ -1,0 +1,229 @@
+// The one buffer of the program: bytes are appended at the end and consumed from the front. Every layer reads from one
+// and writes to one, so no layer copies what it only passes on.
+
+/// A growable queue of bytes.
+///
+/// An empty buffer holds no memory. Positions are absolute (they count from the start of the storage): those of bytes
+/// already consumed stay readable until the next append, so that a parser can consume a message and name its bytes as a
+/// range that the caller reads before it touches the buffer again.
+public struct ByteBuffer: Sendable {
+    /// Bytes before `head` are consumed, bytes from `tail` on are room to grow into.
+    private var storage: [UInt8]
+    private var head: Int
+    private var tail: Int
+
+    /// An empty buffer; allocates nothing.
+    public init() {
+        storage = []
+        head = 0
+        tail = 0
+    }
+
+    /// A buffer that holds `bytes`, without copying them.
+    public init(_ bytes: [UInt8]) {
+        storage = bytes
+        head = 0
+        tail = bytes.count
+    }
+
+    /// A buffer that holds the UTF-8 of `text`.
+    public init(_ text: String) {
+        self.init(Array(text.utf8))
+    }
+
+    /// How many bytes can be read.
+    public var count: Int { tail - head }
+
+    public var isEmpty: Bool { tail == head }
+
+    /// How many bytes of memory the buffer holds, readable or not.
+    public var capacity: Int { storage.count }
+
+    /// The absolute position of the first readable byte.
+    public var readPosition: Int { head }
+
+    /// The absolute positions of the readable bytes.
+    public var readablePositions: Range<Int> { head..<tail }
+
+    /// The readable byte `offset` bytes from the front.
+    public subscript(offset: Int) -> UInt8 {
+        precondition(offset >= 0 && offset < count, "offset lies within the readable bytes")
+        return storage[head + offset]
+    }
+
+    // MARK: Reading
+
+    /// Drops `count` bytes from the front; they stay readable by position until the next append.
+    public mutating func consume(_ count: Int) {
+        precondition(count >= 0 && count <= self.count, "no more is consumed than there is")
+        head += count
+    }
+
+    /// A copy of the readable bytes.
+    public func bytes() -> [UInt8] {
+        Array(storage[head..<tail])
+    }
+
+    /// Lends the readable bytes.
+    public func withReadable<Result, Failure: Error>(
+        _ body: (Span<UInt8>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try body(storage.span.extracting(head..<tail))
+    }
+
+    /// Lends the bytes at absolute `positions`, also consumed ones.
+    public func withBytes<Result, Failure: Error>(
+        at positions: Range<Int>, _ body: (Span<UInt8>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        precondition(positions.upperBound <= tail, "the positions lie within the buffer")
+        return try body(storage.span.extracting(positions))
+    }
+
+    /// Lends the bytes at absolute `positions` for changing in place.
+    public mutating func withMutableBytes<Result, Failure: Error>(
+        at positions: Range<Int>, _ body: (inout MutableSpan<UInt8>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        precondition(positions.upperBound <= tail, "the positions lie within the buffer")
+        // `positions` lie within the initialised storage, and the span ends with `body`.
+        return try unsafe storage.withUnsafeMutableBufferPointer { (all) throws(Failure) -> Result in
+            var part = unsafe MutableSpan(_unsafeElements: UnsafeMutableBufferPointer(rebasing: all[positions]))
+            return try body(&part)
+        }
+    }
+
+    // MARK: Writing
+
+    public mutating func append(_ byte: UInt8) {
+        reserve(1)
+        storage[tail] = byte
+        tail += 1
+    }
+
+    public mutating func append(_ bytes: [UInt8]) {
+        append(bytes.span)
+    }
+
+    public mutating func append(_ bytes: Span<UInt8>) {
+        let count = bytes.count
+        guard count > 0 else { return }
+        reserve(count)
+        // The source is read through its own borrowed pointer, and `reserve` made room for `count` bytes at `tail`.
+        unsafe bytes.withUnsafeBufferPointer { source in
+            unsafe storage.withUnsafeMutableBufferPointer { target in
+                guard let from = source.baseAddress, let to = target.baseAddress else { return }
+                unsafe (to + tail).update(from: from, count: count)
+            }
+        }
+        tail += count
+    }
+
+    public mutating func append(_ text: StaticString) {
+        let count = text.utf8CodeUnitCount
+        guard text.hasPointerRepresentation else {
+            append(String(describing: text))
+            return
+        }
+        // A static string's pointer holds `count` bytes for as long as the program runs.
+        let bytes = unsafe UnsafeBufferPointer(start: text.utf8Start, count: count)
+        append(unsafe Span(_unsafeElements: bytes))
+    }
+
+    public mutating func append(_ text: String) {
+        append(text.utf8Span.span)
+    }
+
+    /// Appends the readable bytes of another buffer.
+    public mutating func append(_ other: ByteBuffer) {
+        other.withReadable { append($0) }
+    }
+
+    /// Appends a number in decimal digits.
+    public mutating func append(decimal number: Int64) {
+        if number < 0 { append(UInt8(ascii: "-")) }
+        append(decimal: number.magnitude)
+    }
+
+    /// Appends a number in decimal digits.
+    public mutating func append(decimal number: UInt64) {
+        var divisor: UInt64 = 1
+        while number / divisor >= 10 { divisor *= 10 }
+        while divisor > 0 {
+            append(UInt8(ascii: "0") + UInt8(number / divisor % 10))
+            divisor /= 10
+        }
+    }
+
+    /// Lends at least `capacity` writable bytes after the readable ones; `body` returns how many it wrote.
+    public mutating func withWritable<Failure: Error>(
+        atLeast capacity: Int, _ body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Int
+    ) throws(Failure) -> Int {
+        reserve(capacity)
+        let start = tail
+        // The pointer covers initialised bytes of `storage` and is not kept by contract of `body`.
+        let written = try unsafe storage.withUnsafeMutableBufferPointer { (all) throws(Failure) -> Int in
+            let room = unsafe UnsafeMutableBufferPointer(rebasing: all[start...])
+            return try unsafe body(UnsafeMutableRawBufferPointer(room))
+        }
+        precondition(written >= 0 && start + written <= storage.count, "no more was written than was lent")
+        tail += written
+        return written
+    }
+
+    /// Inserts `count` zero bytes at absolute `position`, moving what follows; used to make room for a header whose
+    /// length is known only once its payload is written.
+    public mutating func insertZeros(_ count: Int, at position: Int) {
+        precondition(position >= head && position <= tail && count >= 0, "the position lies within the readable bytes")
+        // `reserve` may move the readable bytes to the front of the storage.
+        let offset = position - head
+        reserve(count)
+        let start = head + offset
+        var index = tail - 1
+        while index >= start {
+            storage[index + count] = storage[index]
+            index -= 1
+        }
+        for index in start..<(start + count) { storage[index] = 0 }
+        tail += count
+    }
+
+    /// Replaces the readable byte `offset` bytes from the front.
+    public mutating func replace(at offset: Int, with byte: UInt8) {
+        precondition(offset >= 0 && offset < count, "offset lies within the readable bytes")
+        storage[head + offset] = byte
+    }
+
+    /// Drops the last bytes so that `count` readable ones remain.
+    public mutating func truncate(to count: Int) {
+        precondition(count >= 0 && count <= self.count, "a buffer is not truncated to more than it holds")
+        tail = head + count
+    }
+
+    /// Drops everything; keeps the memory for reuse when told so.
+    public mutating func removeAll(keepingCapacity: Bool = false) {
+        if !keepingCapacity { storage = [] }
+        head = 0
+        tail = 0
+    }
+
+    /// Makes room for `count` more bytes: first by moving the readable bytes to the front, then by growing.
+    private mutating func reserve(_ count: Int) {
+        if head == tail {
+            head = 0
+            tail = 0
+        }
+        guard tail + count > storage.count else { return }
+        let used = self.count
+        if used + count <= storage.count, head >= used {
+            // The readable bytes fit before themselves, so that the total moved stays linear.
+            for index in 0..<used { storage[index] = storage[head + index] }
+        } else {
+            var grown: [UInt8] = []
+            grown.reserveCapacity(max(used + count, storage.count * 2, 64))
+            grown.append(contentsOf: storage[head..<tail])
+            grown.append(contentsOf: repeatElement(0, count: grown.capacity - used))
+            storage = grown
+        }
+        head = 0
+        tail = used
+    }
+}

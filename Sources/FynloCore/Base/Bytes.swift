@@ -1,0 +1,28 @@
+// Small conversions between spans of bytes and owned values.
+
+extension Array where Element == UInt8 {
+    /// A copy of the bytes of a span.
+    public init(copying bytes: Span<UInt8>) {
+        // The pointer is only read, and only within the closure.
+        self = unsafe bytes.withUnsafeBufferPointer { unsafe Array($0) }
+    }
+}
+
+extension String {
+    /// The text of valid UTF-8, or `nil`.
+    public init?(validating bytes: Span<UInt8>) {
+        guard let text = try? UTF8Span(validating: bytes) else { return nil }
+        self = String(copying: text)
+    }
+}
+
+extension Span where Element == UInt8 {
+    /// True when the bytes are exactly those of `text`.
+    @inlinable
+    public func equals(_ text: StaticString) -> Bool {
+        guard text.hasPointerRepresentation, count == text.utf8CodeUnitCount else { return false }
+        let bytes = unsafe text.utf8Start
+        for index in indices where unsafe self[index] != bytes[index] { return false }
+        return true
+    }
+}
