@@ -66,7 +66,7 @@ struct EventLoopTests {
         var newToken: SourceToken?
         for index in 0..<2 {
             let probe = Probe()
-            probe.onReady = { _ in
+            probe.onReady = { [unowned loop] _ in
                 // Whoever comes first removes the other, whose descriptor number is taken by a new source at once.
                 guard newToken == nil else { return }
                 loop.remove(tokens[1 - index])
@@ -230,7 +230,7 @@ struct EventLoopTests {
         var ticks = [0, 0, 0]
         for index in 0..<3 {
             let probe = Probe()
-            probe.onTick = { _ in
+            probe.onTick = { [unowned loop] _ in
                 ticks[index] += 1
                 if index == 0 { loop.remove(tokens[1]) }
                 if index == 0 { loop.wake(tokens[2], by: loop.now.instant + .milliseconds(1)) }
@@ -268,7 +268,7 @@ struct EventLoopTests {
         let (near, far) = try makePair()
         let probe = Probe()
         var order: [String] = []
-        probe.onReady = { _ in
+        probe.onReady = { [unowned loop] _ in
             loop.atEndOfTurn {
                 order.append("work")
                 loop.atEndOfTurn { order.append("more") }

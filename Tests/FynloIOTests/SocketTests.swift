@@ -39,7 +39,7 @@ struct SocketTests {
         _ = try loop.add(reader, descriptor: far.number, interest: .read)
         let writer = Probe()
         var token: SourceToken?
-        writer.onReady = { _ in
+        writer.onReady = { [unowned loop] _ in
             _ = try? Socket.send(near.number, from: &output)
             if output.isEmpty, let token { loop.setInterest([], for: token) }
         }
