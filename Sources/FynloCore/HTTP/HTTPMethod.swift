@@ -38,4 +38,13 @@ public enum HTTPMethod: Hashable, Sendable {
 /// The versions we speak. A later minor version is treated as 1.1 (RFC 9110 §2.5); other major versions are refused.
 public enum HTTPVersion: Sendable, Comparable {
     case http10, http11
+
+    /// RFC 9112 §2.3: `HTTP/` digit `.` digit, in capitals.
+    init(_ text: Span<UInt8>) throws(HTTPError) {
+        guard text.count == 8, text.extracting(0..<5).equals("HTTP/"), text[5].isDigit,
+            text[6] == UInt8(ascii: "."), text[7].isDigit
+        else { throw .malformedRequestLine }
+        guard text[5] == UInt8(ascii: "1") else { throw .unsupportedVersion }
+        self = text[7] == UInt8(ascii: "0") ? .http10 : .http11
+    }
 }

@@ -4,7 +4,7 @@
 //     start line ──> fields ──> body ──> request, and on to the next
 //         any violation of RFC 9112 ──> HTTPError, after which nothing more can be read
 
-/// Reads the requests of one connection, one after the other.
+/// Reads the requests of one connection, one after the other. Between two requests it holds no memory of its own.
 public struct HTTPRequestParser: Sendable {
     /// Which part of a message is being read.
     public enum Phase: Sendable {
@@ -14,13 +14,54 @@ public struct HTTPRequestParser: Sendable {
         case body
     }
 
+    public let limits: HTTPLimits
+    /// The message under way, or none: an array, so that an idle connection carries one word of it and not the whole.
+    private var underWay: [HTTPRequestReader] = []
+
+    public init(limits: HTTPLimits) {
+        self.limits = limits
+    }
+
+    /// Which part of a message is awaited.
+    public var phase: Phase { underWay.first?.phase ?? .idle }
+
+    /// True while the client may be waiting for `100 Continue`: it said so, and no byte of its body has been read
+    /// (RFC 9110 §10.1.1).
+    public var awaitsContinue: Bool {
+        guard let reader = underWay.first else { return false }
+        return reader.phase == .body && reader.bodyBytesRead == 0 && reader.request?.expectsContinue == true
+    }
+
+    /// The request under way, its body still empty; `nil` until its start line is complete.
+    var partial: HTTPRequest? { underWay.first?.request }
+
+    /// Bytes consumed of the body under way, its framing included.
+    var bodyBytesRead: Int { underWay.first?.bodyBytesRead ?? 0 }
+
+    /// The next request, or `nil` when more bytes are needed.
+    ///
+    /// Consumes what it has understood; what it leaves in `input` is part of a line at most. After an error the parser
+    /// must not be asked again.
+    public mutating func next(_ input: inout ByteBuffer) throws(HTTPError) -> HTTPRequest? {
+        guard !input.isEmpty else { return nil }
+        if underWay.isEmpty { underWay.append(HTTPRequestReader()) }
+        var cursor = 0
+        let request = try input.withReadable { (bytes) throws(HTTPError) -> HTTPRequest? in
+            try underWay[0].read(bytes, at: &cursor, limits: limits)
+        }
+        input.consume(cursor)
+        if request != nil { underWay = [] }
+        return request
+    }
+}
+
+/// Reads one request.
+private struct HTTPRequestReader: Sendable {
     private enum State: Sendable {
         case startLine
         case fields
         case body
     }
-
-    public let limits: HTTPLimits
 
     private var state = State.startLine
     private var hasStarted = false
@@ -28,19 +69,11 @@ public struct HTTPRequestParser: Sendable {
     private var lines = HTTPLineScanner()
     private var fields = HTTPFieldReader()
     private var bodyReader = HTTPBodyReader()
-
-    /// The request under way; its body is still empty. `nil` until its start line is complete.
-    private(set) var partial: HTTPRequest?
+    private(set) var request: HTTPRequest?
     private var targetAuthority: String?
-    /// Bytes consumed of the body under way, its framing included.
     private(set) var bodyBytesRead = 0
 
-    public init(limits: HTTPLimits) {
-        self.limits = limits
-    }
-
-    /// Which part of a message is awaited.
-    public var phase: Phase {
+    var phase: HTTPRequestParser.Phase {
         switch state {
         case .startLine: hasStarted ? .head : .idle
         case .fields: .head
@@ -48,48 +81,33 @@ public struct HTTPRequestParser: Sendable {
         }
     }
 
-    /// True while the client may be waiting for `100 Continue`: it said so, and no byte of its body has been read
-    /// (RFC 9110 §10.1.1).
-    public var awaitsContinue: Bool {
-        state == .body && bodyBytesRead == 0 && partial?.expectsContinue == true
-    }
-
-    /// The next request, or `nil` when more bytes are needed.
-    ///
-    /// Consumes what it has understood; what it leaves in `input` is part of a line at most. After an error the parser
-    /// must not be asked again.
-    public mutating func next(_ input: inout ByteBuffer) throws(HTTPError) -> HTTPRequest? {
-        var cursor = 0
-        let request = try input.withReadable { (bytes) throws(HTTPError) -> HTTPRequest? in
-            try read(bytes, at: &cursor)
-        }
-        input.consume(cursor)
-        return request
-    }
-
-    private mutating func read(_ bytes: Span<UInt8>, at cursor: inout Int) throws(HTTPError) -> HTTPRequest? {
+    /// Reads on at `cursor` and moves it behind what was read; the request once it is complete.
+    mutating func read(
+        _ bytes: Span<UInt8>, at cursor: inout Int, limits: HTTPLimits
+    ) throws(HTTPError) -> HTTPRequest? {
         if state == .startLine {
-            guard try readStartLine(bytes, at: &cursor) else { return nil }
+            guard try readStartLine(bytes, at: &cursor, limits: limits) else { return nil }
             state = .fields
         }
         if state == .fields {
             guard try fields.read(bytes, at: &cursor, limits: limits) else { return nil }
-            try finishHead()
+            try finishHead(limits: limits)
             state = .body
         }
         let bodyStart = cursor
         let isComplete = try bodyReader.read(bytes, at: &cursor, limits: limits)
         bodyBytesRead += cursor - bodyStart
-        guard isComplete, var request = partial.take() else { return nil }
-        request.body = bodyReader.takeBody()
-        self = HTTPRequestParser(limits: limits)
-        return request
+        guard isComplete else { return nil }
+        request?.body = bodyReader.takeBody()
+        return request.take()
     }
 
     // MARK: The start line
 
     /// RFC 9112 §3: `method SP request-target SP HTTP-version`, after a few empty lines at most (§2.2).
-    private mutating func readStartLine(_ bytes: Span<UInt8>, at cursor: inout Int) throws(HTTPError) -> Bool {
+    private mutating func readStartLine(
+        _ bytes: Span<UInt8>, at cursor: inout Int, limits: HTTPLimits
+    ) throws(HTTPError) -> Bool {
         while cursor < bytes.count {
             if !hasStarted, bytes[cursor] != .carriageReturn {
                 // A look at the first byte spares those who speak another protocol the wait for a line break.
@@ -120,31 +138,22 @@ public struct HTTPRequestParser: Sendable {
             targetEnd > methodEnd + 1,
             line.extracting(0..<methodEnd).consists(of: .token), methodEnd > 0
         else { throw .malformedRequestLine }
-        let version = try Self.version(line.extracting(targetEnd + 1..<line.count))
+        let version = try HTTPVersion(line.extracting(targetEnd + 1..<line.count))
         let method = HTTPMethod(token: line.extracting(0..<methodEnd))
         guard method != .other("CONNECT") else { throw .connectRefused }
         let targetBytes = line.extracting(methodEnd + 1..<targetEnd)
         guard let rawTarget = String(validating: targetBytes) else { throw .invalidTarget }
         let target = try HTTPTarget(targetBytes, raw: rawTarget, method: method)
         targetAuthority = target.authority
-        partial = HTTPRequest(
+        request = HTTPRequest(
             method: method, path: target.path, query: target.query, rawTarget: rawTarget, version: version)
-    }
-
-    /// RFC 9112 §2.3: `HTTP/` digit `.` digit, in capitals.
-    static func version(_ text: Span<UInt8>) throws(HTTPError) -> HTTPVersion {
-        guard text.count == 8, text.extracting(0..<5).equals("HTTP/"), text[5].isDigit,
-            text[6] == UInt8(ascii: "."), text[7].isDigit
-        else { throw .malformedRequestLine }
-        guard text[5] == UInt8(ascii: "1") else { throw .unsupportedVersion }
-        return text[7] == UInt8(ascii: "0") ? .http10 : .http11
     }
 
     // MARK: The end of the head
 
     /// Decides by the whole head: for which host, how long the body is, and what becomes of the connection.
-    private mutating func finishHead() throws(HTTPError) {
-        guard var request = partial else { return }
+    private mutating func finishHead(limits: HTTPLimits) throws(HTTPError) {
+        guard var request else { return }
         request.headers = fields.headers
         fields = HTTPFieldReader()
         try checkHost(of: &request)
@@ -162,7 +171,7 @@ public struct HTTPRequestParser: Sendable {
             guard request.headers.tokens("expect") == ["100-continue"] else { throw .unsupportedExpectation }
             request.expectsContinue = !bodyReader.isComplete
         }
-        partial = request
+        self.request = request
     }
 
     /// RFC 9112 §3.2: exactly one valid Host in HTTP/1.1, at most one before. The host of an absolute target takes its

@@ -85,7 +85,7 @@ public struct HTTPResponseParser: Sendable {
             throw .malformedStatusLine
         }
         do {
-            version = try HTTPRequestParser.version(line.extracting(0..<8))
+            version = try HTTPVersion(line.extracting(0..<8))
         } catch {
             throw error == .unsupportedVersion ? error : .malformedStatusLine
         }

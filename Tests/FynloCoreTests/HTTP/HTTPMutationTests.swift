@@ -31,7 +31,8 @@ struct HTTPMutationTests {
     private static let dictionary = [
         "\r\n", "\r", "\n", " ", "\t", "\0", ":", ",", ";", "%", "%0", "/..", "?", "#", "0", "-", "+",
         "ffffffffffffffff", "18446744073709551616", "chunked", "Content-Length: 3\r\n",
-        "Transfer-Encoding: chunked\r\n", "Host: b\r\n", "HTTP/1.1", "\u{80}", "\u{ff}", "\r\n\r\n", "[::1]", "http://", "Connection: close\r\n", "0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n", "Host: b\r\n", "HTTP/1.1", "\u{80}", "\u{ff}", "\r\n\r\n", "[::1]", "http://",
+        "Connection: close\r\n", "0\r\n\r\n",
     ]
 
     private func mutated(_ samples: [String], using generator: inout SeededGenerator) -> [UInt8] {

@@ -221,6 +221,34 @@ struct HTTPRefusalTests {
     }
 
     @Test(
+        "every byte where the grammar has no place for it, and no other",
+        arguments: [
+            ("method", "G\u{1}T / HTTP/1.1\r\nHost: a\r\n\r\n", "!#$%&'*+-.^_`|~"),
+            ("path", "GET /\u{1}41 HTTP/1.1\r\nHost: a\r\n\r\n", "-._~:@/%!$&'()*+,;=?"),
+            ("query", "GET /?\u{1}41 HTTP/1.1\r\nHost: a\r\n\r\n", "-._~:@/?%!$&'()*+,;=[]{}|\\^`"),
+            ("field name", "GET / HTTP/1.1\r\nHost: a\r\nX\u{1}Y: v\r\n\r\n", "!#$%&'*+-.^_`|~:"),
+            ("host", "GET / HTTP/1.1\r\nHost: x\u{1}41\r\n\r\n", "-._~%!$&'()*+,;=:"),
+        ])
+    func everyByte(place: String, template: String, punctuation: String) {
+        let alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+        let accepted = Set((punctuation + alphanumeric).utf8)
+        for byte in UInt8.min ... .max {
+            let input = latin1(template).map { $0 == 1 ? byte : $0 }
+            let parsed = parseRequests(input)
+            #expect((parsed.error == nil) == accepted.contains(byte), "\(byte) in the \(place)")
+        }
+    }
+
+    @Test("control characters in a value, but for the tab")
+    func everyValueByte() {
+        for byte in UInt8.min ... .max {
+            let input = latin1("GET / HTTP/1.1\r\nHost: a\r\nX: a\u{1}b\r\n\r\n").map { $0 == 1 ? byte : $0 }
+            let isControl = byte < 0x20 && byte != 9 || byte == 0x7f
+            #expect((parseRequests(input).error != nil) == isControl, "\(byte)")
+        }
+    }
+
+    @Test(
         "with a status of its own and one sentence for a person",
         arguments: [
             (.plainTextExpected, 400), (.malformedRequestLine, 400), (.requestLineTooLong(limitBytes: 8_192), 414),
