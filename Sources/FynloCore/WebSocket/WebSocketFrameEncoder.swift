@@ -105,3 +105,21 @@ public enum WebSocketFrameEncoder {
         output.withMutableBytes(at: positions.lowerBound + start..<positions.upperBound) { mask.apply(to: &$0) }
     }
 }
+
+extension WebSocketFrameEncoder {
+    /// The end of the frame that covers the byte before `position`, in a queue of frames as the server sends them
+    /// (unmasked). Both count bytes from the front of the queue; a frame begins at `start`. At the boundary between two
+    /// frames, that is `position` itself.
+    public static func frameBoundary(in queue: ByteBuffer, startingAt start: Int, atOrAfter position: Int) -> Int {
+        var boundary = start
+        while boundary < position, boundary + 2 <= queue.count {
+            let length = queue[boundary + 1] & 0x7f
+            let extended = length == 126 ? 2 : length == 127 ? 8 : 0
+            guard boundary + 2 + extended <= queue.count else { break }
+            var payload = extended == 0 ? Int(length) : 0
+            for index in 0..<extended { payload = payload << 8 | Int(queue[boundary + 2 + index]) }
+            boundary += 2 + extended + payload
+        }
+        return boundary
+    }
+}
