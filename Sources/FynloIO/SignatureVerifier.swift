@@ -25,6 +25,15 @@ public struct SignatureVerifier {
         hmacSHA256(key: key, message: message.span)
     }
 
+    /// The SHA-256 of a message, as 64 lower-case hexadecimal digits.
+    public static func sha256Hexadecimal(of message: [UInt8]) -> String {
+        var digest = [UInt8](repeating: 0, count: 32)
+        var length: UInt32 = 0
+        let result = EVP_Digest(message, message.count, &digest, &length, EVP_sha256(), nil)
+        precondition(result == 1 && length == 32, "EVP_Digest fails only when there is no memory left")
+        return digest.hexadecimal
+    }
+
     /// Whether two byte strings are equal, in a time that does not tell where they differ. Unequal lengths are not equal.
     public static func constantTimeEqual(_ left: [UInt8], _ right: [UInt8]) -> Bool {
         left.count == right.count && CRYPTO_memcmp(left, right, left.count) == 0
