@@ -141,7 +141,8 @@ struct Config {
                 audience: source.text("FYNLO_JWT_AUDIENCE"), issuer: source.text("FYNLO_JWT_ISSUER"),
                 leeway: try source.duration("FYNLO_JWT_LEEWAY", minimum: .zero)))
         if let secret = tokens.secret, secret.count < 32 {
-            throw ConfigError("FYNLO_JWT_SECRET is shorter than 32 bytes; HS256 needs at least as many (RFC 7518 §3.2).")
+            throw ConfigError(
+                "FYNLO_JWT_SECRET is shorter than 32 bytes; HS256 needs at least as many (RFC 7518 §3.2).")
         }
 
         limits = Limits()
@@ -190,7 +191,8 @@ struct Config {
         default: throw ConfigError("FYNLO_LOG_FORMAT has to be auto, text or json.")
         }
         guard limits.idlePing < limits.staleAfter else {
-            throw ConfigError("FYNLO_IDLE_PING has to be shorter than FYNLO_STALE_AFTER, or no tablet is asked in time.")
+            throw ConfigError(
+                "FYNLO_IDLE_PING has to be shorter than FYNLO_STALE_AFTER, or no tablet is asked in time.")
         }
     }
 
@@ -234,7 +236,8 @@ struct Config {
             if text(name) == nil, let unset { return unset }
             guard let number = Int(value(name)), range.contains(number) else {
                 throw ConfigError(
-                    "\(name) has to be a whole number from \(range.lowerBound) to \(range.upperBound), not \(value(name)).")
+                    "\(name) has to be a whole number from \(range.lowerBound) to \(range.upperBound), not \(value(name))."
+                )
             }
             return number
         }
@@ -249,7 +252,8 @@ struct Config {
 
         func duration(_ name: String, minimum: Duration = .milliseconds(1)) throws(ConfigError) -> Duration {
             let text = value(name)
-            guard let duration = Duration(configuration: text), duration >= minimum, duration <= .seconds(3_650 * 86_400)
+            guard let duration = Duration(configuration: text), duration >= minimum,
+                duration <= .seconds(3_650 * 86_400)
             else {
                 throw ConfigError("\(name) has to be a duration such as 500ms, 30s, 5m, 2h or 7d, not \(text).")
             }

@@ -32,8 +32,12 @@ final class Server {
         hub = Hub(loop: loop, settings: settings, log: log, node: node)
         pool = PostgresPool(loop: loop, settings: config.postgres, log: log)
         redis = config.redis.map { settings in
-            RedisConnection(loop: loop, settings: settings) { event, text in
-                log.warning("redis", ["event": event, "detail": text])
+            RedisConnection(loop: loop, settings: settings) { level, text in
+                if level == "info" {
+                    log.info("redis", ["detail": text])
+                } else {
+                    log.warning("redis", ["detail": text])
+                }
             }
         }
         let feeds = FeedHandler(hub: hub, events: EventLog(pool: pool), log: log)

@@ -101,6 +101,7 @@ public struct ProtocolStack: Sendable {
             case .request(let request): handle(request, now: now, output: &output, effects: &effects)
             }
         }
+        if webSocket != nil, !input.isEmpty { heard(now: now.instant) }
         receiveFrames(&input, now: now, output: &output, effects: &effects)
     }
 
@@ -125,7 +126,7 @@ public struct ProtocolStack: Sendable {
                     }
                 }
             case .ping, .pong:
-                heard(now: now.instant)
+                break
             case .closing, .failed:
                 endSession(.goingAway, effects: &effects)
             }
@@ -150,7 +151,8 @@ public struct ProtocolStack: Sendable {
         }
     }
 
-    private var isEcho: Bool {
+    /// True for a conformance echo: its queue is bounded by back-pressure alone, since one message may be 16 MiB.
+    public var isEcho: Bool {
         if case .echo = application { true } else { false }
     }
 

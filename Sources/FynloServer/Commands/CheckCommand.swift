@@ -41,7 +41,8 @@ enum CheckCommand {
     private static func redisProblem(_ settings: RedisSettings) throws -> String? {
         let loop = try EventLoop()
         var reasons: [String] = []
-        let redis = RedisConnection(loop: loop, settings: settings) { event, text in reasons.append("\(event): \(text)") }
+        let redis = RedisConnection(loop: loop, settings: settings) { event, text in reasons.append("\(event): \(text)")
+        }
         redis.open()
         defer { redis.close() }
         guard try loop.run(until: { redis.isReady || !reasons.isEmpty }, for: .seconds(3)), redis.isReady else {

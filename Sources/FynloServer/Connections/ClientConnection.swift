@@ -220,7 +220,9 @@ final class ClientConnection: EventSource {
     private func settle() {
         guard descriptor != nil, let token, lingerUntil == nil else { return }
         if stack.transport == .aborted { return abort() }
-        if stack.isWebSocket, !isSlow, outbound.count > hub.settings.limits.sendQueueBytes { return becomeSlow() }
+        if stack.isWebSocket, !stack.isEcho, !isSlow, outbound.count > hub.settings.limits.sendQueueBytes {
+            return becomeSlow()
+        }
         if !outbound.isEmpty || stack.transport == .closing {
             if !isFlushScheduled, stalledSince == nil || stack.transport == .closing {
                 isFlushScheduled = true
