@@ -17,6 +17,7 @@ final class Server {
     private let redis: RedisConnection?
     private let acceptor: Acceptor
     private let pulse: Pulse
+    private let pruner: Pruner
     private let effects: EffectHandler
     private var drainDeadline: Instant?
 
@@ -56,12 +57,16 @@ final class Server {
         } found: { [feeds] restaurant, head in
             feeds.hint(restaurant, head: head)
         }
+        pruner = Pruner(
+            loop: loop, pool: pool, log: log, eventRetention: config.eventRetention,
+            idempotencyWindow: config.idempotencyWindow)
         acceptor = try Acceptor(loop: loop, hub: hub, address: config.listen)
         hub.carryOut = { [effects] effect, connection in effects.carryOut(effect, for: connection) }
         hub.whenRestaurantEmptied = { [feeds] in feeds.leave($0) }
         pool.start()
         redis?.open()
         pulse.start()
+        pruner.start()
     }
 
     /// Where it listens.
@@ -77,6 +82,7 @@ final class Server {
         log.info("draining", ["connections": String(hub.connectionCount)])
         acceptor.close()
         pulse.stop()
+        pruner.stop()
         hub.closeAll(.goingAway)
         waitForTheEnd(done)
     }
@@ -94,6 +100,7 @@ final class Server {
     func stop() {
         acceptor.close()
         pulse.stop()
+        pruner.stop()
         hub.abortAll()
         pool.close()
         redis?.close()

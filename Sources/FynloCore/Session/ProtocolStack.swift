@@ -35,6 +35,8 @@ public struct ProtocolStack: Sendable {
     private var isAborted = false
     /// Set for a connection over a limit: the one answer it gets.
     private let refusal: APIError?
+    /// False while too many WebSockets wait for their authentication: an upgrade is then answered 503.
+    public var admitsUpgrades = true
 
     // One request at a time is being answered.
     private var requestID = ""
@@ -264,6 +266,7 @@ public struct ProtocolStack: Sendable {
             throw APIError(
                 .originRefused, "Pages of this origin may not connect; the operator lists those that may.")
         }
+        guard admitsUpgrades else { throw AdmissionControl.full }
         var session = ServerSession(
             connection: id, restaurant: restaurant, client: client, settings: settings, now: now)
         effects.append(.upgraded)

@@ -139,6 +139,7 @@ final class ClientConnection: EventSource {
         var effects: [Effect] = []
         if outbound.capacity == 0 { outbound = hub.borrowBuffer() }
         let wasWebSocket = stack.isWebSocket
+        if !wasWebSocket { stack.admitsUpgrades = hub.admitsUpgrades }
         body(&stack, &outbound, &effects)
         if !wasWebSocket, stack.isWebSocket { partialFrameBytes = outbound.count }
         for effect in effects { hub.carryOut(effect, self) }

@@ -65,7 +65,7 @@ final class Hub {
     }
 
     /// May one more WebSocket be opened?
-    var refusalOfUpgrade: APIError? { admission.refusalOfUpgrade }
+    var admitsUpgrades: Bool { admission.admitsUpgrades }
 
     /// A connection became a WebSocket.
     func upgraded() {
