@@ -62,7 +62,10 @@ final class AuthenticationHandler {
         case .success(let verified): token = verified
         case .failure(let error):
             log.info("token_refused", ["reason": String(describing: error), "connection": String(number)])
-            return answer(number, .failed(.invalidToken, retryAfter: nil))
+            // The connection is asking at this moment, and is not called back from within its own call.
+            return loop.atEndOfTurn { [weak self] in
+                self?.answer(number, .failed(.invalidToken, retryAfter: nil))
+            }
         }
         users.access(of: token.subject, to: restaurant) { [weak self] result in
             self?.finish(request, token, restaurant, number, result)
@@ -96,6 +99,7 @@ final class AuthenticationHandler {
             // A slot is free again when somebody leaves; nobody knows when that is.
             return answer(number, .failed(.connectionLimit, retryAfter: .seconds(5)))
         }
+        // From here on the tablet is told of every event after `sequence`: it is told so in the same breath.
         let sequence = feeds.join(restaurant, head: record.head)
         answer(
             number,
@@ -107,8 +111,7 @@ final class AuthenticationHandler {
     }
 
     private func answer(_ number: UInt64, _ outcome: AuthenticationOutcome) {
-        // After this turn's effects: a connection is never called back from within its own call.
-        loop.atEndOfTurn { [hub] in hub.connection(number)?.deliver(authentication: outcome) }
+        hub.connection(number)?.deliver(authentication: outcome)
     }
 
     /// The outcome of a tablet's `reauth`: a valid token of the same, active user.
