@@ -8,3 +8,7 @@
 #include <sys/types.h>
 
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
+
+// ioctl: how many bytes of a TCP socket's send queue the peer has not acknowledged. The kernel's header for it declares
+// much that Glibc has too.
+static const unsigned long cl_SIOCOUTQ = 0x5411;

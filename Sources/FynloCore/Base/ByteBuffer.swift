@@ -177,12 +177,13 @@ public struct ByteBuffer: Sendable {
         let offset = position - head
         reserve(count)
         let start = head + offset
-        var index = tail - 1
-        while index >= start {
-            storage[index + count] = storage[index]
-            index -= 1
+        let moved = tail - start
+        // `reserve` made room for `count` bytes after the `moved` ones; `update(from:)` allows the two to overlap.
+        unsafe storage.withUnsafeMutableBufferPointer { all in
+            guard let base = all.baseAddress else { return }
+            unsafe (base + start + count).update(from: base + start, count: moved)
+            unsafe (base + start).update(repeating: 0, count: count)
         }
-        for index in start..<(start + count) { storage[index] = 0 }
         tail += count
     }
 
@@ -215,13 +216,24 @@ public struct ByteBuffer: Sendable {
         let used = self.count
         if used + count <= storage.count, head >= used {
             // The readable bytes fit before themselves, so that the total moved stays linear.
-            for index in 0..<used { storage[index] = storage[head + index] }
+            let start = head
+            // Both ranges lie within the storage and do not overlap.
+            unsafe storage.withUnsafeMutableBufferPointer { all in
+                guard let base = all.baseAddress else { return }
+                unsafe base.update(from: base + start, count: used)
+            }
         } else {
-            var grown: [UInt8] = []
-            grown.reserveCapacity(max(used + count, storage.count * 2, 64))
-            grown.append(contentsOf: storage[head..<tail])
-            grown.append(contentsOf: repeatElement(0, count: grown.capacity - used))
-            storage = grown
+            let readable = storage[head..<tail]
+            let capacity = max(used + count, storage.count * 2, 64)
+            // The first `used` bytes are copied and the others zeroed, so that all `capacity` are initialised.
+            storage = unsafe [UInt8](unsafeUninitializedCapacity: capacity) { room, initialized in
+                guard let base = room.baseAddress else { return }
+                unsafe readable.withUnsafeBufferPointer { source in
+                    if let from = source.baseAddress { unsafe base.initialize(from: from, count: used) }
+                }
+                unsafe (base + used).initialize(repeating: 0, count: capacity - used)
+                initialized = capacity
+            }
         }
         head = 0
         tail = used

@@ -8,6 +8,15 @@ extension Array where Element == UInt8 {
     }
 }
 
+extension [UInt8] {
+    /// The bytes as lower-case hexadecimal digits.
+    public var hexadecimal: String {
+        var text = ByteBuffer()
+        for byte in self { text.append(hexadecimal: UInt64(byte), digits: 2) }
+        return text.withReadable { String(validating: $0) ?? "" }
+    }
+}
+
 extension String {
     /// The text of valid UTF-8, or `nil`.
     public init?(validating bytes: Span<UInt8>) {

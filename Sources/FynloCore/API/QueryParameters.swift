@@ -1,0 +1,68 @@
+// The parameters of a request's query, each read as what it has to be or refused by name with the accepted range.
+
+/// The decoded query of one request.
+public struct QueryParameters: Sendable {
+    private let items: [(name: String, value: String)]
+
+    /// Decodes the query. One that cannot be decoded is refused as a whole.
+    public init(_ request: HTTPRequest) throws(APIError) {
+        do {
+            items = try request.queryItems()
+        } catch {
+            throw APIError(.invalidParameter, error.detail)
+        }
+    }
+
+    /// The value of a parameter, `nil` if it is absent; a repeated one is refused, since two readers may take two values.
+    public func text(_ name: String) throws(APIError) -> String? {
+        var found: String?
+        for item in items where item.name == name {
+            guard found == nil else {
+                throw APIError(.invalidParameter, "\(name) is given more than once; give it once.")
+            }
+            found = item.value
+        }
+        return found
+    }
+
+    /// A UUID, `nil` if it is absent.
+    public func uuid(_ name: String) throws(APIError) -> UUID128? {
+        guard let text = try text(name) else { return nil }
+        guard let uuid = UUID128(text) else {
+            throw APIError(
+                .invalidParameter, "\(name) is not a UUID; it looks like 123e4567-e89b-42d3-a456-426614174000.")
+        }
+        return uuid
+    }
+
+    /// The restaurant the request is about: required.
+    public func restaurant() throws(APIError) -> RestaurantID {
+        guard let uuid = try uuid("restaurant_id") else {
+            throw APIError(.invalidParameter, "restaurant_id is missing; give the restaurant's UUID.")
+        }
+        return RestaurantID(uuid)
+    }
+
+    /// A whole number within `range`; `fallback` if it is absent.
+    public func integer(_ name: String, in range: ClosedRange<Int>, default fallback: Int) throws(APIError) -> Int {
+        guard let text = try text(name) else { return fallback }
+        guard !text.isEmpty, text.utf8.allSatisfy({ (48...57).contains($0) }), let number = Int(text),
+            range.contains(number)
+        else {
+            throw APIError(
+                .invalidParameter,
+                "\(name) has to be a whole number from \(range.lowerBound) to \(range.upperBound).")
+        }
+        return number
+    }
+
+    /// `true` or `false`, in any case, or `1` or `0`; `fallback` if it is absent.
+    public func boolean(_ name: String, default fallback: Bool) throws(APIError) -> Bool {
+        guard let text = try text(name) else { return fallback }
+        switch text.lowercased() {
+        case "true", "1": return true
+        case "false", "0": return false
+        default: throw APIError(.invalidParameter, "\(name) has to be true or false.")
+        }
+    }
+}

@@ -1,0 +1,19 @@
+// Every endpoint there is.
+
+/// What a tablet says it is: a label, which demands no role.
+public enum ClientType: String, CaseIterable, Sendable {
+    case pos, kitchen, management, platform
+}
+
+/// One endpoint with the parts of its path that are values.
+public enum Route: Equatable, Sendable {
+    case webSocket(client: ClientType, restaurant: RestaurantID)
+    case echo
+    case echoJSON
+    case menu
+    case menuCategories
+    case invalidateMenuCache
+    case health
+    case healthLive
+    case healthReady
+}

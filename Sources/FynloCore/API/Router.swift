@@ -1,0 +1,57 @@
+// Method and path -> Route.
+
+/// Finds the route of a request.
+public struct Router: Sendable {
+    /// FYNLO_ECHO: whether the conformance endpoints exist.
+    public var hasEcho: Bool
+
+    public init(hasEcho: Bool = false) {
+        self.hasEcho = hasEcho
+    }
+
+    /// The route for a method and a decoded path. An unknown path is 404; a known one with another method 405 with `Allow`;
+    /// HEAD is taken where GET is.
+    public func route(_ method: HTTPMethod, _ path: String) throws(APIError) -> Route {
+        let segments = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst().map(String.init)
+        switch segments {
+        case ["api", "v1", "menu"]: return try get(.menu, method)
+        case ["api", "v1", "menu", "categories"]: return try get(.menuCategories, method)
+        case ["api", "v1", "menu", "cache", "invalidate"]: return try post(.invalidateMenuCache, method)
+        case ["health"]: return try get(.health, method)
+        case ["health", "live"]: return try get(.healthLive, method)
+        case ["health", "ready"]: return try get(.healthReady, method)
+        case ["debug", "echo"] where hasEcho:
+            guard method == .get || method == .post else { throw notAllowed("GET, POST") }
+            return .echo
+        case ["debug", "json"] where hasEcho: return try post(.echoJSON, method)
+        default: break
+        }
+        if segments.count == 6, segments[..<4] == ["api", "v1", "websocket", "ws"] {
+            guard let client = ClientType(rawValue: segments[4]) else { throw Router.notFound }
+            guard let restaurant = RestaurantID(segments[5]) else {
+                throw APIError(
+                    .invalidRequest,
+                    "The restaurant in the path is not a UUID; it looks like 123e4567-e89b-42d3-a456-426614174000.")
+            }
+            guard method == .get else { throw notAllowed("GET") }
+            return .webSocket(client: client, restaurant: restaurant)
+        }
+        throw Router.notFound
+    }
+
+    private static let notFound = APIError(.notFound, "There is nothing at this path.")
+
+    private func get(_ route: Route, _ method: HTTPMethod) throws(APIError) -> Route {
+        guard method == .get || method == .head else { throw notAllowed("GET, HEAD") }
+        return route
+    }
+
+    private func post(_ route: Route, _ method: HTTPMethod) throws(APIError) -> Route {
+        guard method == .post else { throw notAllowed("POST") }
+        return route
+    }
+
+    private func notAllowed(_ methods: String) -> APIError {
+        APIError(.methodNotAllowed, "This path takes \(methods) only.", allowedMethods: methods)
+    }
+}

@@ -1,0 +1,211 @@
+// JSON Web Tokens (RFC 7519) in the compact form of RFC 7515: read strictly, believed only once the signature and the
+// times are checked. The key decides the algorithm, never the token.
+
+/// How a token may be signed (RFC 7518 §3.1).
+public enum TokenAlgorithm: String, Sendable {
+    case hs256 = "HS256"
+    case es256 = "ES256"
+    case rs256 = "RS256"
+}
+
+/// Checks signatures with the keys it holds; the cryptography stays outside the core.
+public protocol TokenSignatureChecking {
+    /// True when one of the keys made for `algorithm`, and called `keyID` if the token names its key, signed `message`.
+    func isValid(
+        signature: [UInt8], of message: Span<UInt8>, algorithm: TokenAlgorithm, keyID: String?
+    ) -> Bool
+}
+
+/// Why a token is refused. For the logs and tests: outside, all of these are one sentence.
+public enum TokenError: Error, Equatable, Sendable {
+    /// Not three parts of base64url, or a header or payload that is not a JSON object.
+    case malformed
+    /// `alg` is none of ours, or no key is for it.
+    case unsupportedAlgorithm
+    /// The header has `crit`: an extension that we would have to understand.
+    case criticalExtension
+    case badSignature
+    /// A claim is missing or has the wrong type.
+    case badClaim(String)
+    case expired
+    case notYetValid
+    case wrongAudience
+    case wrongIssuer
+}
+
+/// What is asked of a token besides its signature.
+public struct TokenPolicy: Sendable {
+    /// FYNLO_JWT_AUDIENCE: one of the token's `aud`, if set.
+    public var audience: String?
+    /// FYNLO_JWT_ISSUER: the token's `iss`, if set.
+    public var issuer: String?
+    /// FYNLO_JWT_LEEWAY: how far the clocks of issuer and server may differ.
+    public var leeway: Duration
+
+    public init(audience: String? = nil, issuer: String? = nil, leeway: Duration = .seconds(30)) {
+        self.audience = audience
+        self.issuer = issuer
+        self.leeway = leeway
+    }
+}
+
+/// A token that was checked.
+public struct AccessToken: Equatable, Sendable {
+    /// `sub`: whom the token speaks for, `users.supabase_id`.
+    public let subject: String
+    /// `exp`.
+    public let expiresAt: UnixTime
+
+    /// The longest token we look at, in bytes; those of our issuer have about 1,000.
+    public static let maximumBytes = 8_192
+
+    /// When a connection that lives by this token ends: at `exp`, or at `exp` + leeway when it was accepted within the
+    /// leeway.
+    public func endOfUse(acceptedAt now: UnixTime, leeway: Duration) -> UnixTime {
+        now < expiresAt ? expiresAt : UnixTime(milliseconds: expiresAt.milliseconds + leeway.inMilliseconds)
+    }
+
+    /// Reads and checks a token in the compact form `header.payload.signature`.
+    public static func verify(
+        _ compact: String, keys: any TokenSignatureChecking, policy: TokenPolicy, now: UnixTime
+    ) throws(TokenError) -> AccessToken {
+        let text = compact.utf8Span.span
+        guard text.count <= maximumBytes else { throw .malformed }
+        let dots = text.indices.filter { text[$0] == UInt8(ascii: ".") }
+        guard dots.count == 2,
+            let header = Base64.decode(text.extracting(0..<dots[0]), as: .url),
+            let payload = Base64.decode(text.extracting((dots[0] + 1)..<dots[1]), as: .url),
+            let signature = Base64.decode(text.extracting((dots[1] + 1)..<text.count), as: .url)
+        else { throw .malformed }
+
+        let (algorithm, keyID) = try readHeader(header.span)
+        let message = text.extracting(0..<dots[1])
+        guard keys.isValid(signature: signature, of: message, algorithm: algorithm, keyID: keyID) else {
+            throw .badSignature
+        }
+        return try readClaims(payload.span, policy: policy, now: now)
+    }
+
+    private static func readHeader(
+        _ text: Span<UInt8>
+    ) throws(TokenError) -> (algorithm: TokenAlgorithm, keyID: String?) {
+        var algorithm: String?
+        var keyID: String?
+        var seen = Members()
+        var isCritical = false
+        try scan(text) { key, value in
+            switch key {
+            case "alg":
+                seen.note(key)
+                algorithm = JSON.string(value, in: text)
+            case "kid":
+                seen.note(key)
+                keyID = JSON.string(value, in: text)
+                if keyID == nil { seen.mistyped.append(key) }
+            case "crit": isCritical = true
+            default: break
+            }
+        }
+        guard !seen.hasDuplicates, seen.mistyped.isEmpty, let algorithm else { throw .malformed }
+        if isCritical { throw .criticalExtension }
+        guard let known = TokenAlgorithm(rawValue: algorithm) else { throw .unsupportedAlgorithm }
+        return (known, keyID)
+    }
+
+    private static func readClaims(
+        _ text: Span<UInt8>, policy: TokenPolicy, now: UnixTime
+    ) throws(TokenError) -> AccessToken {
+        var subject: String?
+        var issuer: String?
+        var audiences: [String] = []
+        var expiresAt: UnixTime?
+        var notBefore: UnixTime?
+        var seen = Members()
+        try scan(text) { key, value in
+            switch key {
+            case "sub":
+                seen.note(key)
+                subject = JSON.string(value, in: text)
+                if subject == nil { seen.mistyped.append(key) }
+            case "iss":
+                seen.note(key)
+                issuer = JSON.string(value, in: text)
+                if issuer == nil { seen.mistyped.append(key) }
+            case "aud":
+                seen.note(key)
+                guard let list = strings(value, in: text) else { return seen.mistyped.append(key) }
+                audiences = list
+            case "exp":
+                seen.note(key)
+                expiresAt = numericDate(value, in: text)
+                if expiresAt == nil { seen.mistyped.append(key) }
+            case "nbf":
+                seen.note(key)
+                notBefore = numericDate(value, in: text)
+                if notBefore == nil { seen.mistyped.append(key) }
+            case "iat":
+                if numericDate(value, in: text) == nil { seen.mistyped.append(key) }
+            default: break
+            }
+        }
+        if let claim = seen.mistyped.first { throw .badClaim(claim) }
+        if seen.hasDuplicates { throw .malformed }
+        guard let subject, !subject.isEmpty else { throw .badClaim("sub") }
+        guard let expiresAt else { throw .badClaim("exp") }
+        let leeway = policy.leeway.inMilliseconds
+        guard now.milliseconds < expiresAt.milliseconds + leeway else { throw .expired }
+        if let notBefore, now.milliseconds < notBefore.milliseconds - leeway { throw .notYetValid }
+        if let audience = policy.audience, !audiences.contains(audience) { throw .wrongAudience }
+        if let expected = policy.issuer, issuer != expected { throw .wrongIssuer }
+        return AccessToken(subject: subject, expiresAt: expiresAt)
+    }
+
+    /// Which members were there, to refuse a second one: two readers may believe two different ones.
+    private struct Members {
+        var names: [String] = []
+        var hasDuplicates = false
+        var mistyped: [String] = []
+
+        mutating func note(_ name: String) {
+            if names.contains(name) { hasDuplicates = true }
+            names.append(name)
+        }
+    }
+
+    private static func scan(
+        _ text: Span<UInt8>, _ member: (_ key: String, _ value: JSONValue) -> Void
+    ) throws(TokenError) {
+        guard String(validating: text) != nil else { throw .malformed }
+        do {
+            try JSON.scanObject(text) { key, value in
+                if let key = JSON.string(key, in: text) { member(key, value) }
+            }
+        } catch {
+            throw .malformed
+        }
+    }
+
+    /// RFC 7519 §4.1.3: one string or an array of them.
+    private static func strings(_ value: JSONValue, in text: Span<UInt8>) -> [String]? {
+        if value.kind == .string { return JSON.string(value, in: text).map { [$0] } }
+        guard value.kind == .array else { return nil }
+        var list: [String] = []
+        var isMistyped = false
+        do {
+            try JSON.scanElements(of: value, in: text) { element in
+                if let string = JSON.string(element, in: text) { list.append(string) } else { isMistyped = true }
+            }
+        } catch {
+            return nil
+        }
+        return isMistyped ? nil : list
+    }
+
+    /// RFC 7519 §2: seconds since 1970, possibly with a fraction; years 1970 to 9999.
+    private static func numericDate(_ value: JSONValue, in text: Span<UInt8>) -> UnixTime? {
+        guard value.kind == .number, let literal = String(validating: text.extracting(value.positions)),
+            let seconds = Double(literal), seconds >= 0, seconds <= 253_402_300_799
+        else { return nil }
+        return UnixTime(milliseconds: Int64(seconds * 1000))
+    }
+}

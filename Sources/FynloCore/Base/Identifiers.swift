@@ -1,0 +1,144 @@
+// Who is who, in binary: 16 bytes compared as two integers, turned into text only where a person or a program reads it.
+
+/// A UUID (RFC 9562) as two integers. Read without regard to case, written in lower case.
+public struct UUID128: Hashable, Sendable {
+    public var high: UInt64
+    public var low: UInt64
+
+    public init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+
+    /// Reads the 36-character form `8-4-4-4-12`; anything else is `nil`.
+    public init?(_ text: Span<UInt8>) {
+        guard text.count == 36 else { return nil }
+        var high: UInt64 = 0
+        var low: UInt64 = 0
+        var digits = 0
+        for index in 0..<36 {
+            let byte = text[index]
+            if index == 8 || index == 13 || index == 18 || index == 23 {
+                guard byte == UInt8(ascii: "-") else { return nil }
+                continue
+            }
+            guard let digit = hexadecimalValue(of: byte) else { return nil }
+            if digits < 16 { high = high << 4 | UInt64(digit) } else { low = low << 4 | UInt64(digit) }
+            digits += 1
+        }
+        self.init(high: high, low: low)
+    }
+
+    /// Reads the 36-character form; anything else is `nil`.
+    public init?(_ text: String) {
+        self.init(text.utf8Span.span)
+    }
+}
+
+extension UUID128: CustomStringConvertible, Comparable {
+    public var description: String {
+        var buffer = ByteBuffer()
+        buffer.append(self)
+        return buffer.withReadable { String(validating: $0) ?? "" }
+    }
+
+    public static func < (left: UUID128, right: UUID128) -> Bool {
+        (left.high, left.low) < (right.high, right.low)
+    }
+}
+
+/// The value of a hexadecimal digit in either case, or `nil`.
+public func hexadecimalValue(of byte: UInt8) -> UInt8? {
+    switch byte {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
+    case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
+    case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
+    default: nil
+    }
+}
+
+extension ByteBuffer {
+    /// Appends a UUID in its lower-case 36-character form.
+    public mutating func append(_ uuid: UUID128) {
+        append(hexadecimal: uuid.high >> 32, digits: 8)
+        append(UInt8(ascii: "-"))
+        append(hexadecimal: uuid.high >> 16, digits: 4)
+        append(UInt8(ascii: "-"))
+        append(hexadecimal: uuid.high, digits: 4)
+        append(UInt8(ascii: "-"))
+        append(hexadecimal: uuid.low >> 48, digits: 4)
+        append(UInt8(ascii: "-"))
+        append(hexadecimal: uuid.low, digits: 12)
+    }
+
+    /// Appends the lowest `digits` hexadecimal digits of a number.
+    public mutating func append(hexadecimal number: UInt64, digits: Int) {
+        var shift = UInt64(digits) * 4
+        while shift > 0 {
+            shift -= 4
+            let digit = UInt8(truncatingIfNeeded: number >> shift & 0xf)
+            append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+        }
+    }
+}
+
+/// A UUID that names one kind of thing, so that an order's identifier never passes for a restaurant's.
+public protocol UUIDIdentifier: Hashable, Sendable, CustomStringConvertible {
+    var uuid: UUID128 { get }
+    init(_ uuid: UUID128)
+}
+
+extension UUIDIdentifier {
+    /// Reads the 36-character form; anything else is `nil`.
+    public init?(_ text: String) {
+        guard let uuid = UUID128(text) else { return nil }
+        self.init(uuid)
+    }
+
+    public var description: String { uuid.description }
+}
+
+/// A restaurant, the wall between tenants: `restaurants.id`.
+public struct RestaurantID: UUIDIdentifier {
+    public let uuid: UUID128
+    public init(_ uuid: UUID128) { self.uuid = uuid }
+}
+
+/// A person: `users.id`.
+public struct UserID: UUIDIdentifier {
+    public let uuid: UUID128
+    public init(_ uuid: UUID128) { self.uuid = uuid }
+}
+
+/// An order: `orders.id`.
+public struct OrderID: UUIDIdentifier {
+    public let uuid: UUID128
+    public init(_ uuid: UUID128) { self.uuid = uuid }
+}
+
+/// A menu category: `categories.id`.
+public struct CategoryID: UUIDIdentifier {
+    public let uuid: UUID128
+    public init(_ uuid: UUID128) { self.uuid = uuid }
+}
+
+/// A place in a restaurant's event stream: 1, 2, 3 … without gaps; 0 is before the first event.
+public typealias EventSequence = Int64
+
+/// One connection of one process, for ever: neither half is used twice.
+public struct ConnectionID: Hashable, Sendable {
+    /// The process, a number drawn at its start.
+    public let node: UInt64
+    /// The connection in the process, counted.
+    public let number: UInt64
+
+    public init(node: UInt64, number: UInt64) {
+        self.node = node
+        self.number = number
+    }
+
+    /// The form users see: a UUID of version 8 (RFC 9562 §5.8), so that it fits wherever they keep such things.
+    public var uuid: UUID128 {
+        UUID128(high: node & ~0xf000 | 0x8000, low: number & ~(3 << 62) | 1 << 63)
+    }
+}

@@ -1,0 +1,50 @@
+// The two words of a request line besides its target.
+
+/// RFC 9110 §9: what the client wants done. Case matters: `get` is another method than `GET`.
+public enum HTTPMethod: Hashable, Sendable {
+    case get, head, post, put, patch, delete, options
+    /// Any other token; the router answers it 405.
+    case other(String)
+
+    /// The method of a token.
+    init(token: Span<UInt8>) {
+        switch true {
+        case token.equals("GET"): self = .get
+        case token.equals("POST"): self = .post
+        case token.equals("PATCH"): self = .patch
+        case token.equals("HEAD"): self = .head
+        case token.equals("PUT"): self = .put
+        case token.equals("DELETE"): self = .delete
+        case token.equals("OPTIONS"): self = .options
+        default: self = .other(String(validating: token) ?? "")
+        }
+    }
+
+    /// The method as it stands in a request line.
+    public var name: String {
+        switch self {
+        case .get: "GET"
+        case .head: "HEAD"
+        case .post: "POST"
+        case .put: "PUT"
+        case .patch: "PATCH"
+        case .delete: "DELETE"
+        case .options: "OPTIONS"
+        case .other(let name): name
+        }
+    }
+}
+
+/// The versions we speak. A later minor version is treated as 1.1 (RFC 9110 §2.5); other major versions are refused.
+public enum HTTPVersion: Sendable, Comparable {
+    case http10, http11
+
+    /// RFC 9112 §2.3: `HTTP/` digit `.` digit, in capitals.
+    init(_ text: Span<UInt8>) throws(HTTPError) {
+        guard text.count == 8, text.extracting(0..<5).equals("HTTP/"), text[5].isDigit,
+            text[6] == UInt8(ascii: "."), text[7].isDigit
+        else { throw .malformedRequestLine }
+        guard text[5] == UInt8(ascii: "1") else { throw .unsupportedVersion }
+        self = text[7] == UInt8(ascii: "0") ? .http10 : .http11
+    }
+}

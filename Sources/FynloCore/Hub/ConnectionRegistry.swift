@@ -1,0 +1,80 @@
+// Who is where: the authenticated connections of each restaurant, in identifiers only, with the limits per restaurant and
+// per user. The connections themselves are the shell's.
+
+/// What becomes of a tablet that proved who it is.
+public enum Admission: Equatable, Sendable {
+    /// It is in; `replacing` is the number of the same device's older connection, which has left and is to be closed.
+    case admitted(replacing: UInt64?)
+    /// The restaurant or the user has all the connections it may have.
+    case refused
+}
+
+/// The authenticated connections of one process, by restaurant.
+public struct ConnectionRegistry: Sendable {
+    /// One authenticated connection.
+    public struct Member: Equatable, Sendable {
+        /// ConnectionID.number.
+        public let connection: UInt64
+        public let user: UserID
+        public let device: String?
+    }
+
+    // A restaurant has about a hundred tablets: scanning an array that small beats hashing, and holds less memory.
+    private var rooms: [RestaurantID: [Member]] = [:]
+
+    public init() {}
+
+    /// How many authenticated connections there are.
+    public private(set) var count = 0
+
+    /// The restaurants with at least one connection.
+    public var restaurants: some Collection<RestaurantID> { rooms.keys }
+
+    /// The connections of a restaurant, oldest first.
+    public func members(of restaurant: RestaurantID) -> [Member] {
+        rooms[restaurant] ?? []
+    }
+
+    /// Takes a connection in, or refuses it. A connection with the same user and device replaces the older one before
+    /// the limits are counted: a tablet never locks itself out with its own dead connection.
+    public mutating func admit(
+        _ member: Member, to restaurant: RestaurantID, perRestaurant: Int, perUser: Int
+    ) -> Admission {
+        var room = rooms[restaurant] ?? []
+        var replaced: UInt64?
+        if let device = member.device,
+            let index = room.firstIndex(where: { $0.user == member.user && $0.device == device })
+        {
+            replaced = room[index].connection
+            room.remove(at: index)
+        }
+        guard room.count < perRestaurant, room.count(where: { $0.user == member.user }) < perUser else {
+            // A limit lowered since: the older connection is still the one that is in.
+            return .refused
+        }
+        room.append(member)
+        rooms[restaurant] = room
+        if replaced == nil { count += 1 }
+        return .admitted(replacing: replaced)
+    }
+
+    /// Lets a connection go; true when it was in.
+    @discardableResult
+    public mutating func remove(_ connection: UInt64, from restaurant: RestaurantID) -> Bool {
+        guard var room = rooms[restaurant], let index = room.firstIndex(where: { $0.connection == connection }) else {
+            return false
+        }
+        // Emptied first, so that the array is changed in place.
+        rooms[restaurant] = nil
+        room.remove(at: index)
+        if !room.isEmpty { rooms[restaurant] = room }
+        count -= 1
+        return true
+    }
+}
+
+extension ConnectionRegistry.Member {
+    public init(_ connection: UInt64, user: UserID, device: String?) {
+        self.init(connection: connection, user: user, device: device)
+    }
+}

@@ -1,0 +1,67 @@
+// Everything has a limit: the numbers of the POS protocol, each with its unit and its reason. Those of HTTP stand beside
+// it in HTTPLimits.swift. The ones an operator can set carry the name of their variable.
+
+/// The limits of one server process.
+public struct Limits: Sendable {
+    // MARK: Connections
+
+    /// FYNLO_MAX_CONNECTIONS: open sockets; beyond it a request is answered 503 before any upgrade.
+    public var connections = 10_000
+    /// FYNLO_MAX_UNAUTHENTICATED: sockets that have not proved who they are; a quarter, so that strangers cannot lock
+    /// out staff.
+    public var unauthenticatedConnections = 2_500
+    /// FYNLO_MAX_CONNECTIONS_PER_IP: sockets of one address; 0 is no limit, since a restaurant is one address.
+    public var connectionsPerAddress = 0
+    /// FYNLO_MAX_CONNECTIONS_PER_RESTAURANT: authenticated tablets of one restaurant.
+    public var connectionsPerRestaurant = 100
+    /// FYNLO_MAX_CONNECTIONS_PER_USER: authenticated tablets of one user in one restaurant.
+    public var connectionsPerUser = 5
+
+    // MARK: Times
+
+    /// FYNLO_AUTH_TIMEOUT: from the upgrade to the first message.
+    public var authenticationTimeout = Duration.seconds(10)
+    /// FYNLO_IDLE_PING: silence after which the server asks for a sign of life.
+    public var idlePing = Duration.seconds(30)
+    /// FYNLO_STALE_AFTER: silence after which a tablet counts as gone.
+    public var staleAfter = Duration.seconds(60)
+    /// FYNLO_SWEEP_INTERVAL: the longest that a stale tablet stays unnoticed.
+    public var sweepInterval = Duration.seconds(30)
+    /// FYNLO_HEARTBEAT_INTERVAL: how often tablets are told to ping.
+    public var heartbeatInterval = Duration.seconds(15)
+    /// FYNLO_TOKEN_WARNING: how long before its end a token's holder is warned.
+    public var tokenWarning = Duration.seconds(300)
+    /// FYNLO_JWT_LEEWAY: how long a token that was accepted after its `exp` is used on.
+    public var tokenLeeway = Duration.seconds(30)
+    /// From our close frame to the peer's, or to the end of writing: then the socket is reset.
+    public var closeTimeout = Duration.seconds(5)
+
+    // MARK: Messages
+
+    /// FYNLO_RATE_LIMIT: messages per second of one connection.
+    public var messagesPerSecond = 20
+    /// FYNLO_RATE_BURST: messages at once, for a tablet that resends its queue.
+    public var messageBurst = 100
+    /// Refusals within `rateRefusalWindow` after which the connection is closed: it does not listen.
+    public var rateRefusals = 100
+    /// See `rateRefusals`.
+    public var rateRefusalWindow = Duration.seconds(10)
+    /// FYNLO_MAX_MESSAGE: bytes of one message after reassembly.
+    public var messageBytes = 65_536
+    /// Bytes of the first message: a token of 8 KiB and its envelope, smaller than what an authenticated tablet may send.
+    public var unauthenticatedMessageBytes = 16_384
+    /// Bytes of a transient event's `data`: it is copied to every tablet of the restaurant.
+    public var transientDataBytes = 16_384
+    /// FYNLO_SEND_QUEUE: bytes queued for a tablet that does not read.
+    public var sendQueueBytes = 1_048_576
+    /// Commands of one connection that wait for the one in flight.
+    public var waitingCommands = 64
+    /// Bytes of a command's identifier.
+    public var commandIDBytes = 128
+    /// Bytes of `client_type`, `client_version` and `device_id`.
+    public var freeTextBytes = 64
+    /// Bytes of input kept for a connection whose answer is awaited; then it is no longer read from.
+    public var inputBytes = 65_536
+
+    public init() {}
+}

@@ -1,0 +1,70 @@
+// All that a tablet may say.
+
+/// The kinds of transient events: relayed to the restaurant as they are, kept nowhere.
+public enum TransientEventType: String, CaseIterable, Sendable {
+    case kitchenItemStarted = "kitchen.item_started"
+    case kitchenItemReady = "kitchen.item_ready"
+    case kitchenOrderReady = "kitchen.order_ready"
+    case tableOccupied = "table.occupied"
+    case tableAvailable = "table.available"
+    case tableReserved = "table.reserved"
+    case tableCleaned = "table.cleaned"
+}
+
+/// `order.status_update`: a command that changes an order.
+public struct OrderStatusUpdate: Equatable, Sendable {
+    public let order: OrderID
+    public let status: OrderStatus
+    /// The version the tablet believes the order has; `nil`: any.
+    public let expectedVersion: Int32?
+
+    public init(order: OrderID, status: OrderStatus, expectedVersion: Int32?) {
+        self.order = order
+        self.status = status
+        self.expectedVersion = expectedVersion
+    }
+}
+
+/// The first message: who the tablet is. All three generations' layouts end up here.
+public struct AuthenticationRequest: Equatable, Sendable {
+    public let token: String
+    /// `nil` for a token that came in the query (FYNLO_ALLOW_QUERY_TOKEN), which speaks for itself.
+    public let user: String?
+    public let restaurant: String
+    /// Free text, for diagnostics.
+    public let clientType: String?
+    /// Free text, for diagnostics.
+    public let clientVersion: String?
+    /// What the tablet calls itself: its newest connection replaces its older one.
+    public let deviceID: String?
+    /// The last event the tablet has applied: it wants those after.
+    public let lastSequence: EventSequence?
+
+    public init(
+        token: String, user: String?, restaurant: String, clientType: String? = nil, clientVersion: String? = nil,
+        deviceID: String? = nil, lastSequence: EventSequence? = nil
+    ) {
+        self.token = token
+        self.user = user
+        self.restaurant = restaurant
+        self.clientType = clientType
+        self.clientVersion = clientVersion
+        self.deviceID = deviceID
+        self.lastSequence = lastSequence
+    }
+}
+
+/// One message of a tablet. Ranges are positions in the message's text, so that reading a message copies nothing.
+public enum ClientMessage: Equatable, Sendable {
+    /// `nil`: a required field is missing.
+    case authenticate(AuthenticationRequest?)
+    /// `data` is the ping's, to be echoed; `lastSequence` how far the tablet has applied the events.
+    case ping(data: Range<Int>?, lastSequence: EventSequence?)
+    /// The answer to our ping; any frame proves life, so there is nothing to do.
+    case pong
+    /// `nil`: there is no token in it.
+    case reauthenticate(token: String?)
+    case orderStatusUpdate(OrderStatusUpdate)
+    /// `data` is a JSON object.
+    case transient(TransientEventType, data: Range<Int>)
+}

@@ -1,0 +1,101 @@
+// The commands of one connection: one at a time, in order. While one is with the database the others wait; when its
+// outcome is unknown, so is everybody's behind it, and a resend cannot swap them.
+
+/// A message that asks for an effect and is answered.
+public struct Command: Sendable {
+    public enum Work: Sendable {
+        /// To be done by storage.
+        case updateStatus(OrderStatusUpdate)
+        /// A whole text frame, ready for every tablet of the restaurant.
+        case relay(ByteBuffer)
+    }
+
+    /// What the answer is sent to, and remembered by; `nil`: no answer is wanted.
+    public let id: String?
+    public let work: Work
+
+    public init(id: String?, work: Work) {
+        self.id = id
+        self.work = work
+    }
+
+    fileprivate var bytes: Int {
+        switch work {
+        case .updateStatus: 64
+        case .relay(let frame): frame.count
+        }
+    }
+}
+
+/// What storage says of a command.
+public enum CommandAnswer: Equatable, Sendable {
+    /// Committed, now or when the same id came first; `sequence` is that of its event, if it made one.
+    case done(sequence: EventSequence?)
+    case refused(APIError)
+}
+
+/// The queue in front of one connection's commands.
+public struct CommandFlow: Sendable {
+    /// What becomes of a command.
+    public enum Submission: Equatable, Sendable {
+        /// To be done now.
+        case starts
+        /// It has joined the queue.
+        case waits
+        /// The queue is full.
+        case refused
+    }
+
+    /// Bytes that waiting commands may hold together.
+    private static let waitingBytes = 262_144
+
+    /// The command that is with storage.
+    public private(set) var current: Command?
+    private var waiting: [Command] = []
+    private var waitingBytes = 0
+
+    public init() {}
+
+    /// Commands that wait for the current one.
+    public var waitingCount: Int { waiting.count }
+
+    /// Takes a command. One that `starts` and needs storage becomes the current one; a relay that starts is over at once.
+    public mutating func submit(_ command: Command, limit: Int) -> Submission {
+        if current == nil {
+            begin(command)
+            return .starts
+        }
+        guard waiting.count < limit, waitingBytes + command.bytes <= CommandFlow.waitingBytes else { return .refused }
+        waiting.append(command)
+        waitingBytes += command.bytes
+        return .waits
+    }
+
+    /// The current command has its answer: the commands that can be done now, in order. The last of them may be the new
+    /// current one.
+    public mutating func finish() -> [Command] {
+        current = nil
+        var ready: [Command] = []
+        while current == nil, !waiting.isEmpty {
+            let command = waiting.removeFirst()
+            waitingBytes -= command.bytes
+            begin(command)
+            ready.append(command)
+        }
+        return ready
+    }
+
+    /// The current command's outcome is unknown: it and all behind it, in order, are to be answered so.
+    public mutating func abandon() -> [Command] {
+        let all = (current.map { [$0] } ?? []) + waiting
+        self = CommandFlow()
+        return all
+    }
+
+    private mutating func begin(_ command: Command) {
+        switch command.work {
+        case .updateStatus: current = command
+        case .relay: break
+        }
+    }
+}

@@ -1,0 +1,22 @@
+// A durable event: a row of `restaurant_events`, as it travels from the database to the tablets.
+
+/// One row of a restaurant's event stream.
+public struct OrderEvent: Equatable, Sendable {
+    public let restaurant: RestaurantID
+    public let sequence: EventSequence
+    /// `order.created`, `order.status_changed` …: the message's `type`.
+    public let type: String
+    /// The message's `data`: a JSON object, as the database wrote it.
+    public let data: [UInt8]
+    public let createdAt: UnixTime
+
+    public init(
+        restaurant: RestaurantID, sequence: EventSequence, type: String, data: [UInt8], createdAt: UnixTime
+    ) {
+        self.restaurant = restaurant
+        self.sequence = sequence
+        self.type = type
+        self.data = data
+        self.createdAt = createdAt
+    }
+}

@@ -1,0 +1,109 @@
+// Why the server ends a WebSocket: the application's close codes (RFC 6455 §7.4.2), what the tablet is told, and whether
+// it should come back.
+
+/// A reason to close a connection.
+public enum CloseReason: Equatable, Sendable, CaseIterable {
+    /// 1001: the server is going away.
+    case goingAway
+    /// 1003: a binary frame; the protocol is text.
+    case binaryRefused
+    case internalError
+    case authenticationRequired
+    case authenticationTimeout
+    case authenticationFailed
+    case heartbeatTimeout
+    case tokenExpired
+    case accessRevoked
+    case rateLimited
+    case slowConsumer
+    case replaced
+
+    public var code: UInt16 {
+        switch self {
+        case .goingAway: 1001
+        case .binaryRefused: 1003
+        case .internalError: 4000
+        case .authenticationRequired: 4001
+        case .authenticationTimeout: 4002
+        case .authenticationFailed: 4003
+        case .heartbeatTimeout: 4004
+        case .tokenExpired: 4005
+        case .accessRevoked: 4006
+        case .rateLimited: 4008
+        case .slowConsumer: 4010
+        case .replaced: 4011
+        }
+    }
+
+    /// The reason in the close frame. Those of failed authentications are fixed by contract.
+    public var sentence: StaticString {
+        switch self {
+        case .goingAway: "Server going away"
+        case .binaryRefused: "Send text frames only"
+        case .internalError: "Internal error"
+        case .authenticationRequired: "Authentication required"
+        case .authenticationTimeout: "Authentication timeout"
+        case .authenticationFailed: "Authentication failed"
+        case .heartbeatTimeout: "Heartbeat timeout"
+        case .tokenExpired: "Token expired"
+        case .accessRevoked: "Access revoked"
+        case .rateLimited: "Rate limit exceeded"
+        case .slowConsumer: "Slow consumer"
+        case .replaced: "Replaced by a newer connection of this device"
+        }
+    }
+}
+
+/// Why an authentication failed, in the order in which it is checked.
+public enum AuthenticationFailure: Equatable, Sendable, CaseIterable {
+    case timeout
+    case notAuthentication
+    case missingData
+    case invalidToken
+    case accessDenied
+    case connectionLimit
+    case unavailable
+
+    /// `data.error` of `auth_error`, to the letter of the contract.
+    public var sentence: String {
+        switch self {
+        case .timeout: "Authentication timeout"
+        case .notAuthentication: "First message must be authentication"
+        case .missingData: "Missing authentication data"
+        case .invalidToken: "Invalid authentication token"
+        case .accessDenied: "Access denied to this restaurant"
+        case .connectionLimit: "Connection limit exceeded"
+        case .unavailable: "Authentication failed"
+        }
+    }
+
+    /// `data.code` of `auth_error`.
+    public var code: StaticString {
+        switch self {
+        case .timeout: "authentication_timeout"
+        case .notAuthentication: "authentication_required"
+        case .missingData: "missing_authentication_data"
+        case .invalidToken: "invalid_token"
+        case .accessDenied: "access_denied"
+        case .connectionLimit: "connection_limit"
+        case .unavailable: "unavailable"
+        }
+    }
+
+    /// `data.retryable`: the same message may succeed later.
+    public var isRetryable: Bool {
+        switch self {
+        case .timeout, .connectionLimit, .unavailable: true
+        case .notAuthentication, .missingData, .invalidToken, .accessDenied: false
+        }
+    }
+
+    public var closeReason: CloseReason {
+        switch self {
+        case .timeout: .authenticationTimeout
+        case .notAuthentication: .authenticationRequired
+        case .missingData, .invalidToken, .accessDenied, .connectionLimit: .authenticationFailed
+        case .unavailable: .internalError
+        }
+    }
+}

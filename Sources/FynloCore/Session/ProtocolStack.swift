@@ -1,0 +1,413 @@
+// One connection as one value: HTTP first, and after an upgrade WebSocket with a session on top. Bytes and the time go
+// in; bytes to send and effects come out. It reads no clock and no socket, so a test or a simulation can be its shell.
+//
+//     input ─► HTTPConnection ──request──► Effect.respond ─► deliver(response:) ─► output
+//                    │ upgrade
+//                    ▼
+//              WebSocketConnection ──text──► ServerSession ─► output, effects
+
+/// The protocols of one connection.
+public struct ProtocolStack: Sendable {
+    /// What the shell does with the socket once the output is written.
+    public enum Transport: Equatable, Sendable {
+        /// Read on.
+        case open
+        /// Nothing more is read as long as an answer is awaited; what arrived is kept.
+        case paused
+        /// Write what is queued, then close.
+        case closing
+        /// Close at once, dropping what is queued.
+        case aborted
+    }
+
+    /// What a WebSocket is used for.
+    private enum Application {
+        case session(ServerSession)
+        /// RFC 6455 echo, for conformance suites.
+        case echo
+    }
+
+    public let id: ConnectionID
+    private let settings: SessionSettings
+    private var http: HTTPConnection?
+    private var webSocket: WebSocketConnection?
+    private var application: Application?
+    private var isAborted = false
+    /// Set for a connection over a limit: the one answer it gets.
+    private let refusal: APIError?
+    /// False while too many WebSockets wait for their authentication: an upgrade is then answered 503.
+    public var admitsUpgrades = true
+
+    // One request at a time is being answered.
+    private var requestID = ""
+    private var requestCount: UInt64 = 0
+
+    /// The stack of a socket that was just accepted. With a `refusal`, any request gets that answer.
+    public init(id: ConnectionID, settings: SessionSettings, refusal: APIError? = nil, now: Moment) {
+        self.id = id
+        self.settings = settings
+        self.refusal = refusal
+        http = HTTPConnection(limits: settings.http, now: now.instant)
+    }
+
+    // MARK: State
+
+    /// What becomes of the socket.
+    public var transport: Transport {
+        if isAborted { return .aborted }
+        if let webSocket {
+            if webSocket.isFinished { return .closing }
+            if case .session(let session) = application, session.isAuthenticating { return .paused }
+            return .open
+        }
+        guard let http else { return .aborted }
+        if http.isClosing { return .closing }
+        return http.isAwaitingResponse ? .paused : .open
+    }
+
+    /// True once the connection is a WebSocket: its output is made of frames.
+    public var isWebSocket: Bool { webSocket != nil }
+
+    /// True while the answer to `authenticate` is awaited.
+    public var isAuthenticating: Bool {
+        if case .session(let session) = application { session.isAuthenticating } else { false }
+    }
+
+    /// The authenticated user.
+    public var user: UserID? {
+        if case .session(let session) = application { session.user } else { nil }
+    }
+
+    /// When `tick` is next due.
+    public var nextDeadline: Instant? {
+        var deadline = http?.nextDeadline
+        if let webSocket {
+            deadline = webSocket.nextDeadline
+            if case .session(let session) = application, let other = session.nextDeadline {
+                deadline = deadline.map { min($0, other) } ?? other
+            }
+        }
+        return deadline
+    }
+
+    // MARK: From the peer
+
+    /// Takes what arrived from the front of `input`; leaves what cannot be used yet.
+    public mutating func receive(
+        _ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) {
+        while http != nil {
+            guard let event = http?.next(&input, now: now, output: &output) else { return }
+            switch event {
+            case .failed(let error): respond(with: APIError(error), now: now, output: &output)
+            case .request(let request): handle(request, now: now, output: &output, effects: &effects)
+            }
+        }
+        if webSocket != nil, !input.isEmpty { heard(now: now.instant) }
+        receiveFrames(&input, now: now, output: &output, effects: &effects)
+    }
+
+    private mutating func receiveFrames(
+        _ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) {
+        while !isAuthenticating, let event = webSocket?.next(&input, now: now, output: &output) {
+            switch event {
+            case .message(let message):
+                guard message.kind == .text || isEcho else {
+                    close(.binaryRefused, now: now, output: &output, effects: &effects)
+                    continue
+                }
+                switch message.body {
+                case .input(let positions):
+                    input.withBytes(at: positions) { bytes in
+                        receive(message.kind, bytes, now: now, output: &output, effects: &effects)
+                    }
+                case .assembled(let buffer):
+                    buffer.withReadable { bytes in
+                        receive(message.kind, bytes, now: now, output: &output, effects: &effects)
+                    }
+                }
+            case .ping, .pong:
+                break
+            case .closing, .failed:
+                endSession(.goingAway, effects: &effects)
+            }
+        }
+    }
+
+    private mutating func receive(
+        _ kind: WebSocketMessage.Kind, _ bytes: Span<UInt8>, now: Moment, output: inout ByteBuffer,
+        effects: inout [Effect]
+    ) {
+        switch application {
+        case .echo:
+            webSocket?.sendFrame(kind == .text ? .text : .binary, payload: bytes, to: &output)
+        case .session(var session):
+            // Moved out and back, so that the session is changed in place.
+            application = nil
+            let reason = session.receive(bytes, now: now, output: &output, effects: &effects)
+            application = .session(session)
+            if let reason { webSocketClose(reason, now: now, output: &output) }
+        case nil:
+            break
+        }
+    }
+
+    /// True for a conformance echo: its queue is bounded by back-pressure alone, since one message may be 16 MiB.
+    public var isEcho: Bool {
+        if case .echo = application { true } else { false }
+    }
+
+    private mutating func heard(now: Instant) {
+        guard case .session(var session) = application else { return }
+        application = nil
+        session.heard(now: now)
+        application = .session(session)
+    }
+
+    /// The peer will send nothing more (or the socket broke): no tablet talks on with half a connection.
+    public mutating func endOfInput(now: Moment, effects: inout [Effect]) {
+        if webSocket != nil {
+            endSession(.goingAway, effects: &effects)
+            // After both close frames the end is as it should be, and our answer may still be on its way.
+            if webSocket?.isFinished == false { isAborted = true }
+        } else {
+            http?.endOfInput()
+        }
+    }
+
+    // MARK: HTTP
+
+    private mutating func handle(
+        _ request: HTTPRequest, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) {
+        requestCount += 1
+        requestID = ProtocolStack.requestID(of: request, id: id, count: requestCount)
+        do throws(APIError) {
+            if let refusal { throw refusal }
+            let route = try settings.router.route(request.method, request.path)
+            switch route {
+            case .webSocket(let client, let restaurant):
+                try upgrade(request, client, restaurant, now: now, output: &output, effects: &effects)
+            case .echo where request.method == .get:
+                try upgradeToEcho(request, now: now, output: &output)
+            case .echo:
+                var response = HTTPResponse(status: 200, body: request.body)
+                response.headers.append("Content-Type", "application/octet-stream")
+                respond(response, now: now, output: &output)
+            case .echoJSON, .menu, .menuCategories, .invalidateMenuCache, .health, .healthLive, .healthReady:
+                effects.append(.respond(request, route))
+            }
+        } catch {
+            respond(with: error, now: now, output: &output)
+        }
+    }
+
+    /// The answer to the request under way.
+    public mutating func deliver(response: HTTPResponse, now: Moment, output: inout ByteBuffer) {
+        guard http?.isAwaitingResponse == true else { return }
+        respond(response, now: now, output: &output)
+    }
+
+    private mutating func respond(with error: APIError, now: Moment, output: inout ByteBuffer) {
+        if requestID.isEmpty {
+            // The request was never readable.
+            requestCount += 1
+            requestID = ProtocolStack.requestID(id: id, count: requestCount)
+        }
+        if refusal != nil { http?.close() }
+        respond(error.response, now: now, output: &output)
+    }
+
+    private mutating func respond(_ response: HTTPResponse, now: Moment, output: inout ByteBuffer) {
+        var response = response
+        response.headers.append("X-Request-ID", requestID)
+        requestID = ""
+        http?.respond(response, now: now, output: &output)
+    }
+
+    /// The client's X-Request-ID if it is sane (1 to 64 characters of a token), else one of ours.
+    private static func requestID(of request: HTTPRequest, id: ConnectionID, count: UInt64) -> String {
+        if let given = request.headers.first("x-request-id"), (1...64).contains(given.utf8.count),
+            given.utf8.allSatisfy({ byte in
+                switch byte {
+                case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                    UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+                    true
+                default: false
+                }
+            })
+        {
+            return given
+        }
+        return requestID(id: id, count: count)
+    }
+
+    private static func requestID(id: ConnectionID, count: UInt64) -> String {
+        var text = ByteBuffer()
+        text.append(hexadecimal: id.node, digits: 16)
+        text.append("-")
+        text.append(decimal: id.number)
+        text.append("-")
+        text.append(decimal: count)
+        return text.withReadable { String(validating: $0) ?? "" }
+    }
+
+    // MARK: Upgrade
+
+    private mutating func upgrade(
+        _ request: HTTPRequest, _ client: ClientType, _ restaurant: RestaurantID, now: Moment,
+        output: inout ByteBuffer, effects: inout [Effect]
+    ) throws(APIError) {
+        let upgrade = try acceptUpgrade(request)
+        if let origin = request.headers.first("origin"),
+            !settings.allows(origin: origin, host: request.headers.first("host"))
+        {
+            throw APIError(
+                .originRefused, "Pages of this origin may not connect; the operator lists those that may.")
+        }
+        guard admitsUpgrades else { throw AdmissionControl.full }
+        var session = ServerSession(
+            connection: id, restaurant: restaurant, client: client, settings: settings, now: now)
+        effects.append(.upgraded)
+        if settings.allowsQueryToken, let token = try QueryParameters(request).text("token"), !token.isEmpty {
+            session.authenticate(queryToken: token, effects: &effects)
+        }
+        switchProtocols(
+            upgrade, .session(session), messageBytes: settings.limits.unauthenticatedMessageBytes, now: now,
+            output: &output)
+    }
+
+    private mutating func upgradeToEcho(
+        _ request: HTTPRequest, now: Moment, output: inout ByteBuffer
+    ) throws(APIError) {
+        switchProtocols(
+            try acceptUpgrade(request), .echo, messageBytes: 16 << 20, now: now, output: &output)
+    }
+
+    private func acceptUpgrade(_ request: HTTPRequest) throws(APIError) -> WebSocketUpgrade {
+        guard request.headers.tokens("upgrade").contains("websocket") else {
+            throw APIError(.upgradeRequired, "This path is a WebSocket; connect with an RFC 6455 upgrade.")
+        }
+        do throws(WebSocketError) {
+            return try WebSocketHandshake.accept(
+                { request.headers.values($0) }, method: request.method.name,
+                isHTTP11OrLater: request.version == .http11, protocols: ["fynlo.v1"])
+        } catch {
+            throw APIError(
+                error.status == 426 ? .upgradeRequired : .invalidRequest, error.sentence, status: error.status)
+        }
+    }
+
+    private mutating func switchProtocols(
+        _ upgrade: WebSocketUpgrade, _ application: Application, messageBytes: Int, now: Moment,
+        output: inout ByteBuffer
+    ) {
+        var response = HTTPResponse(status: 101)
+        response.headers.append("Upgrade", "websocket")
+        response.headers.append("Connection", "Upgrade")
+        response.headers.append("Sec-WebSocket-Accept", upgrade.acceptKey)
+        if let selected = upgrade.selectedProtocol { response.headers.append("Sec-WebSocket-Protocol", selected) }
+        respond(response, now: now, output: &output)
+        http = nil
+        webSocket = WebSocketConnection(
+            role: .server, maximumMessageBytes: messageBytes, closeTimeout: settings.limits.closeTimeout)
+        self.application = application
+    }
+
+    // MARK: Answers to effects
+
+    /// The outcome of Effect.authenticate. What the tablet sent meanwhile is still in the input: call `receive` next.
+    public mutating func deliver(
+        authentication outcome: AuthenticationOutcome, now: Moment, output: inout ByteBuffer,
+        effects: inout [Effect]
+    ) {
+        withSession(now: now, output: &output) { session, output in
+            session.deliver(authentication: outcome, now: now, output: &output, effects: &effects)
+        }
+        if user != nil { webSocket?.maximumMessageBytes = settings.limits.messageBytes }
+    }
+
+    /// The outcome of Effect.reauthenticate.
+    public mutating func deliver(
+        reauthentication token: AccessToken?, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) {
+        withSession(now: now, output: &output) { session, output in
+            session.deliver(reauthentication: token, now: now, output: &output, effects: &effects)
+        }
+    }
+
+    /// The answer to Effect.storage.
+    public mutating func deliver(
+        command answer: CommandAnswer, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) {
+        withSession(now: now, output: &output) { session, output in
+            session.deliver(command: answer, now: now, output: &output, effects: &effects)
+            return nil
+        }
+    }
+
+    /// A whole frame for every tablet of the restaurant: an event with its number, or a transient one without.
+    public mutating func deliver(frame: ByteBuffer, sequence: EventSequence?, output: inout ByteBuffer) {
+        guard case .session(var session) = application else { return }
+        application = nil
+        let isAdmitted = session.admits(sequence)
+        application = .session(session)
+        if isAdmitted { output.append(frame) }
+    }
+
+    // MARK: Time and the end
+
+    /// Does what is due.
+    public mutating func tick(now: Moment, output: inout ByteBuffer, effects: inout [Effect]) {
+        if webSocket != nil {
+            if webSocket?.tick(now: now) == true { isAborted = true }
+            withSession(now: now, output: &output) { session, output in
+                session.tick(now: now, output: &output, effects: &effects)
+            }
+        } else if case .failed(let error) = http?.tick(now: now) {
+            respond(with: APIError(error), now: now, output: &output)
+        }
+    }
+
+    /// The server ends the connection: an idle HTTP connection at once, one with a request under way after its answer, a
+    /// WebSocket by the closing handshake.
+    public mutating func close(
+        _ reason: CloseReason, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) {
+        if webSocket != nil {
+            endSession(reason, effects: &effects)
+            webSocketClose(reason, now: now, output: &output)
+        } else {
+            http?.close()
+        }
+    }
+
+    /// The socket is gone: the session ends without another byte.
+    public mutating func abandon(effects: inout [Effect]) {
+        endSession(.goingAway, effects: &effects)
+        isAborted = true
+    }
+
+    private mutating func endSession(_ reason: CloseReason, effects: inout [Effect]) {
+        guard case .session(var session) = application else { return }
+        application = nil
+        session.end(reason, effects: &effects)
+        application = .session(session)
+    }
+
+    private mutating func webSocketClose(_ reason: CloseReason, now: Moment, output: inout ByteBuffer) {
+        webSocket?.close(code: reason.code, reason: reason.sentence.description, now: now, output: &output)
+    }
+
+    private mutating func withSession(
+        now: Moment, output: inout ByteBuffer,
+        _ body: (inout ServerSession, inout ByteBuffer) -> CloseReason?
+    ) {
+        guard case .session(var session) = application else { return }
+        application = nil
+        let reason = body(&session, &output)
+        application = .session(session)
+        if let reason { webSocketClose(reason, now: now, output: &output) }
+    }
+}

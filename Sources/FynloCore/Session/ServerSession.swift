@@ -1,0 +1,445 @@
+// One tablet's conversation with the server, from the upgrade on: authenticate first, then talk.
+//
+//     awaitingAuthentication ──authenticate──► authenticating ──accepted──► active ──┐
+//              │ timeout, anything else               │ failed                        │ a CloseReason
+//              └──────────────────────────────────────┴──────────────► closed ◄───────┘
+
+/// The session of one WebSocket, on the server's side. Its methods append whole text frames to `output`; one that returns
+/// a reason asks for the connection to be closed with it, and the session is over.
+public struct ServerSession: Sendable {
+    private enum State {
+        case awaitingAuthentication(deadline: Instant)
+        case authenticating
+        case active(Active)
+        case closed
+    }
+
+    /// Small values only: a state's payload is copied when it is written back.
+    private struct Active {
+        let user: UserID
+        let role: Role
+        var cursor: ResumeCursor
+        var tokenExpiresAt: UnixTime
+        /// The end of use of the token, on the loop's clock.
+        var tokenEnd: Instant
+        /// When to warn of it; `nil` once done.
+        var tokenWarning: Instant?
+        var isReauthenticating = false
+    }
+
+    public let connection: ConnectionID
+    public let restaurant: RestaurantID
+    public let client: ClientType
+    private let settings: SessionSettings
+    private var state: State
+    private var heartbeat: Heartbeat
+    private var bucket: TokenBucket
+    private var refusals = 0
+    private var refusalsSince: Instant
+    private var sentMessages: UInt64 = 0
+    private var lastSequence: EventSequence?
+    private var commands = CommandFlow()
+
+    public init(
+        connection: ConnectionID, restaurant: RestaurantID, client: ClientType, settings: SessionSettings, now: Moment
+    ) {
+        self.connection = connection
+        self.restaurant = restaurant
+        self.client = client
+        self.settings = settings
+        state = .awaitingAuthentication(deadline: now.instant + settings.limits.authenticationTimeout)
+        heartbeat = Heartbeat(now: now.instant)
+        bucket = TokenBucket(
+            now: now.instant, ratePerSecond: settings.limits.messagesPerSecond, burst: settings.limits.messageBurst)
+        refusalsSince = now.instant
+    }
+
+    /// True while the answer to `authenticate` is awaited: what the tablet sends meanwhile is left unread.
+    public var isAuthenticating: Bool {
+        if case .authenticating = state { true } else { false }
+    }
+
+    /// The user, once authenticated.
+    public var user: UserID? {
+        if case .active(let active) = state { active.user } else { nil }
+    }
+
+    // MARK: From the tablet
+
+    /// A sign of life: anything that arrives, also a part of a message.
+    public mutating func heard(now: Instant) {
+        heartbeat.heard(now: now)
+    }
+
+    /// A whole text message.
+    public mutating func receive(
+        _ text: Span<UInt8>, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) -> CloseReason? {
+        heartbeat.heard(now: now.instant)
+        switch state {
+        case .awaitingAuthentication:
+            return receiveFirst(text, now: now, output: &output, effects: &effects)
+        case .active(let active):
+            return receive(text, from: active, now: now, output: &output, effects: &effects)
+        case .authenticating, .closed:
+            return nil
+        }
+    }
+
+    /// Authenticates by a token that came with the upgrade.
+    public mutating func authenticate(queryToken: String, effects: inout [Effect]) {
+        let request = AuthenticationRequest(token: queryToken, user: nil, restaurant: restaurant.description)
+        state = .authenticating
+        effects.append(.authenticate(request, restaurant: restaurant, client: client))
+    }
+
+    private mutating func receiveFirst(
+        _ text: Span<UInt8>, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) -> CloseReason? {
+        guard let envelope = try? settings.decoder.decode(text),
+            case .success(.authenticate(let request)) = envelope.message
+        else { return fail(.notAuthentication, retryAfter: nil, now: now, output: &output, effects: &effects) }
+        guard let request else {
+            return fail(.missingData, retryAfter: nil, now: now, output: &output, effects: &effects)
+        }
+        state = .authenticating
+        lastSequence = request.lastSequence
+        effects.append(.authenticate(request, restaurant: restaurant, client: client))
+        return nil
+    }
+
+    private mutating func receive(
+        _ text: Span<UInt8>, from active: Active, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) -> CloseReason? {
+        let limits = settings.limits
+        if let wait = bucket.take(
+            now: now.instant, ratePerSecond: limits.messagesPerSecond, burst: limits.messageBurst)
+        {
+            return refuse(text, retryAfter: wait, now: now, output: &output, effects: &effects)
+        }
+        let envelope: ClientEnvelope
+        do {
+            envelope = try settings.decoder.decode(text)
+        } catch {
+            send(.error(error, id: nil), now: now, output: &output)
+            return nil
+        }
+        switch envelope.message {
+        case .success(.ping(let data, _)):
+            if let data {
+                pong(echo: text.extracting(data), now: now, output: &output)
+            } else {
+                pong(echo: nil, now: now, output: &output)
+            }
+        case .success(.pong):
+            break
+        case .success(.reauthenticate(let token)):
+            reauthenticate(token, active, now: now, output: &output, effects: &effects)
+        case .success(.authenticate), .success(.orderStatusUpdate), .success(.transient), .failure:
+            command(envelope, text, active, now: now, output: &output, effects: &effects)
+        }
+        return nil
+    }
+
+    /// A message that is answered under its id.
+    private mutating func command(
+        _ envelope: ClientEnvelope, _ text: Span<UInt8>, _ active: Active, now: Moment, output: inout ByteBuffer,
+        effects: inout [Effect]
+    ) {
+        let id: String?
+        do {
+            id = try settings.decoder.commandID(of: envelope, in: text)
+        } catch {
+            send(.error(error, id: nil), now: now, output: &output)
+            return
+        }
+        let refusal: APIError?
+        switch envelope.message {
+        case .success(.orderStatusUpdate(let update)):
+            refusal = submit(
+                Command(id: id, work: .updateStatus(update)), active, now: now, output: &output, effects: &effects)
+        case .success(.transient(let event, let data)):
+            let frame = transientFrame(event, text.extracting(data), active, now: now)
+            refusal = submit(
+                Command(id: id, work: .relay(frame)), active, now: now, output: &output, effects: &effects)
+        case .success(.authenticate):
+            refusal = APIError(
+                .invalidMessage, "This connection is authenticated already; send reauth to change its token.")
+        case .failure(let error):
+            refusal = error
+        case .success(.ping), .success(.pong), .success(.reauthenticate):
+            preconditionFailure("these have no id to be answered under")
+        }
+        if let refusal { send(.error(refusal, id: id), now: now, output: &output) }
+    }
+
+    /// Over the rate: refused by name, and closed when it goes on.
+    private mutating func refuse(
+        _ text: Span<UInt8>, retryAfter: Duration, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) -> CloseReason? {
+        let limits = settings.limits
+        if now.instant - refusalsSince > limits.rateRefusalWindow {
+            refusals = 0
+            refusalsSince = now.instant
+        }
+        refusals += 1
+        let id = try? settings.decoder.commandID(of: settings.decoder.decode(text), in: text)
+        let error = APIError(
+            .rateLimited,
+            "More than \(limits.messagesPerSecond) messages per second; wait before you send the next.",
+            retryAfter: retryAfter)
+        send(.error(error, id: id ?? nil), now: now, output: &output)
+        return refusals >= limits.rateRefusals ? end(.rateLimited, effects: &effects) : nil
+    }
+
+    // MARK: Commands
+
+    /// Returns the refusal of a command that cannot be taken.
+    private mutating func submit(
+        _ command: Command, _ active: Active, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) -> APIError? {
+        let limit = settings.limits.waitingCommands
+        switch commands.submit(command, limit: limit) {
+        case .starts:
+            begin(command, active, now: now, output: &output, effects: &effects)
+            return nil
+        case .waits:
+            return nil
+        case .refused:
+            return APIError(
+                .rateLimited, "\(limit) commands of this connection are waiting; send this one again later.",
+                retryAfter: .seconds(1))
+        }
+    }
+
+    private mutating func begin(
+        _ command: Command, _ active: Active, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) {
+        switch command.work {
+        case .updateStatus(let update):
+            effects.append(
+                .storage(
+                    .updateOrderStatus(update, restaurant: restaurant, user: active.user, messageID: command.id)))
+        case .relay(let frame):
+            effects.append(.broadcast(frame, restaurant: restaurant))
+            acknowledge(command, sequence: nil, now: now, output: &output)
+        }
+    }
+
+    private mutating func acknowledge(
+        _ command: Command, sequence: EventSequence?, now: Moment, output: inout ByteBuffer
+    ) {
+        guard let id = command.id else { return }
+        send(.acknowledgement(id: id, sequence: sequence), now: now, output: &output)
+    }
+
+    /// The answer of storage to the current command.
+    public mutating func deliver(
+        command answer: CommandAnswer, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) {
+        guard case .active(let active) = state, let current = commands.current else { return }
+        switch answer {
+        case .done(let sequence):
+            acknowledge(current, sequence: sequence, now: now, output: &output)
+        case .refused(let error) where error.code == .unavailable || error.code == .queryTimeout:
+            for command in commands.abandon() {
+                send(.error(.unavailable, id: command.id), now: now, output: &output)
+            }
+            return
+        case .refused(let error):
+            send(.error(error, id: current.id), now: now, output: &output)
+        }
+        for command in commands.finish() {
+            begin(command, active, now: now, output: &output, effects: &effects)
+        }
+    }
+
+    private mutating func transientFrame(
+        _ event: TransientEventType, _ data: Span<UInt8>, _ active: Active, now: Moment
+    ) -> ByteBuffer {
+        let id = nextMessageID()
+        var frame = ByteBuffer()
+        WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { payload in
+            MessageEncoder.appendTransient(
+                event, data: data, user: active.user, id: id, restaurant: restaurant, at: now.unixTime, to: &payload)
+        }
+        return frame
+    }
+
+    // MARK: Authentication
+
+    /// The outcome of `authenticate`.
+    public mutating func deliver(
+        authentication outcome: AuthenticationOutcome, now: Moment, output: inout ByteBuffer,
+        effects: inout [Effect]
+    ) -> CloseReason? {
+        guard case .authenticating = state else { return nil }
+        switch outcome {
+        case .failed(let failure, let retryAfter):
+            return fail(failure, retryAfter: retryAfter, now: now, output: &output, effects: &effects)
+        case .accepted(let identity):
+            heartbeat.heard(now: now.instant)
+            var active = Active(
+                user: identity.user, role: identity.role, cursor: ResumeCursor(after: identity.sequence),
+                tokenExpiresAt: identity.tokenExpiresAt, tokenEnd: now.instant)
+            renewToken(
+                of: &active, expiresAt: identity.tokenExpiresAt, endsAt: identity.tokenEndsAt, now: now)
+            state = .active(active)
+            let isResumed = lastSequence == identity.sequence
+            sendAuthenticated(active, sequence: identity.sequence, isResumed: isResumed, now: now, output: &output)
+            if lastSequence != nil, !isResumed {
+                send(.resyncRequired(head: identity.sequence), now: now, output: &output)
+            }
+            return tickToken(now: now, output: &output, effects: &effects)
+        }
+    }
+
+    private mutating func reauthenticate(
+        _ token: String?, _ active: Active, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) {
+        guard let token, !active.isReauthenticating else {
+            send(.reauthenticationError, now: now, output: &output)
+            return
+        }
+        var active = active
+        active.isReauthenticating = true
+        state = .active(active)
+        effects.append(.reauthenticate(token: token, user: active.user))
+    }
+
+    /// The outcome of `reauth`: a checked token of the same user, or `nil`.
+    public mutating func deliver(
+        reauthentication token: AccessToken?, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) -> CloseReason? {
+        guard case .active(var active) = state else { return nil }
+        active.isReauthenticating = false
+        if let token {
+            let end = token.endOfUse(acceptedAt: now.unixTime, leeway: settings.limits.tokenLeeway)
+            renewToken(of: &active, expiresAt: token.expiresAt, endsAt: end, now: now)
+        }
+        state = .active(active)
+        guard token != nil else {
+            send(.reauthenticationError, now: now, output: &output)
+            return nil
+        }
+        sendAuthenticated(
+            active, sequence: active.cursor.sequence, isResumed: false, now: now, output: &output)
+        return tickToken(now: now, output: &output, effects: &effects)
+    }
+
+    private func renewToken(of active: inout Active, expiresAt: UnixTime, endsAt: UnixTime, now: Moment) {
+        let left = Duration.milliseconds(endsAt.milliseconds - now.unixTime.milliseconds)
+        let leftUntilExpiry = Duration.milliseconds(expiresAt.milliseconds - now.unixTime.milliseconds)
+        active.tokenExpiresAt = expiresAt
+        active.tokenEnd = now.instant + left
+        active.tokenWarning = now.instant + (leftUntilExpiry - settings.limits.tokenWarning)
+    }
+
+    private mutating func sendAuthenticated(
+        _ active: Active, sequence: EventSequence, isResumed: Bool, now: Moment, output: inout ByteBuffer
+    ) {
+        let message = Authenticated(
+            user: active.user, restaurant: restaurant, connection: connection.uuid, role: active.role,
+            sequence: sequence, heartbeatInterval: settings.limits.heartbeatInterval,
+            tokenExpiresAt: active.tokenExpiresAt, isResumed: isResumed)
+        send(.authenticated(message), now: now, output: &output)
+    }
+
+    // MARK: From the restaurant
+
+    /// True if an event, or a transient message (`sequence` nil), is to be sent to this tablet; asked once per event.
+    public mutating func admits(_ sequence: EventSequence?) -> Bool {
+        guard case .active(var active) = state else { return false }
+        guard let sequence else { return true }
+        let isNew = active.cursor.admits(sequence)
+        if isNew { state = .active(active) }
+        return isNew
+    }
+
+    // MARK: Time
+
+    /// The next instant at which `tick` has something to do.
+    public var nextDeadline: Instant? {
+        switch state {
+        case .awaitingAuthentication(let deadline): deadline
+        case .active(let active):
+            min(
+                heartbeat.nextDeadline(settings.limits), active.tokenEnd, active.tokenWarning ?? active.tokenEnd)
+        case .authenticating, .closed: nil
+        }
+    }
+
+    /// Does what is due.
+    public mutating func tick(now: Moment, output: inout ByteBuffer, effects: inout [Effect]) -> CloseReason? {
+        switch state {
+        case .awaitingAuthentication(let deadline) where now.instant >= deadline:
+            return fail(.timeout, retryAfter: nil, now: now, output: &output, effects: &effects)
+        case .active:
+            switch heartbeat.tick(now: now.instant, settings.limits) {
+            case .stale: return end(.heartbeatTimeout, effects: &effects)
+            case .ping: send(.ping, now: now, output: &output)
+            case nil: break
+            }
+            return tickToken(now: now, output: &output, effects: &effects)
+        case .awaitingAuthentication, .authenticating, .closed:
+            return nil
+        }
+    }
+
+    private mutating func tickToken(
+        now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) -> CloseReason? {
+        guard case .active(var active) = state else { return nil }
+        if now.instant >= active.tokenEnd { return end(.tokenExpired, effects: &effects) }
+        if let warning = active.tokenWarning, now.instant >= warning {
+            active.tokenWarning = nil
+            state = .active(active)
+            let left = active.tokenExpiresAt.milliseconds - now.unixTime.milliseconds
+            send(.tokenExpiring(seconds: max(0, left / 1000)), now: now, output: &output)
+        }
+        return nil
+    }
+
+    // MARK: The end
+
+    /// The session is over, for the reason that is returned or because the socket is gone; once.
+    @discardableResult
+    public mutating func end(_ reason: CloseReason, effects: inout [Effect]) -> CloseReason? {
+        if case .closed = state { return nil }
+        var wasAuthenticated = false
+        if case .active = state { wasAuthenticated = true }
+        state = .closed
+        commands = CommandFlow()
+        effects.append(.sessionEnded(restaurant: restaurant, wasAuthenticated: wasAuthenticated))
+        return reason
+    }
+
+    private mutating func fail(
+        _ failure: AuthenticationFailure, retryAfter: Duration?, now: Moment, output: inout ByteBuffer,
+        effects: inout [Effect]
+    ) -> CloseReason? {
+        send(.authenticationError(failure, retryAfter: retryAfter), now: now, output: &output)
+        return end(failure.closeReason, effects: &effects)
+    }
+
+    // MARK: Writing
+
+    private mutating func nextMessageID() -> MessageID {
+        sentMessages += 1
+        return .direct(connection, number: sentMessages)
+    }
+
+    private mutating func send(_ message: ServerMessage, now: Moment, output: inout ByteBuffer) {
+        let id = nextMessageID()
+        WebSocketFrameEncoder.appendTextFrame(to: &output, mask: nil) { payload in
+            MessageEncoder.append(message, id: id, restaurant: restaurant, at: now.unixTime, to: &payload)
+        }
+    }
+
+    private mutating func pong(echo: Span<UInt8>?, now: Moment, output: inout ByteBuffer) {
+        let id = nextMessageID()
+        WebSocketFrameEncoder.appendTextFrame(to: &output, mask: nil) { payload in
+            MessageEncoder.appendPong(echo: echo, id: id, restaurant: restaurant, at: now.unixTime, to: &payload)
+        }
+    }
+}

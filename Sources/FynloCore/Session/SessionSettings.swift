@@ -1,0 +1,34 @@
+// What all connections of a process share, made once from the configuration.
+
+/// Settings of the protocol; immutable, so that every connection can refer to the same one.
+public final class SessionSettings: Sendable {
+    public let limits: Limits
+    public let http: HTTPLimits
+    public let router: Router
+    public let decoder: MessageDecoder
+    /// FYNLO_ALLOWED_ORIGINS: origins of browsers that may open a WebSocket; empty: only the server's own.
+    public let allowedOrigins: [String]
+    /// FYNLO_ALLOW_QUERY_TOKEN: `?token=` authenticates.
+    public let allowsQueryToken: Bool
+
+    public init(
+        limits: Limits = Limits(), http: HTTPLimits = HTTPLimits(), hasEcho: Bool = false,
+        allowedOrigins: [String] = [], allowsQueryToken: Bool = false
+    ) {
+        self.limits = limits
+        self.http = http
+        self.router = Router(hasEcho: hasEcho)
+        self.decoder = MessageDecoder(limits)
+        self.allowedOrigins = allowedOrigins.map { $0.lowercased() }
+        self.allowsQueryToken = allowsQueryToken
+    }
+
+    /// May a browser's page from `origin` open a WebSocket on `host` (the Host field)? Native apps send no Origin.
+    func allows(origin: String, host: String?) -> Bool {
+        let origin = origin.lowercased()
+        if !allowedOrigins.isEmpty { return allowedOrigins.contains(origin) }
+        guard let host = host?.lowercased() else { return false }
+        // The scheme is not compared: TLS may end at a proxy in front of us.
+        return origin == "https://" + host || origin == "http://" + host
+    }
+}

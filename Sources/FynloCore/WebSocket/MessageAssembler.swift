@@ -1,0 +1,63 @@
+// Frames -> messages: the rules of fragmentation, the size limit, and UTF-8 across the borders of frames and of reads.
+
+/// The message under way. Holds memory only while a message is partly received.
+///
+///     begin(header) ── append(bytes)* ── finish() ──> message       for its last frame
+///          └────────── append(bytes)* ── begin(header) …            for the others
+struct MessageAssembler: Sendable {
+    private var buffer = ByteBuffer()
+    /// `nil` between messages.
+    private var kind: WebSocketMessage.Kind?
+    private var validator = UTF8Validator()
+
+    /// True while nothing of the message under way is kept here, so that a last frame may be used where it lies.
+    var isEmpty: Bool { buffer.isEmpty }
+
+    /// Checks the header of a data frame against the message under way, and the size that it announces against
+    /// `limitBytes`: a message that is going to be too big is refused before any of it is kept.
+    mutating func begin(_ header: WebSocketFrameHeader, limitBytes: Int) throws(WebSocketError) {
+        switch (header.opcode, kind) {
+        case (.continuation, nil): throw .continuationUnexpected
+        case (.text, nil): kind = .text
+        case (.binary, nil): kind = .binary
+        case (.text, _), (.binary, _): throw .continuationExpected
+        case (.continuation, _), (.close, _), (.ping, _), (.pong, _): break
+        }
+        // Subtracted on the side of the small numbers: the announced length may be close to the largest Int.
+        guard header.payloadBytes <= limitBytes - buffer.count else { throw .messageTooBig(limitBytes: limitBytes) }
+    }
+
+    /// Takes the next unmasked bytes. Text fails at the first byte after which it cannot become valid UTF-8.
+    mutating func append(_ bytes: Span<UInt8>) throws(WebSocketError) {
+        if kind == .text {
+            guard validator.accept(bytes) else { throw .textNotUTF8 }
+        }
+        buffer.append(bytes)
+    }
+
+    /// Ends the message, hands it out and lets go of its memory.
+    mutating func finish() throws(WebSocketError) -> WebSocketMessage {
+        guard validator.isAtBoundary else { throw .textNotUTF8 }
+        let message = WebSocketMessage(kind: kind ?? .binary, body: .assembled(buffer))
+        reset()
+        return message
+    }
+
+    /// Ends a message of which nothing is kept here and whose unmasked last frame lies whole at `positions` of `input`.
+    mutating func finish(
+        _ input: borrowing ByteBuffer, at positions: Range<Int>
+    ) throws(WebSocketError) -> WebSocketMessage {
+        let kind = kind ?? .binary
+        if kind == .text {
+            let isValid = input.withBytes(at: positions) { (try? UTF8Span(validating: $0)) != nil }
+            guard isValid else { throw .textNotUTF8 }
+        }
+        reset()
+        return WebSocketMessage(kind: kind, body: .input(positions))
+    }
+
+    /// Forgets the message under way and its memory.
+    mutating func reset() {
+        self = MessageAssembler()
+    }
+}

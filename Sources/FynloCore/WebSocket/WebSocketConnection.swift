@@ -1,0 +1,320 @@
+// One end of a WebSocket connection after its handshake, as a value: the peer's bytes and the time go in, events and
+// bytes to send come out. Pings and closes are answered here.
+//
+//     open ── close() ─────────────────────> closing ── peer's close frame ─> closed
+//       ├──── peer's close frame, answered ───────────────────────────────────> │
+//       └──── violation, close frame sent ────── (also while closing) ────────> │
+
+/// A server's or a client's end. 80 bytes, and no memory beside them unless a message is partly received: nearly all
+/// connections are idle nearly always.
+///
+/// The owner calls `next` until it gives `nil`, after each read. It closes the socket once `isFinished` and the output is
+/// written, and resets it when `tick` says so. A peer that sends pings and does not read makes the output grow by less
+/// than it sends; bounding that is the owner's back-pressure, which stops reading while much is unsent.
+public struct WebSocketConnection: Sendable {
+    /// RFC 6455 §5.1: a client masks its frames, a server does not, and each insists on the other doing so.
+    public enum Role: Sendable {
+        case server
+        /// The seed of the masking keys, fresh from the system's random source.
+        case client(maskSeed: UInt64)
+    }
+
+    public enum State: Sendable {
+        case open
+        /// Our close frame is sent, the peer's has not come.
+        case closing
+        /// Nothing more is sent, and what still arrives is dropped.
+        case closed
+    }
+
+    /// What the end of the peer's bytes means.
+    public enum EndOfInput: Sendable {
+        /// It came after the close handshake or a violation.
+        case expected
+        /// The peer went away without a close frame: code 1006.
+        case abnormal
+    }
+
+    /// The state with what it needs. The deadline is when the socket is reset if it is still there.
+    private enum Phase: Sendable {
+        case open
+        case closing(deadline: Instant)
+        case closed(deadline: Instant?)
+    }
+
+    /// A data frame whose header is consumed and whose payload is arriving.
+    private struct PartialFrame: Sendable {
+        var missingBytes: Int
+        var mask: WebSocketMask?
+        var isFinal: Bool
+    }
+
+    // In the order that packs best.
+    private var assembler = MessageAssembler()
+    private var limitBytes: UInt32
+    private var frame: PartialFrame?
+    private var phase = Phase.open
+    private var closeTimeoutMilliseconds: UInt32
+    /// `nil` for a server.
+    private var maskGenerator: WebSocketMaskGenerator?
+
+    /// A connection that just switched protocols.
+    ///
+    /// - Parameters:
+    ///   - maximumMessageBytes: of one message, all its fragments together; a bigger one fails with 1009.
+    ///   - closeTimeout: how long the peer and the network get to finish, from the first close frame on.
+    public init(role: Role, maximumMessageBytes: Int, closeTimeout: Duration) {
+        switch role {
+        case .server: maskGenerator = nil
+        case .client(let seed): maskGenerator = WebSocketMaskGenerator(seed: seed)
+        }
+        limitBytes = UInt32(clamping: maximumMessageBytes)
+        closeTimeoutMilliseconds = UInt32(clamping: closeTimeout.inMilliseconds)
+    }
+
+    /// The limit for messages; a change takes effect with the next frame.
+    public var maximumMessageBytes: Int {
+        get { Int(limitBytes) }
+        set { limitBytes = UInt32(clamping: newValue) }
+    }
+
+    public var state: State {
+        switch phase {
+        case .open: .open
+        case .closing: .closing
+        case .closed: .closed
+        }
+    }
+
+    /// True once there is nothing left to do but to write the output and close the socket: both close frames are
+    /// there, or the peer broke the protocol, or the time was up. (A client leaves closing to the server: RFC 6455 §7.1.1.)
+    public var isFinished: Bool { state == .closed }
+
+    // MARK: Receiving
+
+    /// Reads on, up to the next event. `nil` when all that can be used has been: at most the beginning of a header or of
+    /// a control frame (under 140 bytes) stays in `input`.
+    ///
+    /// The bytes of a message may be lent as positions in `input`: use them before anything is appended to it.
+    public mutating func next(
+        _ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer
+    ) -> WebSocketEvent? {
+        do {
+            while true {
+                if case .closed = phase {
+                    input.consume(input.count)
+                    return nil
+                }
+                if frame != nil {
+                    if let message = try receivePayload(&input) { return .message(message) }
+                    if frame != nil { return nil }
+                }
+                let masking: WebSocketFrameDecoder.Masking = maskGenerator == nil ? .required : .forbidden
+                let decoded = try input.withReadable { (bytes) throws(WebSocketError) in
+                    try WebSocketFrameDecoder.header(of: bytes, masking: masking)
+                }
+                guard let header = decoded else { return nil }
+                if header.opcode.isControl {
+                    guard input.count >= header.headerBytes + header.payloadBytes else { return nil }
+                    if let event = try receiveControl(header, &input, now: now, output: &output) { return event }
+                } else {
+                    if let message = try receiveData(header, &input) { return .message(message) }
+                }
+            }
+        } catch {
+            return fail(error, now: now, output: &output)
+        }
+    }
+
+    /// Starts a data frame, or takes it at once: the whole message in one frame that is already here is the usual case,
+    /// and is neither copied nor kept.
+    private mutating func receiveData(
+        _ header: WebSocketFrameHeader, _ input: inout ByteBuffer
+    ) throws(WebSocketError) -> WebSocketMessage? {
+        if case .open = phase { try assembler.begin(header, limitBytes: Int(limitBytes)) }
+        input.consume(header.headerBytes)
+        if case .open = phase, header.isFinal, assembler.isEmpty, input.count >= header.payloadBytes {
+            let positions = takePayload(header, &input)
+            return try assembler.finish(input, at: positions)
+        }
+        let mask = header.mask.map { WebSocketMask(key: $0) }
+        frame = PartialFrame(missingBytes: header.payloadBytes, mask: mask, isFinal: header.isFinal)
+        return nil
+    }
+
+    /// Takes what has arrived of the frame under way. After our close frame it is skipped, of whatever size.
+    private mutating func receivePayload(_ input: inout ByteBuffer) throws(WebSocketError) -> WebSocketMessage? {
+        guard var current = frame else { return nil }
+        let count = min(current.missingBytes, input.count)
+        let positions = input.readPosition..<(input.readPosition + count)
+        if case .open = phase, count > 0 {
+            if var mask = current.mask {
+                input.withMutableBytes(at: positions) { mask.apply(to: &$0) }
+                current.mask = mask
+            }
+            try input.withBytes(at: positions) { (bytes) throws(WebSocketError) in try assembler.append(bytes) }
+        }
+        input.consume(count)
+        current.missingBytes -= count
+        guard current.missingBytes == 0 else {
+            frame = current
+            return nil
+        }
+        frame = nil
+        guard case .open = phase, current.isFinal else { return nil }
+        return try assembler.finish()
+    }
+
+    /// Answers a control frame that lies whole at the front of `input`.
+    private mutating func receiveControl(
+        _ header: WebSocketFrameHeader, _ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer
+    ) throws(WebSocketError) -> WebSocketEvent? {
+        input.consume(header.headerBytes)
+        let positions = takePayload(header, &input)
+        switch header.opcode {
+        case .ping:
+            // RFC 6455 §5.5.1: nothing follows our close frame, not even a pong.
+            guard case .open = phase else { return nil }
+            let mask = maskGenerator?.next()
+            input.withBytes(at: positions) { payload in
+                WebSocketFrameEncoder.appendFrame(.pong, payload: payload, mask: mask, to: &output)
+            }
+            return .ping
+        case .pong:
+            guard case .open = phase else { return nil }
+            return .pong
+        case .close:
+            let (code, reason) = try input.withBytes(at: positions) { (payload) throws(WebSocketError) in
+                try Self.closePayload(payload)
+            }
+            switch phase {
+            case .open:
+                let mask = maskGenerator?.next()
+                WebSocketFrameEncoder.appendClose(code: code, reason: "", mask: mask, to: &output)
+                finish(by: deadline(from: now))
+            case .closing(let deadline):
+                finish(by: deadline)
+            case .closed:
+                break
+            }
+            return .closing(code: code, reason: reason)
+        case .continuation, .text, .binary:
+            return nil
+        }
+    }
+
+    /// Consumes the payload at the front of `input` and unmasks it where it lies.
+    private func takePayload(_ header: WebSocketFrameHeader, _ input: inout ByteBuffer) -> Range<Int> {
+        let positions = input.readPosition..<(input.readPosition + header.payloadBytes)
+        if let key = header.mask {
+            var mask = WebSocketMask(key: key)
+            input.withMutableBytes(at: positions) { mask.apply(to: &$0) }
+        }
+        input.consume(header.payloadBytes)
+        return positions
+    }
+
+    /// RFC 6455 §5.5.1: nothing at all, or a code and then a reason in UTF-8.
+    private static func closePayload(_ payload: Span<UInt8>) throws(WebSocketError) -> (code: UInt16?, reason: String) {
+        if payload.isEmpty { return (nil, "") }
+        guard payload.count >= 2 else { throw .closePayloadTooShort }
+        let code = UInt16(payload[0]) << 8 | UInt16(payload[1])
+        guard WebSocketCloseCode.isAllowedOnWire(code) else { throw .closeCodeInvalid(code) }
+        guard let reason = String(validating: payload.extracting(droppingFirst: 2)) else { throw .textNotUTF8 }
+        return (code, reason)
+    }
+
+    /// RFC 6455 §7.1.7.
+    private mutating func fail(
+        _ error: WebSocketError, now: Moment, output: inout ByteBuffer
+    ) -> WebSocketEvent {
+        switch phase {
+        case .open:
+            let mask = maskGenerator?.next()
+            WebSocketFrameEncoder.appendClose(code: error.closeCode, reason: error.sentence, mask: mask, to: &output)
+            finish(by: deadline(from: now))
+        case .closing(let deadline):
+            finish(by: deadline)
+        case .closed:
+            break
+        }
+        return .failed(code: error.closeCode, reason: error.sentence)
+    }
+
+    /// The peer will send nothing more. Says whether that was to be expected.
+    public mutating func endOfInput() -> EndOfInput {
+        let end: EndOfInput = isFinished ? .expected : .abnormal
+        finish(by: nil)
+        return end
+    }
+
+    // MARK: Sending
+
+    /// Sends a text message whose UTF-8 `writePayload` appends. Does nothing once closing.
+    public mutating func sendText(to output: inout ByteBuffer, _ writePayload: (inout ByteBuffer) -> Void) {
+        guard case .open = phase else { return }
+        WebSocketFrameEncoder.appendTextFrame(to: &output, mask: maskGenerator?.next(), writePayload)
+    }
+
+    /// Sends a whole text or binary message, a ping or a pong. Does nothing once closing; `close` sends close frames.
+    public mutating func sendFrame(_ opcode: WebSocketOpcode, payload: Span<UInt8>, to output: inout ByteBuffer) {
+        precondition(opcode != .close && opcode != .continuation, "only whole messages, pings and pongs are sent")
+        guard case .open = phase else { return }
+        WebSocketFrameEncoder.appendFrame(opcode, payload: payload, mask: maskGenerator?.next(), to: &output)
+    }
+
+    /// Sends a ping with at most 125 bytes of payload. Does nothing once closing.
+    public mutating func sendPing(payload: Span<UInt8>, to output: inout ByteBuffer) {
+        sendFrame(.ping, payload: payload, to: &output)
+    }
+
+    /// Sends frames that were encoded (without a mask) once for many connections. Does nothing once closing.
+    public func sendEncoded(_ frames: Span<UInt8>, to output: inout ByteBuffer) {
+        precondition(maskGenerator == nil, "a client masks each frame with a key of its own")
+        guard case .open = phase else { return }
+        output.append(frames)
+    }
+
+    /// Starts the close handshake; does nothing if either side has. From here on messages are no longer delivered, and
+    /// `next` only looks for the peer's close frame.
+    ///
+    /// - Parameters:
+    ///   - code: one that may be sent (`WebSocketCloseCode.isAllowedOnWire`).
+    ///   - reason: cut to 123 bytes.
+    public mutating func close(code: UInt16, reason: String, now: Moment, output: inout ByteBuffer) {
+        guard case .open = phase else { return }
+        let mask = maskGenerator?.next()
+        WebSocketFrameEncoder.appendClose(code: code, reason: reason, mask: mask, to: &output)
+        phase = .closing(deadline: deadline(from: now))
+        assembler.reset()
+    }
+
+    // MARK: Time
+
+    /// When `tick` has something to do; `nil` while open.
+    public var nextDeadline: Instant? {
+        switch phase {
+        case .open: nil
+        case .closing(let deadline): deadline
+        case .closed(let deadline): deadline
+        }
+    }
+
+    /// True, once, when closing took longer than the close timeout: the peer did not answer our close frame, or the
+    /// socket is still there because it does not read or does not hang up. Reset it.
+    public mutating func tick(now: Moment) -> Bool {
+        guard let deadline = nextDeadline, now.instant >= deadline else { return false }
+        finish(by: nil)
+        return true
+    }
+
+    private func deadline(from now: Moment) -> Instant {
+        now.instant + .milliseconds(Int64(closeTimeoutMilliseconds))
+    }
+
+    private mutating func finish(by deadline: Instant?) {
+        phase = .closed(deadline: deadline)
+        assembler.reset()
+        frame = nil
+    }
+}

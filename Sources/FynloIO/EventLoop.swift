@@ -1,0 +1,269 @@
+// The turn of which the whole life of the process consists: wait, read the clock, tell the ready sources, tell those whose
+// time has come, do what was put off to the end of the turn, and only then let go of what was removed.
+
+public import FynloCore
+import Glibc
+
+/// Something the loop wakes: a connection, a listener, a driver, a timer.
+public protocol EventSource: AnyObject {
+    /// The descriptor is ready for something that was asked for, or has failed.
+    func ready(_ readiness: Readiness, now: Moment)
+
+    /// Called at or after the instant asked for with `wake`. Returns the next instant to be looked at again, or nil.
+    func tick(now: Moment) -> Instant?
+}
+
+extension EventSource {
+    /// For sources that never ask for a time.
+    public func tick(now: Moment) -> Instant? { nil }
+}
+
+/// An epoll loop. It belongs to one thread, and so does everything it owns.
+public final class EventLoop {
+    /// The time of this turn, read once, right after the wait.
+    public private(set) var now: Moment
+
+    private let epoll: Epoll
+    private var table = SourceTable()
+    private var timers: TimerWheel
+    private var due: [UInt64] = []
+    private var endOfTurn: [() -> Void] = []
+    private var removed: [any EventSource] = []
+    private var helper: OffloadSource?
+    private var isTurning = false
+    private var isStopping = false
+
+    /// An empty loop; throws when there are no descriptors left.
+    public init() throws(SystemError) {
+        epoll = try Epoll()
+        now = SystemClock.now
+        timers = TimerWheel(start: now.instant)
+    }
+
+    deinit {
+        helper?.stop()
+    }
+
+    // MARK: Sources
+
+    /// Watches a descriptor for a source and keeps the source until `remove`. The descriptor stays the source's own.
+    public func add(
+        _ source: any EventSource, descriptor: Int32, interest: Interest
+    ) throws(SystemError) -> SourceToken {
+        let token = table.insert(source)
+        do {
+            try epoll.add(descriptor, key: token.rawValue, interest: interest)
+        } catch {
+            table.free(token.slot)
+            throw error
+        }
+        table.assign(descriptor, to: token.slot)
+        table.slots[token.slot].interest = interest
+        return token
+    }
+
+    /// Keeps a source that has no descriptor, only deadlines.
+    public func add(timer source: any EventSource) -> SourceToken {
+        table.insert(source)
+    }
+
+    /// Changes what the source is told. Costs nothing when nothing changes. A descriptor that epoll refuses, because it was
+    /// closed, say, is reported to its source as a hang-up at the end of the turn.
+    public func setInterest(_ interest: Interest, for token: SourceToken) {
+        guard let slot = table.slot(of: token), table.slots[slot].interest != interest else { return }
+        table.slots[slot].interest = interest
+        let descriptor = table.slots[slot].descriptor
+        guard descriptor >= 0 else { return }
+        do {
+            try epoll.modify(descriptor, key: token.rawValue, interest: interest)
+        } catch {
+            atEndOfTurn { [unowned self] in
+                guard let slot = table.slot(of: token), let source = table.slots[slot].source else { return }
+                source.ready(.hangup, now: now)
+            }
+        }
+    }
+
+    /// Watches another descriptor for the same source, or a new one of the same number. Call it as soon as a library has
+    /// changed its socket.
+    public func replaceDescriptor(
+        _ descriptor: Int32, interest: Interest, for token: SourceToken
+    ) throws(SystemError) {
+        guard let slot = table.slot(of: token) else { return }
+        if let old = table.unassign(slot), old != descriptor { epoll.remove(old) }
+        table.slots[slot].interest = interest
+        try epoll.add(descriptor, key: token.rawValue, interest: interest)
+        table.assign(descriptor, to: slot)
+    }
+
+    /// Forgets a source: call it before its descriptor is closed. It hears nothing from then on, but is not freed before the
+    /// end of the turn, as one of its own methods may be running. A second call does nothing.
+    public func remove(_ token: SourceToken) {
+        guard let slot = table.slot(of: token) else { return }
+        if let descriptor = table.unassign(slot) { epoll.remove(descriptor) }
+        if table.slots[slot].timer != .none { timers.remove(table.slots[slot].timer) }
+        if let source = table.slots[slot].source { removed.append(source) }
+        table.free(slot)
+    }
+
+    // MARK: Time
+
+    /// Has the source's `tick` called at or after `instant` (at most about 2 ms after), or earlier if it asked for an earlier
+    /// time before. Asking for a later time than before costs nothing and changes nothing: `tick` returns the real one.
+    public func wake(_ token: SourceToken, by instant: Instant) {
+        guard let slot = table.slot(of: token), instant < table.slots[slot].wakeAt else { return }
+        table.slots[slot].wakeAt = instant
+        let timer = table.slots[slot].timer
+        if timer == .none {
+            table.slots[slot].timer = timers.insert(token.rawValue, at: instant)
+        } else {
+            timers.move(timer, to: instant)
+        }
+    }
+
+    /// Runs `work` once, when `duration` has passed. For rare things, such as trying again; not for every message.
+    public func after(_ duration: Duration, _ work: @escaping () -> Void) {
+        let source = DelayedWork(work)
+        let token = add(timer: source)
+        source.remove = { [unowned self] in remove(token) }
+        wake(token, by: now.instant + duration)
+    }
+
+    // MARK: Work
+
+    /// Runs `work` once at the end of this turn, before the next wait; what it adds in its turn runs in the same phase.
+    public func atEndOfTurn(_ work: @escaping () -> Void) {
+        endOfTurn.append(work)
+    }
+
+    /// Runs `work`, which may block, on the loop's one helper thread, after what was handed over before, and then hands
+    /// its result to `then` on the loop. `then` never leaves the loop's thread. Should there be no thread to be had, `work`
+    /// runs on the loop.
+    public func offload<T: Sendable>(_ work: @escaping @Sendable () -> T, then: @escaping (T) -> Void) {
+        if helper == nil, let started = OffloadSource.start() {
+            if (try? add(started, descriptor: started.descriptor, interest: .read)) != nil {
+                helper = started
+            } else {
+                started.stop()
+            }
+        }
+        if let helper {
+            helper.submit(work, then: then)
+        } else {
+            atEndOfTurn { then(work()) }
+        }
+    }
+
+    // MARK: Turns
+
+    /// Turns until `stop` is called; returns at once if it was called before.
+    public func run() throws(SystemError) {
+        defer { isStopping = false }
+        while !isStopping { try turn(timeout: nil) }
+    }
+
+    /// Ends `run` after this turn.
+    public func stop() {
+        isStopping = true
+    }
+
+    /// Turns until `condition` holds, looking after every turn. Returns whether it came true within `limit`.
+    public func run(until condition: () -> Bool, for limit: Duration) throws(SystemError) -> Bool {
+        let deadline = SystemClock.instant + limit
+        while !condition() {
+            let left = deadline - SystemClock.instant
+            guard left > .zero else { return false }
+            try turn(timeout: left)
+        }
+        return true
+    }
+
+    /// One turn; waits for events and timers no longer than `timeout` (in whole milliseconds, rounded up), without limit if nil.
+    public func turn(timeout: Duration?) throws(SystemError) {
+        precondition(!isTurning, "a turn does not begin inside another one")
+        isTurning = true
+        defer { isTurning = false }
+
+        let count = try epoll.wait(milliseconds: waitingTime(timeout))
+        now = SystemClock.now
+        for position in 0..<count { tellReady(epoll.event(at: position)) }
+        tellDue()
+        while !endOfTurn.isEmpty { runEndOfTurn() }
+        while !removed.isEmpty { releaseRemoved() }
+    }
+
+    /// In milliseconds; -1 for no limit. The clock is read again, as the handlers have taken their time.
+    private func waitingTime(_ timeout: Duration?) -> Int32 {
+        guard endOfTurn.isEmpty else { return 0 }
+        var limit = timeout.map { min(max($0, .zero), .seconds(86_400)) }
+        if let next = timers.nextDeadline {
+            let left = min(max(next - SystemClock.instant, .zero), .seconds(86_400))
+            limit = limit.map { min($0, left) } ?? left
+        }
+        guard let limit else { return -1 }
+        return Int32((limit.inNanoseconds + 999_999) / 1_000_000)
+    }
+
+    private func tellReady(_ event: (key: UInt64, events: UInt32)) {
+        guard let slot = table.slot(of: SourceToken(rawValue: event.key)), let source = table.slots[slot].source else {
+            return
+        }
+        let readiness = Readiness(events: event.events, interest: table.slots[slot].interest)
+        if !readiness.isEmpty { source.ready(readiness, now: now) }
+    }
+
+    private func tellDue() {
+        timers.advance(to: now.instant, due: &due)
+        guard !due.isEmpty else { return }
+        var tokens: [UInt64] = []
+        swap(&tokens, &due)
+        // All timers are forgotten before the first source is told: it may wake or remove any other.
+        for key in tokens {
+            let slot = SourceToken(rawValue: key).slot
+            table.slots[slot].timer = .none
+            table.slots[slot].wakeAt = Instant(nanoseconds: .max)
+        }
+        for key in tokens {
+            let token = SourceToken(rawValue: key)
+            guard let slot = table.slot(of: token), let source = table.slots[slot].source else { continue }
+            if let next = source.tick(now: now) { wake(token, by: next) }
+        }
+        tokens.removeAll(keepingCapacity: true)
+        swap(&tokens, &due)
+    }
+
+    private func runEndOfTurn() {
+        var batch: [() -> Void] = []
+        swap(&batch, &endOfTurn)
+        for work in batch { work() }
+        guard endOfTurn.isEmpty else { return }
+        batch.removeAll(keepingCapacity: true)
+        swap(&batch, &endOfTurn)
+    }
+
+    private func releaseRemoved() {
+        // Freed outside of the property: a source may remove another one when it goes.
+        var batch: [any EventSource] = []
+        swap(&batch, &removed)
+        batch.removeAll(keepingCapacity: true)
+        if removed.isEmpty { swap(&batch, &removed) }
+    }
+}
+
+/// A piece of work for later, as a source.
+private final class DelayedWork: EventSource {
+    private let work: () -> Void
+    var remove: () -> Void = {}
+
+    init(_ work: @escaping () -> Void) {
+        self.work = work
+    }
+
+    func ready(_ readiness: Readiness, now: Moment) {}
+
+    func tick(now: Moment) -> Instant? {
+        remove()
+        work()
+        return nil
+    }
+}

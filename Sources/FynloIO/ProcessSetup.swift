@@ -1,0 +1,35 @@
+// What a process arranges with the kernel once, before anything else, and its source of chance.
+
+import Glibc
+
+/// Calls for the beginning of main.
+public enum ProcessSetup {
+    /// A peer that has gone is an error of `send` or `write`, never the end of the process. Libraries write without
+    /// MSG_NOSIGNAL.
+    public static func ignoreSIGPIPE() {
+        signal(SIGPIPE, SIG_IGN)
+    }
+
+    /// Raises the limit of open descriptors as far as an ordinary process may. Returns the limit now in force.
+    @discardableResult
+    public static func raiseDescriptorLimit() -> Int {
+        var limit = rlimit()
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        guard getrlimit(resource, &limit) == 0 else { return 1024 }
+        if limit.rlim_cur < limit.rlim_max {
+            var raised = limit
+            raised.rlim_cur = limit.rlim_max
+            if setrlimit(resource, &raised) == 0 { limit = raised }
+        }
+        return Int(clamping: limit.rlim_cur)
+    }
+
+    /// Bytes that nobody can guess, from the kernel. Draw many at a time: each call costs a system call.
+    public static func randomBytes(_ count: Int) -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: max(count, 0)) { bytes, written in
+            guard let start = bytes.baseAddress else { return }
+            arc4random_buf(start, bytes.count)
+            written = bytes.count
+        }
+    }
+}

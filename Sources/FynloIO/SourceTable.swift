@@ -1,0 +1,90 @@
+// The sources of a loop by token: an array of slots and a free list. A token is a slot and its generation, so that a late
+// event or timer of a source that has gone finds nobody, even when its slot or its descriptor is in use again.
+
+import FynloCore
+
+/// Names a source of one event loop; never used again for another source of that loop.
+public struct SourceToken: Hashable, Sendable {
+    /// Generation in the upper half, slot in the lower.
+    public let rawValue: UInt64
+
+    init(rawValue: UInt64) {
+        self.rawValue = rawValue
+    }
+
+    init(slot: Int, generation: UInt32) {
+        rawValue = UInt64(generation) << 32 | UInt64(UInt32(truncatingIfNeeded: slot))
+    }
+
+    var slot: Int { Int(rawValue & 0xffff_ffff) }
+    var generation: UInt32 { UInt32(truncatingIfNeeded: rawValue >> 32) }
+}
+
+/// The slots.
+struct SourceTable {
+    struct Slot {
+        /// nil in an unused slot.
+        var source: (any EventSource)?
+        var generation: UInt32 = 1
+        /// -1 when there is nothing in epoll.
+        var descriptor: Int32 = -1
+        var interest: Interest = []
+        var timer: TimerWheel.Timer = .none
+        /// What `timer` waits for; the farthest future without one.
+        var wakeAt = Instant(nanoseconds: .max)
+    }
+
+    var slots: [Slot] = []
+    private var unused: [UInt32] = []
+    /// Whose descriptor a number is: 0 nobody's, else its slot + 1.
+    private var owners: [UInt32] = []
+
+    /// The slot of a token; nil when its source has gone.
+    func slot(of token: SourceToken) -> Int? {
+        let slot = token.slot
+        guard slot < slots.count, slots[slot].generation == token.generation else { return nil }
+        return slot
+    }
+
+    mutating func insert(_ source: any EventSource) -> SourceToken {
+        let slot: Int
+        if let free = unused.popLast() {
+            slot = Int(free)
+        } else {
+            slot = slots.count
+            slots.append(Slot())
+        }
+        slots[slot].source = source
+        return SourceToken(slot: slot, generation: slots[slot].generation)
+    }
+
+    /// Frees a slot; its descriptor must have been given up.
+    mutating func free(_ slot: Int) {
+        let generation = slots[slot].generation
+        slots[slot] = Slot(source: nil, generation: generation &+ 1)
+        // A slot whose generations are used up is used no more, so that no token comes back.
+        if generation < .max - 1 { unused.append(UInt32(slot)) }
+    }
+
+    /// Notes whose the number is now. If it was another source's, that one's descriptor was closed behind the loop's back,
+    /// and it must not reach for the number any more.
+    mutating func assign(_ descriptor: Int32, to slot: Int) {
+        let number = Int(descriptor)
+        if number >= owners.count {
+            owners.append(contentsOf: repeatElement(0, count: max(number + 1 - owners.count, owners.count)))
+        }
+        let owner = Int(owners[number]) - 1
+        if owner >= 0, owner != slot, slots[owner].descriptor == descriptor { slots[owner].descriptor = -1 }
+        owners[number] = UInt32(slot + 1)
+        slots[slot].descriptor = descriptor
+    }
+
+    /// The slot has no descriptor any more. Returns the one it had, to be taken out of epoll; nil when it had none.
+    mutating func unassign(_ slot: Int) -> Int32? {
+        let descriptor = slots[slot].descriptor
+        guard descriptor >= 0 else { return nil }
+        owners[Int(descriptor)] = 0
+        slots[slot].descriptor = -1
+        return descriptor
+    }
+}

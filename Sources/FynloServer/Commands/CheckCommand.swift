@@ -1,0 +1,61 @@
+// check: would serve work here? One line per part, exit 1 if any of them does not.
+
+import FynloCore
+import FynloIO
+
+enum CheckCommand {
+    static func run(_ flags: Flags) throws -> Int32 {
+        var isFine = true
+        func report(_ part: String, _ problem: String?) {
+            printOut("\(part): \(problem ?? "ok")\n")
+            if problem != nil { isFine = false }
+        }
+        let environment = CommandLine.environment
+        var config: Config?
+        do {
+            config = try Config(environment: environment, flags: flags.values)
+            report("configuration", config?.tokens.secret == nil ? "FYNLO_JWT_SECRET is not set." : nil)
+        } catch {
+            report("configuration", error.description)
+        }
+        report("postgres", postgresProblem(environment))
+        if let redis = config?.redis {
+            report("redis", try redisProblem(redis))
+        } else if config != nil {
+            printOut("redis: not configured; there is no shared cache\n")
+        }
+        return isFine ? ExitCode.done : ExitCode.failed
+    }
+
+    private static func postgresProblem(_ environment: [String: String]) -> String? {
+        do {
+            let settings = try Config.postgres(environment: environment, role: .tool)
+            let runner = MigrationRunner(session: try PostgresSession(settings))
+            let missing = try runner.status().count { $0.appliedAt == nil }
+            return missing == 0 ? nil : "reachable, but \(missing) migrations are missing; run fynlo-server migrate up."
+        } catch {
+            return String(describing: error)
+        }
+    }
+
+    private static func redisProblem(_ settings: RedisSettings) throws -> String? {
+        let loop = try EventLoop()
+        var reasons: [String] = []
+        let redis = RedisConnection(loop: loop, settings: settings) { event, text in reasons.append("\(event): \(text)")
+        }
+        redis.open()
+        defer { redis.close() }
+        guard try loop.run(until: { redis.isReady || !reasons.isEmpty }, for: .seconds(3)), redis.isReady else {
+            return reasons.first ?? "no answer within 3 seconds"
+        }
+        var answer: String??
+        redis.send(["PING"], budget: .seconds(1)) { result in
+            switch result {
+            case .success: answer = .some(nil)
+            case .failure(let error): answer = String(describing: error)
+            }
+        }
+        _ = try loop.run(until: { answer != nil }, for: .seconds(2))
+        return answer ?? "no answer within 2 seconds"
+    }
+}

@@ -1,0 +1,285 @@
+// The configuration: environment variables, overridden by flags, read once into typed settings, or refused in one
+// sentence that names the variable.
+
+import FynloCore
+import FynloIO
+import Glibc
+
+/// A setting that cannot be used; the sentence names it and never quotes a secret.
+struct ConfigError: Error, Equatable, CustomStringConvertible {
+    let description: String
+
+    init(_ sentence: String) {
+        description = sentence
+    }
+}
+
+/// The settings of one server.
+struct Config {
+    var listen: SocketAddress
+    var postgres: PostgresSettings
+    var redis: RedisSettings?
+    var tokens: TokenSettings
+    var limits: Limits
+    var http: HTTPLimits
+    var allowedOrigins: [String]
+    var allowsQueryToken: Bool
+    var hasEcho: Bool
+    var queryTimeout: Duration
+    var drainTimeout: Duration
+    var idempotencyWindow: Duration
+    var eventRetention: Duration
+    var migratesAtStart: Bool
+    var logLevel: Logger.Level
+    var logFormat: Logger.Format
+
+    /// How tokens are checked.
+    struct TokenSettings {
+        /// FYNLO_JWT_SECRET, the key of HS256; `nil` when there is none.
+        var secret: [UInt8]?
+        var policy: TokenPolicy
+    }
+
+    /// What a variable's value is for: the ones with a secret in them are not taken as flags, since other users of the
+    /// machine can read a command line.
+    enum Kind { case plain, secret }
+
+    /// One variable.
+    struct Variable {
+        let name: String
+        let fallback: String
+        let kind: Kind
+        let help: String
+
+        init(_ name: String, _ fallback: String, _ help: String, kind: Kind = .plain) {
+            self.name = name
+            self.fallback = fallback
+            self.help = help
+            self.kind = kind
+        }
+
+        /// `--listen` for FYNLO_LISTEN; `nil` for a variable that is not taken as a flag.
+        var flag: String? { kind == .plain ? spelledAsFlag : nil }
+
+        /// The name as a flag, whether it is one or not.
+        var spelledAsFlag: String {
+            let stem = name.hasPrefix("FYNLO_") ? name.dropFirst("FYNLO_".count) : name[...]
+            return "--" + stem.lowercased().split(separator: "_").joined(separator: "-")
+        }
+    }
+
+    /// Every variable there is, in the order of `--help`. An empty default means "not set".
+    static let variables: [Variable] = [
+        Variable("FYNLO_LISTEN", "127.0.0.1:8000", "address and port to serve on"),
+        Variable("DATABASE_URL", "", "PostgreSQL, as postgresql://user:password@host:port/database", kind: .secret),
+        Variable(
+            "REDIS_URL", "", "shared cache, as redis://host:port/0 or unix:/path; unset: no shared cache",
+            kind: .secret),
+        Variable("FYNLO_JWT_SECRET", "", "key of HS256 tokens, at least 32 bytes", kind: .secret),
+        Variable("FYNLO_JWT_AUDIENCE", "", "required in the tokens' aud, if set"),
+        Variable("FYNLO_JWT_ISSUER", "", "required as the tokens' iss, if set"),
+        Variable("FYNLO_JWT_LEEWAY", "30s", "how far the issuer's clock may differ"),
+        Variable("FYNLO_ALLOWED_ORIGINS", "", "comma-separated origins of browser pages; unset: only the own one"),
+        Variable("FYNLO_MAX_CONNECTIONS", "", "open sockets; unset: the descriptor limit less 256"),
+        Variable("FYNLO_MAX_UNAUTHENTICATED", "", "sockets not authenticated yet; unset: a quarter of the former"),
+        Variable("FYNLO_MAX_CONNECTIONS_PER_IP", "0", "open sockets of one address; 0: no limit"),
+        Variable("FYNLO_MAX_CONNECTIONS_PER_RESTAURANT", "100", "tablets of one restaurant"),
+        Variable("FYNLO_MAX_CONNECTIONS_PER_USER", "5", "tablets of one user in one restaurant"),
+        Variable("FYNLO_AUTH_TIMEOUT", "10s", "time for the first message"),
+        Variable("FYNLO_IDLE_PING", "30s", "silence after which the server pings"),
+        Variable("FYNLO_STALE_AFTER", "60s", "silence after which a tablet is closed"),
+        Variable("FYNLO_SWEEP_INTERVAL", "30s", "the longest that a stale tablet may stay unnoticed"),
+        Variable("FYNLO_HEARTBEAT_INTERVAL", "15s", "how often tablets are told to ping"),
+        Variable("FYNLO_TOKEN_WARNING", "5m", "how long before its end a token's holder is warned"),
+        Variable("FYNLO_RATE_LIMIT", "20", "messages per second of one connection"),
+        Variable("FYNLO_RATE_BURST", "100", "messages at once of one connection"),
+        Variable("FYNLO_MAX_MESSAGE", "65536", "bytes of one message"),
+        Variable("FYNLO_MAX_BODY", "1048576", "bytes of one request's body"),
+        Variable("FYNLO_SEND_QUEUE", "1048576", "bytes queued for a tablet that does not read"),
+        Variable("FYNLO_QUERY_TIMEOUT", "5s", "after which PostgreSQL cancels a statement"),
+        Variable("FYNLO_DRAIN_TIMEOUT", "20s", "after which a server that was told to stop leaves"),
+        Variable("FYNLO_IDEMPOTENCY_WINDOW", "7d", "how long a command's answer is remembered"),
+        Variable("FYNLO_EVENT_RETENTION", "7d", "how long events are kept"),
+        Variable("FYNLO_MIGRATE", "0", "1: apply missing migrations at start"),
+        Variable("FYNLO_LOG", "info", "debug, info, warning or error"),
+        Variable("FYNLO_LOG_FORMAT", "auto", "auto, text or json; auto is text on a terminal"),
+        Variable("FYNLO_ECHO", "0", "1: serve /debug/echo and /debug/json for conformance suites"),
+        Variable("FYNLO_ALLOW_QUERY_TOKEN", "0", "1: accept ?token= from old clients"),
+    ]
+
+    /// Variables of the contract that this version cannot honour. A server that ignored them would be less safe than
+    /// its operator believes, so it does not start.
+    private static let unsupported: [String: String] = [
+        "FYNLO_TLS_CERT": "this version speaks plain HTTP; end TLS at a proxy in front of it",
+        "FYNLO_TLS_KEY": "this version speaks plain HTTP; end TLS at a proxy in front of it",
+        "FYNLO_JWT_JWKS_FILE": "this version checks HS256 tokens only; set FYNLO_JWT_SECRET",
+        "FYNLO_TRUSTED_PROXIES": "this version does not read forwarded addresses",
+        "FYNLO_ADMIN_LISTEN": "this version has one listener, FYNLO_LISTEN",
+    ]
+
+    /// Reads the configuration of `serve` and its relatives. `flags` are `--name value` pairs by variable name.
+    init(environment: [String: String], flags: [String: String] = [:]) throws(ConfigError) {
+        let source = Source(environment: environment, flags: flags)
+        for (name, reason) in Config.unsupported where source.text(name) != nil {
+            throw ConfigError("\(name) is set, but \(reason). Unset it.")
+        }
+        do {
+            listen = try SocketAddress(parsing: source.value("FYNLO_LISTEN"))
+        } catch {
+            throw ConfigError("FYNLO_LISTEN cannot be used: \(error)")
+        }
+        queryTimeout = try source.duration("FYNLO_QUERY_TIMEOUT")
+        postgres = try Config.postgres(environment: environment, queryTimeout: queryTimeout)
+        do {
+            redis = try source.text("REDIS_URL").map { url throws(RedisError) in try RedisSettings(url) }
+        } catch {
+            throw ConfigError(error.description)
+        }
+        tokens = TokenSettings(
+            secret: source.text("FYNLO_JWT_SECRET").map { Array($0.utf8) },
+            policy: TokenPolicy(
+                audience: source.text("FYNLO_JWT_AUDIENCE"), issuer: source.text("FYNLO_JWT_ISSUER"),
+                leeway: try source.duration("FYNLO_JWT_LEEWAY", minimum: .zero)))
+        if let secret = tokens.secret, secret.count < 32 {
+            throw ConfigError(
+                "FYNLO_JWT_SECRET is shorter than 32 bytes; HS256 needs at least as many (RFC 7518 §3.2).")
+        }
+
+        limits = Limits()
+        limits.connections = try source.integer(
+            "FYNLO_MAX_CONNECTIONS", unset: max(64, Config.descriptorLimit - 256), in: 1...10_000_000)
+        limits.unauthenticatedConnections = try source.integer(
+            "FYNLO_MAX_UNAUTHENTICATED", unset: max(1, limits.connections / 4), in: 1...10_000_000)
+        limits.connectionsPerAddress = try source.integer("FYNLO_MAX_CONNECTIONS_PER_IP", in: 0...10_000_000)
+        limits.connectionsPerRestaurant = try source.integer(
+            "FYNLO_MAX_CONNECTIONS_PER_RESTAURANT", in: 1...100_000)
+        limits.connectionsPerUser = try source.integer("FYNLO_MAX_CONNECTIONS_PER_USER", in: 1...100_000)
+        limits.authenticationTimeout = try source.duration("FYNLO_AUTH_TIMEOUT")
+        limits.idlePing = try source.duration("FYNLO_IDLE_PING")
+        limits.staleAfter = try source.duration("FYNLO_STALE_AFTER")
+        limits.sweepInterval = try source.duration("FYNLO_SWEEP_INTERVAL")
+        limits.heartbeatInterval = try source.duration("FYNLO_HEARTBEAT_INTERVAL")
+        limits.tokenWarning = try source.duration("FYNLO_TOKEN_WARNING", minimum: .zero)
+        limits.tokenLeeway = tokens.policy.leeway
+        limits.messagesPerSecond = try source.integer("FYNLO_RATE_LIMIT", in: 1...1_000_000)
+        limits.messageBurst = try source.integer("FYNLO_RATE_BURST", in: 1...1_000_000)
+        limits.messageBytes = try source.integer("FYNLO_MAX_MESSAGE", in: 1_024...16_777_216)
+        limits.sendQueueBytes = try source.integer("FYNLO_SEND_QUEUE", in: 4_096...1_073_741_824)
+        http = HTTPLimits()
+        http.bodyBytes = try source.integer("FYNLO_MAX_BODY", in: 1_024...1_073_741_824)
+
+        allowedOrigins = (source.text("FYNLO_ALLOWED_ORIGINS") ?? "").split(separator: ",")
+            .map { $0.trimmingWhitespace() }
+        for origin in allowedOrigins where !origin.hasPrefix("https://") && !origin.hasPrefix("http://") {
+            throw ConfigError("FYNLO_ALLOWED_ORIGINS lists origins such as https://pos.example.com, not \(origin).")
+        }
+        allowsQueryToken = try source.boolean("FYNLO_ALLOW_QUERY_TOKEN")
+        hasEcho = try source.boolean("FYNLO_ECHO")
+        drainTimeout = try source.duration("FYNLO_DRAIN_TIMEOUT")
+        idempotencyWindow = try source.duration("FYNLO_IDEMPOTENCY_WINDOW")
+        eventRetention = try source.duration("FYNLO_EVENT_RETENTION")
+        migratesAtStart = try source.boolean("FYNLO_MIGRATE")
+        let level = source.value("FYNLO_LOG")
+        guard let logLevel = Logger.Level(name: level) else {
+            throw ConfigError("FYNLO_LOG has to be debug, info, warning or error, not \(level).")
+        }
+        self.logLevel = logLevel
+        switch source.value("FYNLO_LOG_FORMAT") {
+        case "auto": logFormat = isatty(STDERR_FILENO) == 1 ? .text : .json
+        case "text": logFormat = .text
+        case "json": logFormat = .json
+        default: throw ConfigError("FYNLO_LOG_FORMAT has to be auto, text or json.")
+        }
+        guard limits.idlePing < limits.staleAfter else {
+            throw ConfigError(
+                "FYNLO_IDLE_PING has to be shorter than FYNLO_STALE_AFTER, or no tablet is asked in time.")
+        }
+    }
+
+    /// DATABASE_URL alone, for the subcommands that need nothing else.
+    static func postgres(
+        environment: [String: String], queryTimeout: Duration = .seconds(5),
+        role: PostgresSettings.Role = .server
+    ) throws(ConfigError) -> PostgresSettings {
+        guard let url = environment["DATABASE_URL"], !url.isEmpty else {
+            throw ConfigError("DATABASE_URL is not set; set it to postgresql://user:password@host:port/database.")
+        }
+        return try PostgresSettings(url: url, queryTimeout: queryTimeout, role: role)
+    }
+
+    /// The descriptors this process may have.
+    private static var descriptorLimit: Int {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1_024 }
+        return Int(clamping: limit.rlim_cur)
+    }
+
+    /// Where values come from.
+    private struct Source {
+        let environment: [String: String]
+        let flags: [String: String]
+
+        /// The value given, `nil` if none or an empty one.
+        func text(_ name: String) -> String? {
+            guard let value = flags[name] ?? environment[name], !value.isEmpty else { return nil }
+            return value
+        }
+
+        /// The value given, or the default of the table.
+        func value(_ name: String) -> String {
+            text(name) ?? Config.variables.first { $0.name == name }?.fallback ?? ""
+        }
+
+        func integer(
+            _ name: String, unset: Int? = nil, in range: ClosedRange<Int>
+        ) throws(ConfigError) -> Int {
+            if text(name) == nil, let unset { return unset }
+            guard let number = Int(value(name)), range.contains(number) else {
+                throw ConfigError(
+                    "\(name) has to be a whole number from \(range.lowerBound) to \(range.upperBound), not \(value(name))."
+                )
+            }
+            return number
+        }
+
+        func boolean(_ name: String) throws(ConfigError) -> Bool {
+            switch value(name) {
+            case "1", "true": return true
+            case "0", "false": return false
+            default: throw ConfigError("\(name) has to be 0 or 1, not \(value(name)).")
+            }
+        }
+
+        func duration(_ name: String, minimum: Duration = .milliseconds(1)) throws(ConfigError) -> Duration {
+            let text = value(name)
+            guard let duration = Duration(configuration: text), duration >= minimum,
+                duration <= .seconds(3_650 * 86_400)
+            else {
+                throw ConfigError("\(name) has to be a duration such as 500ms, 30s, 5m, 2h or 7d, not \(text).")
+            }
+            return duration
+        }
+    }
+}
+
+extension Duration {
+    /// Reads `500ms`, `30s`, `5m`, `2h`, `7d`; a number needs its unit, only `0` does not.
+    init?(configuration text: String) {
+        if text == "0" {
+            self = .zero
+            return
+        }
+        let units: [(String, Int64)] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)]
+        for (unit, milliseconds) in units where text.hasSuffix(unit) {
+            let digits = text.dropLast(unit.count)
+            guard !digits.isEmpty, digits.utf8.allSatisfy({ (48...57).contains($0) }), let number = Int64(digits) else {
+                continue
+            }
+            let (product, overflow) = number.multipliedReportingOverflow(by: milliseconds)
+            guard !overflow, product <= Int64.max / 1_000_000 else { return nil }
+            self = .milliseconds(product)
+            return
+        }
+        return nil
+    }
+}

@@ -1,0 +1,353 @@
+// One accepted socket: it reads, feeds the protocol stack, carries its effects to the hub, and writes what is queued,
+// once per turn. What the stack decides, it does.
+
+import FynloCore
+import FynloIO
+
+/// A client's connection.
+final class ClientConnection: EventSource {
+    let id: ConnectionID
+    let peer: SocketAddress
+
+    /// The hub outlives its connections.
+    private unowned let hub: Hub
+    private var descriptor: FileDescriptor?
+    private var token: SourceToken?
+    private var stack: ProtocolStack
+    /// What was read and could not be used yet.
+    private var leftover = ByteBuffer()
+    /// What is queued for the peer.
+    private var outbound = ByteBuffer()
+    /// How many bytes at the front of `outbound` belong to a frame (or a response) that was written in part: a queue is
+    /// only ever cut behind them.
+    private var partialFrameBytes = 0
+    private var isFlushScheduled = false
+    /// Set while the kernel takes nothing: when it last took something.
+    private var stalledSince: Instant?
+    /// Set when the last byte is written: the peer may still read it, so its own close is waited for until then.
+    private var lingerUntil: Instant?
+    private var isSlow = false
+
+    /// Bytes read in one turn: the others want to be served too.
+    private static let readBytesPerTurn = 65_536
+    /// A peer that does not read what it asked for is not read from.
+    private static let backPressureBytes = 131_072
+    /// How long a peer may take nothing of an answer before its connection is reset.
+    private static let stallTimeout = Duration.seconds(30)
+    /// How long a peer has to close its side after our last byte.
+    private static let lingerTimeout = Duration.seconds(2)
+
+    init(
+        descriptor: consuming FileDescriptor, peer: SocketAddress, hub: Hub, id: ConnectionID, refusal: APIError?
+    ) {
+        self.id = id
+        self.peer = peer
+        self.hub = hub
+        self.descriptor = consume descriptor
+        stack = ProtocolStack(id: id, settings: hub.settings, refusal: refusal, now: hub.loop.now)
+    }
+
+    /// Joins the loop.
+    func start() {
+        guard let number = descriptor?.rawValue else { return }
+        Socket.setNoDelay(number)
+        do {
+            token = try hub.loop.add(self, descriptor: number, interest: .read)
+        } catch {
+            hub.log.warning("connection_refused", ["error": error.description])
+            return abort()
+        }
+        settle()
+    }
+
+    /// The authenticated user, if there is one.
+    var user: UserID? { stack.user }
+
+    /// True while `authenticate` has no answer yet.
+    var isAuthenticating: Bool { stack.isAuthenticating }
+
+    // MARK: Reading
+
+    func ready(_ readiness: Readiness, now: Moment) {
+        guard descriptor != nil else { return }
+        if readiness.contains(.write) { flush() }
+        if readiness.contains(.read) || readiness.contains(.hangup) {
+            if lingerUntil != nil { drain() } else { read(now, isHungUp: readiness.contains(.hangup)) }
+        }
+    }
+
+    private func read(_ now: Moment, isHungUp: Bool) {
+        guard let number = descriptor?.rawValue else { return }
+        guard canRead || isHungUp else { return }
+        var input = hub.borrowReadBuffer()
+        defer { hub.returnReadBuffer(input) }
+        if !leftover.isEmpty {
+            input.append(leftover)
+            leftover = ByteBuffer()
+        }
+        do {
+            switch try Socket.receive(number, into: &input, limit: ClientConnection.readBytesPerTurn) {
+            case .bytes:
+                process(&input, now: now)
+                // A peer that is gone for good while we wait for an answer.
+                if isHungUp, !canRead { endOfInput() }
+            case .endOfStream:
+                process(&input, now: now)
+                endOfInput()
+            case .wouldBlock:
+                keep(input)
+                if isHungUp { abort() }
+            }
+        } catch {
+            abort()
+        }
+    }
+
+    private func process(_ input: inout ByteBuffer, now: Moment) {
+        withStack { stack, output, effects in
+            stack.receive(&input, now: now, output: &output, effects: &effects)
+        }
+        keep(input)
+    }
+
+    private func keep(_ input: ByteBuffer) {
+        guard descriptor != nil, !input.isEmpty else { return }
+        leftover = ByteBuffer(input.bytes())
+    }
+
+    private func endOfInput() {
+        withStack { [now = hub.loop.now] stack, _, effects in stack.endOfInput(now: now, effects: &effects) }
+    }
+
+    /// What was left unread while an answer was awaited.
+    private func readLeftover() {
+        guard !leftover.isEmpty, stack.transport == .open else { return }
+        var input = ByteBuffer()
+        swap(&input, &leftover)
+        process(&input, now: hub.loop.now)
+    }
+
+    private var canRead: Bool {
+        lingerUntil == nil && stack.transport == .open && outbound.count < ClientConnection.backPressureBytes
+    }
+
+    // MARK: The stack
+
+    /// Calls the stack with the outbound buffer, carries out its effects, and does what it decided about the socket.
+    private func withStack(_ body: (inout ProtocolStack, inout ByteBuffer, inout [Effect]) -> Void) {
+        guard descriptor != nil else { return }
+        var effects: [Effect] = []
+        if outbound.capacity == 0 { outbound = hub.borrowBuffer() }
+        let wasWebSocket = stack.isWebSocket
+        if !wasWebSocket { stack.admitsUpgrades = hub.admitsUpgrades }
+        body(&stack, &outbound, &effects)
+        if !wasWebSocket, stack.isWebSocket { partialFrameBytes = outbound.count }
+        for effect in effects { hub.carryOut(effect, self) }
+        settle()
+    }
+
+    /// The answer to a request.
+    func deliver(response: HTTPResponse) {
+        let now = hub.loop.now
+        withStack { stack, output, _ in stack.deliver(response: response, now: now, output: &output) }
+        readLeftover()
+    }
+
+    /// The outcome of an authentication.
+    func deliver(authentication outcome: AuthenticationOutcome) {
+        let now = hub.loop.now
+        withStack { stack, output, effects in
+            stack.deliver(authentication: outcome, now: now, output: &output, effects: &effects)
+        }
+        readLeftover()
+    }
+
+    /// The outcome of a `reauth`.
+    func deliver(reauthentication token: AccessToken?) {
+        let now = hub.loop.now
+        withStack { stack, output, effects in
+            stack.deliver(reauthentication: token, now: now, output: &output, effects: &effects)
+        }
+    }
+
+    /// The answer to a command.
+    func deliver(command answer: CommandAnswer) {
+        let now = hub.loop.now
+        withStack { stack, output, effects in
+            stack.deliver(command: answer, now: now, output: &output, effects: &effects)
+        }
+    }
+
+    /// A frame for every tablet of the restaurant.
+    func deliver(frame: ByteBuffer, sequence: EventSequence?) {
+        withStack { stack, output, _ in stack.deliver(frame: frame, sequence: sequence, output: &output) }
+    }
+
+    /// Ends the connection with a reason.
+    func close(_ reason: CloseReason) {
+        let now = hub.loop.now
+        withStack { stack, output, effects in
+            stack.close(reason, now: now, output: &output, effects: &effects)
+        }
+    }
+
+    func tick(now: Moment) -> Instant? {
+        guard descriptor != nil else { return nil }
+        if let lingerUntil, now.instant >= lingerUntil {
+            finish()
+            return nil
+        }
+        if let stalledSince, now.instant - stalledSince >= ClientConnection.stallTimeout, !stack.isWebSocket {
+            abort()
+            return nil
+        }
+        withStack { stack, output, effects in stack.tick(now: now, output: &output, effects: &effects) }
+        return descriptor == nil ? nil : nextDeadline
+    }
+
+    private var nextDeadline: Instant? {
+        if let lingerUntil { return lingerUntil }
+        var deadline = stack.nextDeadline
+        if let stalledSince, !stack.isWebSocket {
+            let stall = stalledSince + ClientConnection.stallTimeout
+            deadline = deadline.map { min($0, stall) } ?? stall
+        }
+        return deadline
+    }
+
+    // MARK: Writing
+
+    /// Brings socket, timers and interest in line with what the stack decided.
+    private func settle() {
+        guard descriptor != nil, let token, lingerUntil == nil else { return }
+        if stack.transport == .aborted { return abort() }
+        if stack.isWebSocket, !stack.isEcho, !isSlow, outbound.count > hub.settings.limits.sendQueueBytes {
+            return becomeSlow()
+        }
+        if !outbound.isEmpty || stack.transport == .closing {
+            if !isFlushScheduled, stalledSince == nil || stack.transport == .closing {
+                isFlushScheduled = true
+                hub.scheduleFlush(self)
+            }
+        } else if outbound.capacity > 0 {
+            returnOutbound()
+        }
+        updateInterest(token)
+        if let nextDeadline { hub.loop.wake(token, by: nextDeadline) }
+    }
+
+    private func updateInterest(_ token: SourceToken) {
+        var interest: Interest = []
+        if canRead || lingerUntil != nil { interest.insert(.read) }
+        if stalledSince != nil { interest.insert(.write) }
+        hub.loop.setInterest(interest, for: token)
+    }
+
+    /// Writes what is queued, in one call.
+    func flush() {
+        isFlushScheduled = false
+        guard let number = descriptor?.rawValue, let token, lingerUntil == nil else { return }
+        if !outbound.isEmpty {
+            do {
+                let before = outbound
+                switch try Socket.send(number, from: &outbound) {
+                case .sent(let count):
+                    if !outbound.isEmpty {
+                        notePartial(before, sent: count)
+                        stalledSince = hub.loop.now.instant
+                    }
+                case .wouldBlock:
+                    stalledSince = stalledSince ?? hub.loop.now.instant
+                }
+            } catch {
+                return abort()
+            }
+        }
+        guard outbound.isEmpty else {
+            updateInterest(token)
+            if let nextDeadline { hub.loop.wake(token, by: nextDeadline) }
+            return
+        }
+        partialFrameBytes = 0
+        stalledSince = nil
+        returnOutbound()
+        if stack.transport == .closing { return linger(number) }
+        updateInterest(token)
+        readLeftover()
+    }
+
+    private func returnOutbound() {
+        hub.returnBuffer(outbound)
+        outbound = ByteBuffer()
+    }
+
+    /// Finds where the frame ends in the middle of which the kernel stopped.
+    private func notePartial(_ queue: ByteBuffer, sent: Int) {
+        guard stack.isWebSocket else { return }
+        partialFrameBytes =
+            WebSocketFrameEncoder.frameBoundary(in: queue, startingAt: partialFrameBytes, atOrAfter: sent) - sent
+    }
+
+    /// The peer does not read: its queue is dropped, down to the frame that is half written, so that the close frame can
+    /// be told from it. The close handshake's own time-out then resets the socket.
+    private func becomeSlow() {
+        isSlow = true
+        hub.log.info("slow_consumer", ["connection": id.uuid.description, "queued_bytes": String(outbound.count)])
+        outbound.truncate(to: min(partialFrameBytes, outbound.count))
+        close(.slowConsumer)
+    }
+
+    // MARK: The end
+
+    /// Everything is written: says so to the peer, and waits a little for it to have read it. Closing at once could
+    /// reset the connection under the peer's unread data.
+    private func linger(_ number: Int32) {
+        guard let token else { return }
+        Socket.shutdownWrite(number)
+        let deadline = hub.loop.now.instant + ClientConnection.lingerTimeout
+        lingerUntil = deadline
+        leftover = ByteBuffer()
+        updateInterest(token)
+        hub.loop.wake(token, by: deadline)
+    }
+
+    /// Reads and forgets what still comes while the end is waited for.
+    private func drain() {
+        guard let number = descriptor?.rawValue else { return }
+        var input = hub.borrowReadBuffer()
+        defer { hub.returnReadBuffer(input) }
+        do {
+            switch try Socket.receive(number, into: &input, limit: ClientConnection.readBytesPerTurn) {
+            case .bytes, .wouldBlock: break
+            case .endOfStream: finish()
+            }
+        } catch {
+            finish()
+        }
+    }
+
+    /// Resets the connection; nothing that is queued is sent.
+    func abort() {
+        guard let descriptor = leave() else { return }
+        Socket.abortiveClose(descriptor)
+    }
+
+    private func finish() {
+        guard let descriptor = leave() else { return }
+        descriptor.close()
+    }
+
+    /// Leaves loop and hub, once; gives back the descriptor to be closed.
+    private func leave() -> FileDescriptor? {
+        guard let descriptor = descriptor.take() else { return nil }
+        if let token { hub.loop.remove(token) }
+        token = nil
+        var effects: [Effect] = []
+        stack.abandon(effects: &effects)
+        hub.forget(self)
+        for effect in effects { hub.carryOut(effect, self) }
+        returnOutbound()
+        leftover = ByteBuffer()
+        return descriptor
+    }
+}

@@ -1,0 +1,172 @@
+// Every connection of the process, by number; who of them listens to which restaurant; and the one place where bytes are
+// handed to many.
+
+import FynloCore
+import FynloIO
+
+/// The connections of one process.
+final class Hub {
+    let loop: EventLoop
+    let settings: SessionSettings
+    let log: Logger
+    /// This process, in connection and message identifiers.
+    let node: UInt64
+
+    /// Carries out what connections ask for; set once by the server that builds both.
+    var carryOut: (Effect, ClientConnection) -> Void = { _, _ in }
+    /// A restaurant has its first listener, or has lost its last one.
+    var whenRestaurantEmptied: (RestaurantID) -> Void = { _ in }
+
+    private var connections: [UInt64: ClientConnection] = [:]
+    private var lastNumber: UInt64 = 0
+    private var registry = ConnectionRegistry()
+    private var admission: AdmissionControl
+
+    // What waits to be written at the end of the turn.
+    private var unflushed: [ClientConnection] = []
+    /// The loop's one read buffer, lent to the connection that reads.
+    private var readBuffer = ByteBuffer()
+    /// Emptied buffers for output, so that a turn's answers need no new memory.
+    private var spareBuffers: [ByteBuffer] = []
+
+    init(loop: EventLoop, settings: SessionSettings, log: Logger, node: UInt64) {
+        self.loop = loop
+        self.settings = settings
+        self.log = log
+        self.node = node
+        admission = AdmissionControl(limits: settings.limits)
+    }
+
+    // MARK: Coming and going
+
+    /// Takes over an accepted socket; one over a limit is served a refusal only.
+    func adopt(_ descriptor: consuming FileDescriptor, from peer: SocketAddress) {
+        let refusal = admission.accepted(from: peer.hostText)
+        lastNumber += 1
+        let connection = ClientConnection(
+            descriptor: descriptor, peer: peer, hub: self, id: ConnectionID(node: node, number: lastNumber),
+            refusal: refusal)
+        connections[lastNumber] = connection
+        connection.start()
+    }
+
+    /// True when not even a refusal can be afforded.
+    var isExhausted: Bool { admission.isExhausted }
+
+    /// A connection by its number; `nil` when it is gone.
+    func connection(_ number: UInt64) -> ClientConnection? {
+        connections[number]
+    }
+
+    /// A connection has closed its socket.
+    func forget(_ connection: ClientConnection) {
+        guard connections.removeValue(forKey: connection.id.number) != nil else { return }
+        admission.closed(from: connection.peer.hostText)
+    }
+
+    /// May one more WebSocket be opened?
+    var admitsUpgrades: Bool { admission.admitsUpgrades }
+
+    /// A connection became a WebSocket.
+    func upgraded() {
+        admission.beganAuthentication()
+    }
+
+    /// Takes an authenticated connection into its restaurant, or refuses it. The same device's older connection, if any,
+    /// is closed.
+    func admit(_ connection: ClientConnection, user: UserID, device: String?, to restaurant: RestaurantID) -> Bool {
+        let limits = settings.limits
+        let member = ConnectionRegistry.Member(connection.id.number, user: user, device: device)
+        switch registry.admit(
+            member, to: restaurant, perRestaurant: limits.connectionsPerRestaurant,
+            perUser: limits.connectionsPerUser)
+        {
+        case .refused: return false
+        case .admitted(let replaced):
+            admission.endedAuthentication()
+            if let replaced { self.connection(replaced)?.close(.replaced) }
+            return true
+        }
+    }
+
+    /// A session is over, authenticated or not.
+    func sessionEnded(_ connection: ClientConnection, restaurant: RestaurantID, wasAuthenticated: Bool) {
+        guard wasAuthenticated else { return admission.endedAuthentication() }
+        registry.remove(connection.id.number, from: restaurant)
+        if registry.members(of: restaurant).isEmpty { whenRestaurantEmptied(restaurant) }
+    }
+
+    // MARK: Sending
+
+    /// Hands one text frame to every tablet of a restaurant; `sequence` is the number of a durable event.
+    func broadcast(_ frame: ByteBuffer, sequence: EventSequence?, to restaurant: RestaurantID) {
+        for member in registry.members(of: restaurant) {
+            connections[member.connection]?.deliver(frame: frame, sequence: sequence)
+        }
+    }
+
+    /// Remembers to write what a connection has queued, once, at the end of the turn.
+    func scheduleFlush(_ connection: ClientConnection) {
+        if unflushed.isEmpty { loop.atEndOfTurn { [unowned self] in flush() } }
+        unflushed.append(connection)
+    }
+
+    private func flush() {
+        // Closing one may queue bytes for another, which then flushes in the same phase.
+        let batch = unflushed
+        unflushed = []
+        for connection in batch { connection.flush() }
+    }
+
+    // MARK: Buffers
+
+    /// Lends the read buffer, empty.
+    func borrowReadBuffer() -> ByteBuffer {
+        var buffer = ByteBuffer()
+        swap(&buffer, &readBuffer)
+        return buffer
+    }
+
+    func returnReadBuffer(_ buffer: consuming ByteBuffer) {
+        buffer.removeAll(keepingCapacity: buffer.capacity <= 262_144)
+        readBuffer = buffer
+    }
+
+    /// An empty buffer for output.
+    func borrowBuffer() -> ByteBuffer {
+        spareBuffers.popLast() ?? ByteBuffer()
+    }
+
+    /// Takes an output buffer back; large ones and too many of them are let go.
+    func returnBuffer(_ buffer: consuming ByteBuffer) {
+        guard spareBuffers.count < 256, buffer.capacity > 0, buffer.capacity <= 16_384 else { return }
+        buffer.removeAll(keepingCapacity: true)
+        spareBuffers.append(buffer)
+    }
+
+    // MARK: All of them
+
+    /// Ends every connection with a reason; idle ones of HTTP at once.
+    func closeAll(_ reason: CloseReason) {
+        for connection in Array(connections.values) { connection.close(reason) }
+    }
+
+    /// Closes every socket at once.
+    func abortAll() {
+        for connection in Array(connections.values) { connection.abort() }
+    }
+
+    /// Open sockets.
+    var connectionCount: Int { connections.count }
+
+    /// Authenticated tablets.
+    var tabletCount: Int { registry.count }
+
+    /// Restaurants with listeners.
+    var restaurants: [RestaurantID] { Array(registry.restaurants) }
+
+    /// True when somebody listens to the restaurant.
+    func hasListeners(_ restaurant: RestaurantID) -> Bool {
+        !registry.members(of: restaurant).isEmpty
+    }
+}

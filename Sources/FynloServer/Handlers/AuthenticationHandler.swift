@@ -1,0 +1,177 @@
+// Who is there? Tokens are checked here, users looked up, and tablets taken in, in the order of the contract's table.
+
+import FynloCore
+import FynloIO
+
+/// The keys of the configuration, as the core asks for them.
+struct TokenKeys: TokenSignatureChecking {
+    /// The key of HS256.
+    let secret: [UInt8]?
+
+    func isValid(
+        signature: [UInt8], of message: Span<UInt8>, algorithm: TokenAlgorithm, keyID: String?
+    ) -> Bool {
+        switch algorithm {
+        case .hs256:
+            guard let secret else { return false }
+            let expected = SignatureVerifier.hmacSHA256(key: secret, message: message)
+            return SignatureVerifier.constantTimeEqual(expected, signature)
+        case .es256, .rs256:
+            return false
+        }
+    }
+}
+
+/// Authenticates tablets and requests.
+final class AuthenticationHandler {
+    private let loop: EventLoop
+    private let hub: Hub
+    private let feeds: FeedHandler
+    private let users: UserRepository
+    private let keys: TokenKeys
+    private let policy: TokenPolicy
+    private let log: Logger
+
+    init(
+        loop: EventLoop, hub: Hub, feeds: FeedHandler, users: UserRepository, tokens: Config.TokenSettings,
+        log: Logger
+    ) {
+        self.loop = loop
+        self.hub = hub
+        self.feeds = feeds
+        self.users = users
+        self.log = log
+        keys = TokenKeys(secret: tokens.secret)
+        policy = tokens.policy
+    }
+
+    private func verify(_ token: String) -> Result<AccessToken, TokenError> {
+        Result { () throws(TokenError) in
+            try AccessToken.verify(token, keys: keys, policy: policy, now: loop.now.unixTime)
+        }
+    }
+
+    // MARK: Tablets
+
+    /// The outcome of a tablet's `authenticate`; the connection is told, if it is still there.
+    func authenticate(
+        _ request: AuthenticationRequest, restaurant: RestaurantID, connection number: UInt64
+    ) {
+        let token: AccessToken
+        switch verify(request.token) {
+        case .success(let verified): token = verified
+        case .failure(let error):
+            log.info("token_refused", ["reason": String(describing: error), "connection": String(number)])
+            // The connection is asking at this moment, and is not called back from within its own call.
+            return loop.atEndOfTurn { [weak self] in
+                self?.answer(number, .failed(.invalidToken, retryAfter: nil))
+            }
+        }
+        users.access(of: token.subject, to: restaurant) { [weak self] result in
+            self?.finish(request, token, restaurant, number, result)
+        }
+    }
+
+    private func finish(
+        _ request: AuthenticationRequest, _ token: AccessToken, _ restaurant: RestaurantID, _ number: UInt64,
+        _ result: Result<AccessRecord?, PostgresError>
+    ) {
+        // Gone while it was looked up: nothing was taken yet, nothing is to be given back.
+        guard let connection = hub.connection(number), connection.isAuthenticating else { return }
+        let record: AccessRecord
+        switch result {
+        case .failure(let error):
+            log.warning("authentication_unavailable", ["error": error.description])
+            return answer(number, .failed(.unavailable, retryAfter: nil))
+        case .success(nil):
+            return answer(number, .failed(.invalidToken, retryAfter: nil))
+        case .success(.some(let found)):
+            record = found
+        }
+        let isSameUser = request.user.map { UserID($0) == record.user } ?? true
+        guard record.userIsActive, isSameUser else {
+            return answer(number, .failed(.invalidToken, retryAfter: nil))
+        }
+        guard let role = record.role, RestaurantID(request.restaurant) == restaurant,
+            AccessPolicy.mayAct(record, for: restaurant)
+        else { return answer(number, .failed(.accessDenied, retryAfter: nil)) }
+        guard hub.admit(connection, user: record.user, device: request.deviceID, to: restaurant) else {
+            // A slot is free again when somebody leaves; nobody knows when that is.
+            return answer(number, .failed(.connectionLimit, retryAfter: .seconds(5)))
+        }
+        // From here on the tablet is told of every event after `sequence`: it is told so in the same breath.
+        let sequence = feeds.join(restaurant, head: record.head)
+        answer(
+            number,
+            .accepted(
+                AcceptedIdentity(
+                    user: record.user, role: role, restaurant: restaurant, sequence: sequence,
+                    tokenExpiresAt: token.expiresAt,
+                    tokenEndsAt: token.endOfUse(acceptedAt: loop.now.unixTime, leeway: policy.leeway))))
+    }
+
+    private func answer(_ number: UInt64, _ outcome: AuthenticationOutcome) {
+        hub.connection(number)?.deliver(authentication: outcome)
+    }
+
+    /// The outcome of a tablet's `reauth`: a valid token of the same, active user.
+    func reauthenticate(_ token: String, user: UserID, connection number: UInt64) {
+        func answer(_ verified: AccessToken?) {
+            loop.atEndOfTurn { [hub] in hub.connection(number)?.deliver(reauthentication: verified) }
+        }
+        guard case .success(let verified) = verify(token) else { return answer(nil) }
+        users.access(of: verified.subject, to: nil) { result in
+            guard case .success(.some(let record)) = result, record.userIsActive, record.user == user else {
+                return answer(nil)
+            }
+            answer(verified)
+        }
+    }
+
+    // MARK: Requests
+
+    /// Checks the token of a request and looks its user up, together with the restaurant it is about, if it is about one.
+    func user(
+        of request: HTTPRequest, restaurant: RestaurantID?,
+        reply: @escaping (Result<AccessRecord, APIError>) -> Void
+    ) {
+        guard let token = bearerToken(of: request) else {
+            let error = APIError(
+                .authenticationRequired, "Send a token in the Authorization field, as Bearer and the token.")
+            return loop.atEndOfTurn { reply(.failure(error)) }
+        }
+        let invalid = APIError(.invalidToken, "The token is invalid or has expired, or its user may not sign in.")
+        guard case .success(let verified) = verify(token) else {
+            return loop.atEndOfTurn { reply(.failure(invalid)) }
+        }
+        users.access(of: verified.subject, to: restaurant) { result in
+            switch result {
+            case .success(.some(let record)) where record.userIsActive: reply(.success(record))
+            case .success: reply(.failure(invalid))
+            case .failure(let error): reply(.failure(APIError(error)))
+            }
+        }
+    }
+
+    /// RFC 6750 §2.1: the scheme in any case, one space or more, the token.
+    private func bearerToken(of request: HTTPRequest) -> String? {
+        let values = request.headers.values("authorization")
+        guard values.count == 1, let value = values.first else { return nil }
+        let parts = value.split(separator: " ", maxSplits: 1)
+        guard parts.count == 2, parts[0].lowercased() == "bearer" else { return nil }
+        return parts[1].trimmingWhitespace()
+    }
+}
+
+extension APIError {
+    /// What users are told of a failure of Postgres.
+    init(_ error: PostgresError) {
+        if error.isTimeout {
+            self = .queryTimeout
+        } else if error.isTemporary {
+            self = .unavailable
+        } else {
+            self.init(.internalError, "The server could not do this; the operator finds the reason in its log.")
+        }
+    }
+}

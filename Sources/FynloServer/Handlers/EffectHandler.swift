@@ -1,0 +1,73 @@
+// The one switch from what connections ask for to who does it.
+
+import FynloCore
+import FynloIO
+
+/// Carries out effects. Closures that carry an answer hold a connection's number, never the connection.
+final class EffectHandler {
+    private let loop: EventLoop
+    private let hub: Hub
+    private let authentication: AuthenticationHandler
+    private let menus: MenuHandler
+    private let orders: OrderHandler
+    private let health: HealthHandler
+
+    init(
+        loop: EventLoop, hub: Hub, authentication: AuthenticationHandler, menus: MenuHandler, orders: OrderHandler,
+        health: HealthHandler
+    ) {
+        self.loop = loop
+        self.hub = hub
+        self.authentication = authentication
+        self.menus = menus
+        self.orders = orders
+        self.health = health
+    }
+
+    func carryOut(_ effect: Effect, for connection: ClientConnection) {
+        let number = connection.id.number
+        switch effect {
+        case .respond(let request, let route):
+            respond(to: request, route, connection: number)
+        case .upgraded:
+            hub.upgraded()
+        case .authenticate(let request, let restaurant, _):
+            authentication.authenticate(request, restaurant: restaurant, connection: number)
+        case .reauthenticate(let token, let user):
+            authentication.reauthenticate(token, user: user, connection: number)
+        case .storage(let request):
+            orders.handle(request, connection: number)
+        case .broadcast(let frame, let restaurant):
+            hub.broadcast(frame, sequence: nil, to: restaurant)
+        case .sessionEnded(let restaurant, let wasAuthenticated):
+            hub.sessionEnded(connection, restaurant: restaurant, wasAuthenticated: wasAuthenticated)
+        }
+    }
+
+    private func respond(to request: HTTPRequest, _ route: Route, connection number: UInt64) {
+        let reply: MenuHandler.Reply = { [hub] result in
+            let response: HTTPResponse
+            switch result {
+            case .success(let answer): response = answer
+            case .failure(let error): response = error.response
+            }
+            hub.connection(number)?.deliver(response: response)
+        }
+        switch route {
+        case .menu: menus.page(request, reply: reply)
+        case .menuCategories: menus.categories(request, reply: reply)
+        case .invalidateMenuCache: menus.invalidate(request, reply: reply)
+        case .healthLive:
+            let response = health.live()
+            loop.atEndOfTurn { reply(.success(response)) }
+        case .healthReady: health.ready(isSummary: false) { reply(.success($0)) }
+        case .health: health.ready(isSummary: true) { reply(.success($0)) }
+        case .echoJSON:
+            let isJSON = String(validating: request.body.span) != nil && (try? JSON.scan(request.body.span)) != nil
+            let error = APIError(.invalidRequest, "The body is not JSON as this server reads it.")
+            loop.atEndOfTurn { reply(isJSON ? .success(HTTPResponse(status: 200)) : .failure(error)) }
+        case .webSocket, .echo:
+            preconditionFailure("the protocol stack answers these itself")
+        }
+    }
+}

@@ -1,0 +1,143 @@
+// The menu over HTTP: who may read it, from where it comes, and the fields that let tablets and programs keep copies.
+
+import FynloCore
+
+/// Answers the menu's routes.
+final class MenuHandler {
+    /// Answers one request.
+    typealias Reply = (Result<HTTPResponse, APIError>) -> Void
+
+    private let authentication: AuthenticationHandler
+    private let menus: MenuRepository
+    private let cache: MenuCache
+    private let log: Logger
+
+    init(authentication: AuthenticationHandler, menus: MenuRepository, cache: MenuCache, log: Logger) {
+        self.authentication = authentication
+        self.menus = menus
+        self.cache = cache
+        self.log = log
+    }
+
+    /// `GET /api/v1/menu`.
+    func page(_ request: HTTPRequest, reply: @escaping Reply) {
+        let parsed = Result { () throws(APIError) in try MenuHandler.pageRequest(request) }
+        authorize(request, parsed, of: \.restaurant, denied: MenuHandler.denied, reply) { [menus, cache] page, record in
+            cache.document(MenuCache.key(page), version: record.menuVersion) { done in
+                menus.page(page, reply: done)
+            } reply: { [weak self] result in
+                self?.answer(request, result, links: page, reply)
+            }
+        }
+    }
+
+    /// `GET /api/v1/menu/categories`.
+    func categories(_ request: HTTPRequest, reply: @escaping Reply) {
+        let parsed = Result { () throws(APIError) in try QueryParameters(request).restaurant() }
+        authorize(request, parsed, of: \.self, denied: MenuHandler.denied, reply) {
+            [menus, cache] restaurant, record in
+            cache.document(MenuCache.categoriesKey(restaurant), version: record.menuVersion) { done in
+                menus.categories(of: restaurant, reply: done)
+            } reply: { [weak self] result in
+                self?.answer(request, result, links: nil, reply)
+            }
+        }
+    }
+
+    /// `POST /api/v1/menu/cache/invalidate`.
+    func invalidate(_ request: HTTPRequest, reply: @escaping Reply) {
+        let parsed = Result { () throws(APIError) in try QueryParameters(request).restaurant() }
+        let denied = APIError(.permissionDenied, "Permission denied")
+        authorize(request, parsed, of: \.self, denied: denied, reply) { [menus, log] restaurant, _ in
+            menus.invalidate(restaurant) { result in
+                switch result {
+                case .success:
+                    var response = HTTPResponse(
+                        status: 200, body: Array("{\"success\":true,\"message\":\"Menu cache invalidated\"}".utf8))
+                    response.headers.append("Content-Type", "application/json")
+                    response.headers.append("Cache-Control", "no-store")
+                    reply(.success(response))
+                case .failure(let error):
+                    log.warning("menu_not_invalidated", ["error": error.description])
+                    reply(.failure(APIError(error)))
+                }
+            }
+        }
+    }
+
+    private static let denied = APIError(.accessDenied, "Access denied to this restaurant")
+
+    /// Precedence: 401 before 422 before 403, so the user is looked up even when a parameter is bad.
+    private func authorize<Parsed>(
+        _ request: HTTPRequest, _ parsed: Result<Parsed, APIError>, of restaurant: KeyPath<Parsed, RestaurantID>,
+        denied: APIError, _ reply: @escaping Reply, then: @escaping (Parsed, AccessRecord) -> Void
+    ) {
+        let asked = (try? parsed.get())?[keyPath: restaurant]
+        authentication.user(of: request, restaurant: asked) { result in
+            do throws(APIError) {
+                let record = try result.get()
+                let value = try parsed.get()
+                guard AccessPolicy.mayAct(record, for: value[keyPath: restaurant]) else { throw denied }
+                then(value, record)
+            } catch {
+                reply(.failure(error))
+            }
+        }
+    }
+
+    private static func pageRequest(_ request: HTTPRequest) throws(APIError) -> MenuPageRequest {
+        let parameters = try QueryParameters(request)
+        return MenuPageRequest(
+            restaurant: try parameters.restaurant(),
+            category: try parameters.uuid("category").map(CategoryID.init),
+            page: try parameters.integer("page", in: 1...1_000_000, default: 1),
+            limit: try parameters.integer("limit", in: 1...100, default: 50),
+            includesInactive: try parameters.boolean("include_inactive", default: false))
+    }
+
+    private func answer(
+        _ request: HTTPRequest, _ result: Result<(MenuDocument, CacheState), PostgresError>,
+        links page: MenuPageRequest?, _ reply: Reply
+    ) {
+        let (document, state): (MenuDocument, CacheState)
+        switch result {
+        case .success(let found): (document, state) = found
+        case .failure(let error):
+            log.warning("menu_unread", ["error": error.description])
+            return reply(.failure(APIError(error)))
+        }
+        // A strong validator: of the bytes themselves, so that two nodes give the same one.
+        let tag = "\"" + SHA1.digest(document.body.span).hexadecimal + "\""
+        let isFresh = request.headers.tokens("if-none-match").contains { candidate in
+            candidate == "*" || candidate == tag || candidate == "W/" + tag || candidate == "w/" + tag
+        }
+        var response = HTTPResponse(status: isFresh ? 304 : 200, body: isFresh ? [] : document.body)
+        if !isFresh { response.headers.append("Content-Type", "application/json") }
+        response.headers.append("Cache-Control", "private, no-cache")
+        response.headers.append("Vary", "Authorization")
+        response.headers.append("ETag", tag)
+        response.headers.append("X-Cache", state.rawValue)
+        response.headers.append("X-Menu-Version", String(document.version))
+        if let page {
+            response.headers.append("X-Total-Count", String(document.total))
+            response.headers.append("Link", MenuHandler.links(page, total: document.total))
+        }
+        reply(.success(response))
+    }
+
+    /// RFC 8288: first, prev, next and last, as far as they exist, relative to the host.
+    private static func links(_ page: MenuPageRequest, total: Int64) -> String {
+        let last = max(1, Int((total + Int64(page.limit) - 1) / Int64(page.limit)))
+        var targets = [("first", 1)]
+        if page.page > 1 { targets.append(("prev", min(page.page - 1, last))) }
+        if page.page < last { targets.append(("next", page.page + 1)) }
+        targets.append(("last", last))
+        return targets.map { name, number in
+            var query = "restaurant_id=\(page.restaurant)"
+            if let category = page.category { query += "&category=\(category)" }
+            query += "&page=\(number)&limit=\(page.limit)"
+            if page.includesInactive { query += "&include_inactive=true" }
+            return "</api/v1/menu?\(query)>; rel=\"\(name)\""
+        }.joined(separator: ", ")
+    }
+}

@@ -1,0 +1,305 @@
+// One connection to Postgres: libpq in its non-blocking mode on our loop, always in pipeline mode. Every request is one
+// statement and one sync, so a failing one takes no other with it, and a write is one transaction.
+//
+//     idle ──open──► resolving ──► connecting ──► ready ──failure──► closed (its owner opens another)
+
+import CPostgres
+import FynloCore
+import FynloIO
+
+/// One request on its way.
+struct PostgresRequest {
+    let statement: PostgresStatement
+    let parameters: [PostgresValue]
+    /// When to give up.
+    var deadline: Instant
+    let reply: (Result<PostgresResult, PostgresError>) -> Void
+}
+
+/// A connection and the requests that were sent on it.
+final class PostgresConnection: EventSource {
+    private enum State {
+        case idle
+        case resolving
+        case connecting(deadline: Instant)
+        case ready
+        case closed
+    }
+
+    /// A request whose answer is awaited.
+    private struct Pending {
+        let request: PostgresRequest
+        /// The name of a statement that is being prepared ahead of it.
+        let preparing: String?
+        var result: PostgresResult?
+        var error: PostgresError?
+    }
+
+    private let loop: EventLoop
+    private let settings: PostgresSettings
+    private var state = State.idle
+    private var connection: OpaquePointer?
+    private var token: SourceToken?
+    private var pending: [Pending] = []
+    private var prepared: Set<String> = []
+    private var isFlushScheduled = false
+
+    /// The connection can take requests now.
+    var whenReady: () -> Void = {}
+    /// The connection is over; called once, after all its requests were answered.
+    var whenClosed: (PostgresError) -> Void = { _ in }
+    /// A request was answered.
+    var whenAnswered: () -> Void = {}
+
+    init(loop: EventLoop, settings: PostgresSettings) {
+        self.loop = loop
+        self.settings = settings
+    }
+
+    deinit {
+        // Owners close it first; this frees what a forgotten one holds.
+        if let connection { PQfinish(connection) }
+    }
+
+    var isReady: Bool {
+        if case .ready = state { true } else { false }
+    }
+
+    /// Requests sent and not answered.
+    var pendingCount: Int { pending.count }
+
+    // MARK: Opening
+
+    /// Starts to connect; names are looked up on the helper thread.
+    func open() {
+        guard case .idle = state else { return }
+        guard let host = settings.hostToResolve else { return connect(settings) }
+        state = .resolving
+        loop.offload {
+            Resolver.resolve(host: host, port: 0)
+        } then: { [weak self] result in
+            guard let self, case .resolving = self.state else { return }
+            switch result {
+            case .success(let addresses):
+                guard let address = addresses.first else {
+                    return self.close(.unreachable("\(host) has no address"))
+                }
+                self.connect(self.settings.resolved(to: address))
+            case .failure(let error): self.close(.unreachable(error.description))
+            }
+        }
+    }
+
+    private func connect(_ settings: PostgresSettings) {
+        let started = settings.withParameters { PQconnectStartParams($0, $1, 0) }
+        guard let started else { return close(.unreachable("libpq is out of memory")) }
+        connection = started
+        guard PQstatus(started) != CONNECTION_BAD else {
+            return close(.unreachable(PostgresConnection.message(of: started)))
+        }
+        PQsetNoticeProcessor(started, ignoreNotice, nil)
+        let deadline = loop.now.instant + PostgresSettings.connectTimeout
+        state = .connecting(deadline: deadline)
+        do {
+            // libpq's rule: behave first as if PQconnectPoll had asked to write.
+            let token = try loop.add(self, descriptor: PQsocket(started), interest: .write)
+            self.token = token
+            loop.wake(token, by: deadline)
+        } catch {
+            close(.unreachable(error.description))
+        }
+    }
+
+    private func pollConnect(_ connection: OpaquePointer) {
+        switch PQconnectPoll(connection) {
+        case PGRES_POLLING_OK:
+            PQsetnonblocking(connection, 1)
+            guard PQenterPipelineMode(connection) == 1 else {
+                return close(.unreachable("the connection does not take pipeline mode"))
+            }
+            state = .ready
+            watch(connection, for: .read)
+            if isReady { whenReady() }
+        case PGRES_POLLING_READING: watch(connection, for: .read)
+        case PGRES_POLLING_WRITING: watch(connection, for: .write)
+        default: close(.unreachable(PostgresConnection.message(of: connection)))
+        }
+    }
+
+    /// libpq may have a new socket after each step, also one with the old one's number.
+    private func watch(_ connection: OpaquePointer, for interest: Interest) {
+        guard let token else { return }
+        do {
+            try loop.replaceDescriptor(PQsocket(connection), interest: interest, for: token)
+        } catch {
+            close(.unreachable(error.description))
+        }
+    }
+
+    // MARK: Requests
+
+    /// Sends a request; its reply is called exactly once. Only when `isReady`.
+    func send(_ request: PostgresRequest) {
+        guard case .ready = state, let connection else {
+            return request.reply(.failure(.connectionLost("it is not open")))
+        }
+        let name = request.statement.name
+        var preparing: String?
+        if !prepared.contains(name) {
+            guard PQsendPrepare(connection, name, request.statement.sql, 0, nil) == 1 else {
+                return fail(request, connection)
+            }
+            preparing = name
+        }
+        guard sendQuery(request, connection), PQpipelineSync(connection) == 1 else {
+            return fail(request, connection)
+        }
+        // Believed until the answer says otherwise, so that the next request does not prepare it again.
+        if preparing != nil { prepared.insert(name) }
+        pending.append(Pending(request: request, preparing: preparing))
+        if let token { loop.wake(token, by: request.deadline + PostgresConnection.grace) }
+        scheduleFlush()
+    }
+
+    /// How long after a request's deadline the connection counts as dead: Postgres' own time-outs come first.
+    private static let grace = Duration.milliseconds(500)
+
+    private func sendQuery(_ request: PostgresRequest, _ connection: OpaquePointer) -> Bool {
+        request.parameters.withPointers { count, values in
+            PQsendQueryPrepared(connection, request.statement.name, count, values, nil, nil, 0) == 1
+        }
+    }
+
+    private func fail(_ request: PostgresRequest, _ connection: OpaquePointer) {
+        let error = PostgresError.connectionLost(PostgresConnection.message(of: connection))
+        request.reply(.failure(error))
+        close(error)
+    }
+
+    private func scheduleFlush() {
+        guard !isFlushScheduled else { return }
+        isFlushScheduled = true
+        loop.atEndOfTurn { [weak self] in
+            self?.isFlushScheduled = false
+            self?.flush()
+        }
+    }
+
+    private func flush() {
+        guard case .ready = state, let connection, let token else { return }
+        switch PQflush(connection) {
+        case 0: loop.setInterest(.read, for: token)
+        case 1: loop.setInterest([.read, .write], for: token)
+        default: close(.connectionLost(PostgresConnection.message(of: connection)))
+        }
+    }
+
+    // MARK: Events
+
+    func ready(_ readiness: Readiness, now: Moment) {
+        guard let connection else { return }
+        switch state {
+        case .connecting: pollConnect(connection)
+        case .ready:
+            guard PQconsumeInput(connection) == 1 else {
+                return close(.connectionLost(PostgresConnection.message(of: connection)))
+            }
+            readResults(connection)
+            if readiness.contains(.write) { flush() }
+        case .idle, .resolving, .closed: break
+        }
+    }
+
+    private func readResults(_ connection: OpaquePointer) {
+        while case .ready = state, !pending.isEmpty, PQisBusy(connection) == 0 {
+            guard let raw = PQgetResult(connection) else { continue }  // between two statements of the pipeline
+            let status = PQresultStatus(raw)
+            let result = PostgresResult(raw)
+            switch status {
+            case PGRES_PIPELINE_SYNC:
+                finishFirst()
+            case PGRES_TUPLES_OK, PGRES_COMMAND_OK:
+                pending[0].result = result
+            case PGRES_PIPELINE_ABORTED:
+                break  // the error came before
+            default:
+                let error = PostgresError(result: raw)
+                pending[0].error = pending[0].error ?? error
+            }
+        }
+        if pending.isEmpty {
+            // An idle connection's input: notices, or the end.
+            if PQstatus(connection) == CONNECTION_BAD {
+                close(.connectionLost(PostgresConnection.message(of: connection)))
+            }
+        }
+    }
+
+    private func finishFirst() {
+        let done = pending.removeFirst()
+        if let error = done.error {
+            // A failed preparation leaves no statement; a changed table makes one useless (0A000, 26000).
+            if let name = done.preparing { prepared.remove(name) }
+            if case .server("26000", _) = error { prepared.remove(done.request.statement.name) }
+            done.request.reply(.failure(error))
+        } else if let result = done.result {
+            done.request.reply(.success(result))
+        } else {
+            done.request.reply(.failure(.unexpectedAnswer("no result before the end of the statement")))
+        }
+        whenAnswered()
+    }
+
+    func tick(now: Moment) -> Instant? {
+        switch state {
+        case .connecting(let deadline):
+            if now.instant >= deadline { close(.unreachable("connecting took too long")) }
+            return deadline
+        case .ready:
+            guard let first = pending.first else { return nil }
+            let deadline = first.request.deadline + PostgresConnection.grace
+            guard now.instant >= deadline else { return deadline }
+            close(.connectionLost("no answer in time"))
+            return nil
+        case .idle, .resolving, .closed: return nil
+        }
+    }
+
+    // MARK: Closing
+
+    /// Ends the connection and answers all its requests.
+    func close(_ error: PostgresError) {
+        if case .closed = state { return }
+        state = .closed
+        if let token { loop.remove(token) }
+        token = nil
+        if let connection { PQfinish(connection) }
+        connection = nil
+        let lost = pending
+        pending = []
+        for entry in lost { entry.request.reply(.failure(error)) }
+        whenClosed(error)
+    }
+
+    private static func message(of connection: OpaquePointer) -> String {
+        guard let text = PQerrorMessage(connection) else { return "no reason given" }
+        let line = singleLine(String(cString: text))
+        return line.isEmpty ? "no reason given" : line
+    }
+}
+
+extension PostgresError {
+    /// The error of a result that is one.
+    init(result: OpaquePointer) {
+        let state = PQresultErrorField(result, Int32(UInt8(ascii: "C"))).map { String(cString: $0) }
+        let message = PQresultErrorField(result, Int32(UInt8(ascii: "M"))).map { String(cString: $0) }
+        if let state {
+            self = .server(state: state, message: singleLine(message ?? ""))
+        } else {
+            self = .connectionLost(message.map(singleLine) ?? "no reason given")
+        }
+    }
+}
+
+/// libpq prints notices to standard error unless it is told not to.
+private func ignoreNotice(_: UnsafeMutableRawPointer?, _: UnsafePointer<CChar>?) {}

@@ -1,0 +1,205 @@
+// The connections of one process: one or two for short reads, which share them by pipelining, and some that serve one
+// request at a time, so that no lock and no slow statement stalls anybody else's.
+
+import FynloCore
+import FynloIO
+
+/// Sends requests over as few connections as serve them, and opens new ones after a loss.
+final class PostgresPool {
+    /// How a request may share a connection.
+    enum Sharing {
+        /// A short read by primary key: pipelined with others.
+        case shortRead
+        /// A write, or a read that may take long: a connection of its own.
+        case exclusive
+    }
+
+    /// Numbers of one pool.
+    struct Limits {
+        /// Connections for exclusive requests.
+        var exclusiveConnections = 8
+        /// Short reads in flight on their connection; more wait.
+        var shortReadsInFlight = 64
+        /// Requests that wait, of each kind; beyond it they are refused at once.
+        var waiting = 4_096
+    }
+
+    /// One connection, from its opening to its end.
+    private final class Slot {
+        let connection: PostgresConnection
+        init(_ connection: PostgresConnection) { self.connection = connection }
+    }
+
+    /// The connections and the waiting requests of one kind.
+    private final class Lane {
+        let maximumConnections: Int
+        let inFlightPerConnection: Int
+        var slots: [Slot] = []
+        var waiting: [PostgresRequest] = []
+        /// Set after a failure: until then requests are refused instead of waiting for a database that is away.
+        var retryAt: Instant?
+        var failures = 0
+        var lastError = PostgresError.unreachable("no connection was tried yet")
+
+        init(maximumConnections: Int, inFlightPerConnection: Int) {
+            self.maximumConnections = maximumConnections
+            self.inFlightPerConnection = inFlightPerConnection
+        }
+    }
+
+    private let loop: EventLoop
+    private let settings: PostgresSettings
+    private let limits: Limits
+    private let log: Logger
+    private let shortReads: Lane
+    private let exclusives: Lane
+    private var isClosed = false
+    private var random = SystemRandomNumberGenerator()
+
+    init(loop: EventLoop, settings: PostgresSettings, log: Logger, limits: Limits = Limits()) {
+        self.loop = loop
+        self.settings = settings
+        self.log = log
+        self.limits = limits
+        shortReads = Lane(maximumConnections: 1, inFlightPerConnection: limits.shortReadsInFlight)
+        exclusives = Lane(maximumConnections: limits.exclusiveConnections, inFlightPerConnection: 1)
+    }
+
+    /// Opens the first connection of each kind, so that the first request finds one.
+    func start() {
+        open(shortReads)
+        open(exclusives)
+    }
+
+    /// Closes everything; requests under way are answered as lost.
+    func close() {
+        isClosed = true
+        for lane in [shortReads, exclusives] {
+            for slot in lane.slots { slot.connection.close(.connectionLost("the server is going away")) }
+            failWaiting(lane, .overloaded)
+        }
+    }
+
+    /// Requests on their way or waiting.
+    var requestCount: Int {
+        [shortReads, exclusives].reduce(0) { sum, lane in
+            sum + lane.waiting.count + lane.slots.reduce(0) { $0 + $1.connection.pendingCount }
+        }
+    }
+
+    /// Sends a statement, or lets it wait for a connection; the reply is called exactly once, never from within this call.
+    func send(
+        _ statement: PostgresStatement, _ parameters: [PostgresValue], _ sharing: Sharing,
+        reply: @escaping (Result<PostgresResult, PostgresError>) -> Void
+    ) {
+        let lane = sharing == .shortRead ? shortReads : exclusives
+        let request = PostgresRequest(
+            statement: statement, parameters: parameters, deadline: loop.now.instant + settings.queryTimeout,
+            reply: reply)
+        if let refusal = refusal(of: lane) {
+            return loop.atEndOfTurn { reply(.failure(refusal)) }
+        }
+        lane.waiting.append(request)
+        if lane.waiting.count == 1 { failLate(lane, at: request.deadline) }
+        loop.atEndOfTurn { [weak self] in self?.dispatch(lane) }
+    }
+
+    /// Calls back at the end of the turn, for answers that need no database.
+    func `defer`(_ reply: @escaping () -> Void) {
+        loop.atEndOfTurn(reply)
+    }
+
+    private func refusal(of lane: Lane) -> PostgresError? {
+        if isClosed { return .overloaded }
+        if lane.waiting.count >= limits.waiting { return .overloaded }
+        // While the database is away nobody waits for it, as long as no connection lives.
+        return lane.retryAt != nil && lane.slots.isEmpty ? lane.lastError : nil
+    }
+
+    /// Hands waiting requests to connections that can take them; opens one more when all are busy.
+    private func dispatch(_ lane: Lane) {
+        var next = 0
+        for slot in lane.slots where slot.connection.isReady {
+            while next < lane.waiting.count, slot.connection.isReady,
+                slot.connection.pendingCount < lane.inFlightPerConnection
+            {
+                // Its time to run counts from now; the wait for a connection is bounded by itself.
+                var request = lane.waiting[next]
+                next += 1
+                request.deadline = loop.now.instant + settings.queryTimeout
+                slot.connection.send(request)
+            }
+        }
+        lane.waiting.removeFirst(min(next, lane.waiting.count))
+        let opening = lane.slots.count(where: { !$0.connection.isReady })
+        if !lane.waiting.isEmpty, lane.waiting.count > opening { open(lane) }
+    }
+
+    private func open(_ lane: Lane) {
+        guard !isClosed, lane.retryAt == nil, lane.slots.count < lane.maximumConnections else { return }
+        let connection = PostgresConnection(loop: loop, settings: settings)
+        let slot = Slot(connection)
+        lane.slots.append(slot)
+        connection.whenReady = { [weak self, weak lane] in
+            guard let self, let lane else { return }
+            lane.failures = 0
+            self.dispatch(lane)
+        }
+        connection.whenAnswered = { [weak self, weak lane] in
+            guard let self, let lane else { return }
+            self.scheduleDispatch(lane)
+        }
+        connection.whenClosed = { [weak self, weak slot, weak lane] error in
+            guard let self, let slot, let lane else { return }
+            self.lost(slot, lane, error)
+        }
+        connection.open()
+    }
+
+    private func scheduleDispatch(_ lane: Lane) {
+        guard !lane.waiting.isEmpty else { return }
+        loop.atEndOfTurn { [weak self] in self?.dispatch(lane) }
+    }
+
+    private func lost(_ slot: Slot, _ lane: Lane, _ error: PostgresError) {
+        lane.slots.removeAll { $0 === slot }
+        guard !isClosed else { return }
+        log.warning("postgres_connection_lost", ["error": error.description])
+        lane.lastError = error
+        if lane.slots.isEmpty { failWaiting(lane, error) }
+        guard lane.retryAt == nil else { return }
+        lane.failures += 1
+        let delay = backoff(after: lane.failures)
+        lane.retryAt = loop.now.instant + delay
+        loop.after(delay) { [weak self] in
+            lane.retryAt = nil
+            guard let self, !self.isClosed else { return }
+            if lane.slots.isEmpty { self.open(lane) }
+        }
+    }
+
+    /// 50 ms, doubled with each failure up to 2 s, with a jitter of a quarter.
+    private func backoff(after failures: Int) -> Duration {
+        let base = Duration.milliseconds(50 << min(failures - 1, 5))
+        let capped = min(base, .seconds(2))
+        return capped * Double.random(in: 0.75...1.25, using: &random)
+    }
+
+    /// Requests that waited for a connection as long as a statement may run are refused.
+    private func failLate(_ lane: Lane, at deadline: Instant) {
+        loop.after(deadline - loop.now.instant) { [weak self] in
+            guard let self else { return }
+            let now = self.loop.now.instant
+            let late = lane.waiting.prefix { $0.deadline <= now }
+            lane.waiting.removeFirst(late.count)
+            for request in late { request.reply(.failure(.overloaded)) }
+            if let first = lane.waiting.first { self.failLate(lane, at: first.deadline) }
+        }
+    }
+
+    private func failWaiting(_ lane: Lane, _ error: PostgresError) {
+        let waiting = lane.waiting
+        lane.waiting = []
+        for request in waiting { request.reply(.failure(error)) }
+    }
+}

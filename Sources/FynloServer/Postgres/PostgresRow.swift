@@ -1,0 +1,135 @@
+// What a statement returned, read in place: libpq keeps the bytes, nothing is copied before somebody wants it.
+
+import CPostgres
+import FynloCore
+
+/// The rows of one statement; frees them with itself.
+final class PostgresResult {
+    private let result: OpaquePointer
+
+    /// Takes over a PGresult.
+    init(_ result: OpaquePointer) {
+        self.result = result
+    }
+
+    deinit {
+        PQclear(result)
+    }
+
+    var count: Int { Int(PQntuples(result)) }
+
+    /// How many rows an insert, update or delete touched; 0 for other statements.
+    var affectedRows: Int {
+        PQcmdTuples(result).flatMap { Int(String(cString: $0)) } ?? 0
+    }
+
+    /// Row `index`, which has to be below `count`.
+    subscript(index: Int) -> PostgresRow {
+        precondition(index >= 0 && index < count, "a row that exists")
+        return PostgresRow(result: self, index: Int32(index))
+    }
+
+    var first: PostgresRow? { count > 0 ? self[0] : nil }
+
+    var rows: [PostgresRow] { (0..<count).map { self[$0] } }
+
+    /// The text form of a column, `nil` for NULL or a column that does not exist.
+    fileprivate func withColumn<Result>(
+        _ column: Int, row: Int32, _ body: (UnsafeBufferPointer<UInt8>) -> Result
+    ) -> Result? {
+        guard column >= 0, column < Int(PQnfields(result)), PQgetisnull(result, row, Int32(column)) == 0,
+            let value = PQgetvalue(result, row, Int32(column))
+        else { return nil }
+        let count = Int(PQgetlength(result, row, Int32(column)))
+        // The bytes live as long as the result, which this method's caller holds.
+        return value.withMemoryRebound(to: UInt8.self, capacity: count) {
+            body(UnsafeBufferPointer(start: $0, count: count))
+        }
+    }
+}
+
+/// One row, its columns by position.
+struct PostgresRow {
+    fileprivate let result: PostgresResult
+    fileprivate let index: Int32
+
+    /// The column's text as bytes, `nil` for NULL.
+    func bytes(_ column: Int) -> [UInt8]? {
+        result.withColumn(column, row: index) { Array($0) }
+    }
+
+    /// Appends the column's text to a buffer; false for NULL.
+    @discardableResult
+    func append(_ column: Int, to buffer: inout ByteBuffer) -> Bool {
+        result.withColumn(column, row: index) { buffer.append(Span(_unsafeElements: $0)) } != nil
+    }
+
+    func string(_ column: Int) -> String? {
+        result.withColumn(column, row: index) { String(decoding: $0, as: UTF8.self) }
+    }
+
+    func integer(_ column: Int) -> Int64? {
+        string(column).flatMap { Int64($0) }
+    }
+
+    func boolean(_ column: Int) -> Bool? {
+        string(column).map { $0 == "t" }
+    }
+
+    func uuid(_ column: Int) -> UUID128? {
+        string(column).flatMap { UUID128($0) }
+    }
+}
+
+/// A parameter of a statement, sent in its text form.
+enum PostgresValue: Equatable {
+    case null
+    case text(String)
+    case integer(Int64)
+    case boolean(Bool)
+    case uuid(UUID128)
+
+    static func optional(_ text: String?) -> PostgresValue { text.map { .text($0) } ?? .null }
+    static func optional(_ number: Int64?) -> PostgresValue { number.map { .integer($0) } ?? .null }
+    static func optional(_ uuid: UUID128?) -> PostgresValue { uuid.map { .uuid($0) } ?? .null }
+
+    /// The text form as libpq wants it, with its closing NUL; `nil` is NULL. The repositories let no text with a NUL of
+    /// its own come here.
+    func append(to buffer: inout ByteBuffer) -> Bool {
+        switch self {
+        case .null: return false
+        case .text(let text): buffer.append(text)
+        case .integer(let number): buffer.append(decimal: number)
+        case .boolean(let flag): buffer.append(flag ? "t" : "f")
+        case .uuid(let uuid): buffer.append(uuid)
+        }
+        buffer.append(0 as UInt8)
+        return true
+    }
+}
+
+extension [PostgresValue] {
+    /// Lends the values' text forms as libpq's array of C strings; NULL is a null pointer.
+    func withPointers<Result>(_ body: (Int32, [UnsafePointer<CChar>?]) -> Result) -> Result {
+        var text = ByteBuffer()
+        var starts: [Int?] = []
+        for value in self {
+            let start = text.count
+            starts.append(value.append(to: &text) ? start : nil)
+        }
+        return text.withReadable { bytes in
+            bytes.withUnsafeBytes { bytes in
+                // The pointers live as long as `bytes`; libpq copies what it sends.
+                let base = bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
+                return body(Int32(count), starts.map { start in start.flatMap { base?.advanced(by: $0) } })
+            }
+        }
+    }
+}
+
+/// A statement that is prepared once per connection.
+struct PostgresStatement: Hashable {
+    /// The name of the prepared statement.
+    let name: String
+    let sql: String
+}

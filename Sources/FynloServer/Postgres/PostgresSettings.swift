@@ -1,0 +1,113 @@
+// How to reach Postgres: DATABASE_URL, read by libpq itself, plus what every connection of a server sets.
+
+import CPostgres
+import FynloCore
+import FynloIO
+
+/// The parameters of a connection.
+struct PostgresSettings: Equatable {
+    /// libpq's keywords and values.
+    private var parameters: [String: String]
+    /// FYNLO_QUERY_TIMEOUT: Postgres cancels a statement that runs longer.
+    let queryTimeout: Duration
+
+    /// How long connecting may take, all of it.
+    static let connectTimeout = Duration.seconds(5)
+
+    /// Reads a URL or a conninfo string; the error is a sentence without the secret in it.
+    init(url: String, queryTimeout: Duration, role: Role = .server) throws(ConfigError) {
+        guard url.hasPrefix("postgres://") || url.hasPrefix("postgresql://") || url.contains("=") else {
+            throw ConfigError("DATABASE_URL has to begin with postgresql://, as in postgresql://user@host/database.")
+        }
+        guard let options = PQconninfoParse(url, nil) else {
+            // libpq's own message may quote the URL with its password.
+            throw ConfigError(
+                "DATABASE_URL cannot be read; write it as postgresql://user:password@host:port/database.")
+        }
+        defer { PQconninfoFree(options) }
+        parameters = [:]
+        var option = options
+        while let keyword = option.pointee.keyword {
+            if let value = option.pointee.val { parameters[String(cString: keyword)] = String(cString: value) }
+            option += 1
+        }
+        self.queryTimeout = queryTimeout
+        parameters["application_name"] = parameters["application_name"] ?? "fynlo-server"
+        parameters["client_encoding"] = "UTF8"
+        // A peer that vanished is noticed by the kernel within ten seconds.
+        parameters["keepalives_idle"] = parameters["keepalives_idle"] ?? "10"
+        parameters["keepalives_interval"] = parameters["keepalives_interval"] ?? "5"
+        parameters["keepalives_count"] = parameters["keepalives_count"] ?? "3"
+        parameters["tcp_user_timeout"] = parameters["tcp_user_timeout"] ?? "10000"
+        switch role {
+        case .server:
+            let milliseconds = max(1, queryTimeout.inMilliseconds)
+            // A lock is waited for a little less long than a statement may run, so that the error says what it was.
+            add(option: "statement_timeout=\(milliseconds)")
+            add(option: "lock_timeout=\(max(1, milliseconds * 4 / 5))")
+            add(option: "idle_in_transaction_session_timeout=\(milliseconds)")
+            // By this setting the triggers know a server's own writes from other programs'.
+            add(option: "fynlo.server=on")
+        case .tool:
+            parameters["connect_timeout"] = parameters["connect_timeout"] ?? "5"
+        }
+    }
+
+    /// What a connection is for.
+    enum Role {
+        /// The server's own traffic: bounded in time, recognised by the triggers.
+        case server
+        /// A subcommand that may take its time, such as a migration.
+        case tool
+    }
+
+    private mutating func add(option: String) {
+        let others = parameters["options"].map { $0 + " " } ?? ""
+        parameters["options"] = others + "-c " + option
+    }
+
+    /// The host to look up before connecting, if it is a name: libpq would block on it.
+    var hostToResolve: String? {
+        guard parameters["hostaddr"] == nil, let host = parameters["host"], !host.isEmpty, !host.hasPrefix("/"),
+            !host.contains(","), SocketAddress(host: host, port: 0) == nil
+        else { return nil }
+        return host
+    }
+
+    /// The settings with the address of the host, which stays the name that certificates are checked for.
+    func resolved(to address: SocketAddress) -> PostgresSettings {
+        var copy = self
+        copy.parameters["hostaddr"] = address.hostText
+        return copy
+    }
+
+    /// Lends keywords and values as libpq's NULL-terminated arrays.
+    func withParameters<Result>(
+        _ body: (UnsafePointer<UnsafePointer<CChar>?>, UnsafePointer<UnsafePointer<CChar>?>) -> Result
+    ) -> Result {
+        var text = ByteBuffer()
+        var starts: [(Int, Int)] = []
+        for (keyword, value) in parameters {
+            let start = text.count
+            text.append(keyword)
+            text.append(0 as UInt8)
+            starts.append((start, text.count))
+            text.append(value)
+            text.append(0 as UInt8)
+        }
+        return text.bytes().withUnsafeBytes { bytes in
+            // The pointers live as long as `bytes`, which outlives the call.
+            let base = bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
+            let keywords: [UnsafePointer<CChar>?] = starts.map { base?.advanced(by: $0.0) } + [nil]
+            let values: [UnsafePointer<CChar>?] = starts.map { base?.advanced(by: $0.1) } + [nil]
+            return keywords.withUnsafeBufferPointer { keywords in
+                values.withUnsafeBufferPointer { values in
+                    guard let first = keywords.baseAddress, let second = values.baseAddress else {
+                        preconditionFailure("the arrays end with nil and are never empty")
+                    }
+                    return body(first, second)
+                }
+            }
+        }
+    }
+}

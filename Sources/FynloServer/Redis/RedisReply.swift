@@ -1,0 +1,140 @@
+// Answers of Redis: the value, and the reader that makes it of bytes. The reading is done by hiredis, which leaves two
+// things open that matter when the peer talks rubbish, and they are closed here: it would reserve memory for any number of
+// elements that an array announces, and it would search an endless line from its start each time.
+
+import CHiredis
+import FynloCore
+
+/// One answer (RESP 2).
+enum RedisReply: Equatable, Sendable {
+    /// There is no such key, or no such element.
+    case null
+    case integer(Int64)
+    /// A value: any bytes, also none.
+    case string([UInt8])
+    /// A short answer such as `OK`.
+    case status(String)
+    /// Redis refuses: a code in capitals and a sentence, as in `WRONGTYPE Operation against …`.
+    case error(String)
+    case array([RedisReply])
+}
+
+/// Turns the bytes of one connection into replies.
+final class RedisReplyReader {
+    /// Elements of all arrays within one reply. An element costs about 100 bytes, so this is about 13 MB.
+    static let elementLimit = 131_072
+    /// Bytes of a reply that is not a string. Redis itself ends such lines far sooner.
+    static let lineLimitBytes = 65_536
+
+    /// What the callback for arrays has to know; hiredis hands a pointer to it around.
+    private struct ArrayGuard {
+        /// How many elements this reply may still announce.
+        var elementsLeft: Int
+        let original: redisReplyObjectFunctions
+    }
+
+    private let reader: UnsafeMutablePointer<redisReader>
+    /// The functions of hiredis but for the one that makes arrays. hiredis reads the table for as long as it lives.
+    private let functions: UnsafeMutablePointer<redisReplyObjectFunctions>
+    private let arrayGuard: UnsafeMutablePointer<ArrayGuard>
+    /// Bytes of the reply that is not complete yet.
+    private(set) var pendingBytes = 0
+
+    init() {
+        guard let reader = redisReaderCreate(), let original = reader.pointee.fn?.pointee else {
+            fatalError("There is no memory for a reader of Redis replies.")
+        }
+        self.reader = reader
+        arrayGuard = .allocate(capacity: 1)
+        arrayGuard.initialize(to: ArrayGuard(elementsLeft: Self.elementLimit, original: original))
+        functions = .allocate(capacity: 1)
+        functions.initialize(to: original)
+        functions.pointee.createArray = { task, count in
+            guard let task, let memory = task.pointee.privdata else { return nil }
+            let arrayGuard = memory.assumingMemoryBound(to: ArrayGuard.self)
+            guard count <= arrayGuard.pointee.elementsLeft else { return nil }
+            arrayGuard.pointee.elementsLeft -= Int(count)
+            return arrayGuard.pointee.original.createArray(task, count)
+        }
+        reader.pointee.fn = functions
+        reader.pointee.privdata = UnsafeMutableRawPointer(arrayGuard)
+    }
+
+    deinit {
+        redisReaderFree(reader)  // frees half a reply with `functions`
+        functions.deallocate()
+        arrayGuard.deallocate()
+    }
+
+    /// Adds received bytes.
+    func feed(_ bytes: Span<UInt8>) {
+        bytes.withUnsafeBytes { room in
+            guard let start = room.baseAddress else { return }
+            // Without memory, or after rubbish, the reader has an error, which `next` finds.
+            _ = redisReaderFeed(reader, start.assumingMemoryBound(to: CChar.self), room.count)
+        }
+        pendingBytes += bytes.count
+    }
+
+    /// What `next` found.
+    enum Progress: Equatable {
+        case reply(RedisReply)
+        case needsMoreBytes
+        /// This is not Redis, or it is out of step. Nothing more can be read. The sentence is for the log and holds no data.
+        case rubbish(String)
+    }
+
+    /// The next complete reply.
+    func next() -> Progress {
+        var object: UnsafeMutableRawPointer?
+        guard redisReaderGetReply(reader, &object) == REDIS_OK else { return .rubbish(Self.protocolError) }
+        guard let object else { return isEndlessLine ? .rubbish("It sent an endless line.") : .needsMoreBytes }
+        defer { arrayGuard.pointee.original.freeObject(object) }
+        pendingBytes = reader.pointee.len - reader.pointee.pos
+        arrayGuard.pointee.elementsLeft = Self.elementLimit
+        guard let reply = Self.copy(object.assumingMemoryBound(to: redisReply.self)) else {
+            return .rubbish(Self.protocolError)
+        }
+        return .reply(reply)
+    }
+
+    private static let protocolError = "It does not speak the protocol of Redis, or sent too long an array."
+
+    /// The part of a reply that is read next is a line, and too long for one. Strings announce their length in a short one.
+    private var isEndlessLine: Bool {
+        let position = reader.pointee.pos
+        guard reader.pointee.len - position > Self.lineLimitBytes, let bytes = reader.pointee.buf else { return false }
+        let start = UnsafeBufferPointer(start: bytes + position, count: 32)
+        return start.first != CChar(UInt8(ascii: "$")) || !start.contains(CChar(UInt8(ascii: "\n")))
+    }
+
+    /// A copy of what hiredis made; nil for kinds that RESP 2 does not have. hiredis nests arrays 7 deep at most.
+    private static func copy(_ object: UnsafeMutablePointer<redisReply>) -> RedisReply? {
+        switch object.pointee.type {
+        case REDIS_REPLY_NIL:
+            return .null
+        case REDIS_REPLY_INTEGER:
+            return .integer(object.pointee.integer)
+        case REDIS_REPLY_STRING:
+            return .string(Array(bytes(of: object)))
+        case REDIS_REPLY_STATUS:
+            return .status(String(decoding: bytes(of: object), as: UTF8.self))
+        case REDIS_REPLY_ERROR:
+            return .error(String(decoding: bytes(of: object), as: UTF8.self))
+        case REDIS_REPLY_ARRAY:
+            var elements: [RedisReply] = []
+            elements.reserveCapacity(object.pointee.elements)
+            for position in 0..<object.pointee.elements {
+                guard let element = object.pointee.element?[position], let reply = copy(element) else { return nil }
+                elements.append(reply)
+            }
+            return .array(elements)
+        default:
+            return nil
+        }
+    }
+
+    private static func bytes(of object: UnsafeMutablePointer<redisReply>) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: object.pointee.str, count: object.pointee.str == nil ? 0 : object.pointee.len)
+    }
+}

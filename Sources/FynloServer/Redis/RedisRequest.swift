@@ -1,0 +1,138 @@
+// Commands on their way out, and who waits for their answers.
+
+import FynloCore
+
+/// One word of a command: `["SET", .text(key), .bytes(value), "PX", 300_000]`.
+enum RedisArgument: Equatable, Sendable, ExpressibleByStringLiteral, ExpressibleByIntegerLiteral {
+    case text(String)
+    case bytes([UInt8])
+    case integer(Int64)
+
+    init(stringLiteral text: String) {
+        self = .text(text)
+    }
+
+    init(integerLiteral number: Int64) {
+        self = .integer(number)
+    }
+
+    /// About how many bytes it takes, never fewer than it does.
+    fileprivate var boundBytes: Int {
+        switch self {
+        case .text(let text): text.utf8.count + 32
+        case .bytes(let bytes): bytes.count + 32
+        case .integer: 32
+        }
+    }
+}
+
+extension ByteBuffer {
+    /// Appends a command as an array of strings: `*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`.
+    mutating func append(command arguments: [RedisArgument]) {
+        append(UInt8(ascii: "*"))
+        append(decimal: Int64(arguments.count))
+        for argument in arguments {
+            append("\r\n$")
+            switch argument {
+            case .text(let text):
+                append(decimal: Int64(text.utf8.count))
+                append("\r\n")
+                append(text)
+            case .bytes(let bytes):
+                append(decimal: Int64(bytes.count))
+                append("\r\n")
+                append(bytes)
+            case .integer(let number):
+                append(decimal: Int64(Self.digits(of: number)))
+                append("\r\n")
+                append(decimal: number)
+            }
+        }
+        append("\r\n")
+    }
+
+    private static func digits(of number: Int64) -> Int {
+        var count = number < 0 ? 2 : 1
+        var rest = number.magnitude
+        while rest >= 10 {
+            rest /= 10
+            count += 1
+        }
+        return count
+    }
+}
+
+extension [RedisArgument] {
+    /// About how many bytes the command takes, never fewer than it does.
+    var boundBytes: Int {
+        reduce(32) { $0 + $1.boundBytes }
+    }
+}
+
+/// A command whose answer has not come.
+struct PendingRequest {
+    typealias Reply = (Result<RedisReply, RedisError>) -> Void
+
+    let sentAt: Instant
+    /// When `reply` gets a timeout instead.
+    let deadline: Instant
+    /// nil when it has been told: the answer still comes, in its place, and is thrown away.
+    var reply: Reply?
+}
+
+/// The commands whose answers have not come, oldest first: Redis answers in the order in which it was asked.
+struct PendingRequests {
+    private var requests: [PendingRequest] = []
+    /// Those before it are answered.
+    private var head = 0
+
+    var count: Int { requests.count - head }
+    var isEmpty: Bool { count == 0 }
+    var first: PendingRequest? { isEmpty ? nil : requests[head] }
+
+    mutating func append(_ request: PendingRequest) {
+        requests.append(request)
+    }
+
+    /// The one that the next answer belongs to; nil when there is none.
+    mutating func popFirst() -> PendingRequest? {
+        guard !isEmpty else { return nil }
+        let request = requests[head]
+        requests[head].reply = nil
+        head += 1
+        if head == requests.count {
+            requests.removeAll(keepingCapacity: true)
+            head = 0
+        } else if head >= 256, head * 2 >= requests.count {
+            requests.removeFirst(head)
+            head = 0
+        }
+        return request
+    }
+
+    /// Takes the replies of those whose time is over, which stay in their places. Returns them, and the next deadline.
+    mutating func expire(by now: Instant) -> (expired: [PendingRequest.Reply], next: Instant?) {
+        var expired: [PendingRequest.Reply] = []
+        var next: Instant?
+        for position in head..<requests.count {
+            guard let reply = requests[position].reply else { continue }
+            let deadline = requests[position].deadline
+            if deadline <= now {
+                requests[position].reply = nil
+                expired.append(reply)
+            } else {
+                next = next.map { min($0, deadline) } ?? deadline
+            }
+        }
+        return (expired, next)
+    }
+
+    /// Empties it. Returns the replies that have not been told anything.
+    mutating func removeAll() -> [PendingRequest.Reply] {
+        defer {
+            requests = []
+            head = 0
+        }
+        return requests[head...].compactMap(\.reply)
+    }
+}

@@ -1,0 +1,108 @@
+// Builds the parts, joins them, and ends them in order.
+
+import FynloCore
+import FynloIO
+import Glibc
+
+/// `--version`.
+let fynloVersion = "0.1.0"
+
+/// One server on one loop.
+final class Server {
+    let loop: EventLoop
+    let log: Logger
+    let hub: Hub
+    private let config: Config
+    private let pool: PostgresPool
+    private let redis: RedisConnection?
+    private let acceptor: Acceptor
+    private let pulse: Pulse
+    private let pruner: Pruner
+    private let effects: EffectHandler
+    private var drainDeadline: Instant?
+
+    /// Listens and begins to connect to Postgres and Redis; serves as soon as the loop turns.
+    init(loop: EventLoop, config: Config, log: Logger) throws(SystemError) {
+        self.loop = loop
+        self.config = config
+        self.log = log
+        let settings = SessionSettings(
+            limits: config.limits, http: config.http, hasEcho: config.hasEcho, allowedOrigins: config.allowedOrigins,
+            allowsQueryToken: config.allowsQueryToken)
+        let node = ProcessSetup.randomBytes(8).reduce(0 as UInt64) { $0 << 8 | UInt64($1) }
+        hub = Hub(loop: loop, settings: settings, log: log, node: node)
+        pool = PostgresPool(loop: loop, settings: config.postgres, log: log)
+        redis = config.redis.map { settings in
+            RedisConnection(loop: loop, settings: settings) { level, text in
+                if level == "info" {
+                    log.info("redis", ["detail": text])
+                } else {
+                    log.warning("redis", ["detail": text])
+                }
+            }
+        }
+        let feeds = FeedHandler(hub: hub, events: EventLog(pool: pool), log: log)
+        let authentication = AuthenticationHandler(
+            loop: loop, hub: hub, feeds: feeds, users: UserRepository(pool: pool), tokens: config.tokens, log: log)
+        let orders = OrderRepository(pool: pool, idempotencyWindow: config.idempotencyWindow)
+        effects = EffectHandler(
+            loop: loop, hub: hub, authentication: authentication,
+            menus: MenuHandler(
+                authentication: authentication, menus: MenuRepository(pool: pool), cache: MenuCache(redis: redis),
+                log: log),
+            orders: OrderHandler(hub: hub, feeds: feeds, orders: orders, log: log),
+            health: HealthHandler(loop: loop, hub: hub, pool: pool, redis: redis))
+        pulse = Pulse(loop: loop, pool: pool) { [hub] in
+            hub.restaurants
+        } found: { [feeds] restaurant, head in
+            feeds.hint(restaurant, head: head)
+        }
+        pruner = Pruner(
+            loop: loop, pool: pool, log: log, eventRetention: config.eventRetention,
+            idempotencyWindow: config.idempotencyWindow)
+        acceptor = try Acceptor(loop: loop, hub: hub, address: config.listen)
+        hub.carryOut = { [effects] effect, connection in effects.carryOut(effect, for: connection) }
+        hub.whenRestaurantEmptied = { [feeds] in feeds.leave($0) }
+        pool.start()
+        redis?.open()
+        pulse.start()
+        pruner.start()
+    }
+
+    /// Where it listens.
+    var address: SocketAddress { acceptor.address }
+
+    // MARK: The end
+
+    /// Accepts no more, closes every connection with 1001, and calls `done` when all are gone and no statement is under
+    /// way, or after FYNLO_DRAIN_TIMEOUT.
+    func drain(done: @escaping () -> Void) {
+        guard drainDeadline == nil else { return }
+        drainDeadline = loop.now.instant + config.drainTimeout
+        log.info("draining", ["connections": String(hub.connectionCount)])
+        acceptor.close()
+        pulse.stop()
+        pruner.stop()
+        hub.closeAll(.goingAway)
+        waitForTheEnd(done)
+    }
+
+    private func waitForTheEnd(_ done: @escaping () -> Void) {
+        let isLate = drainDeadline.map { loop.now.instant >= $0 } ?? true
+        guard !isLate, hub.connectionCount > 0 || pool.requestCount > 0 else {
+            stop()
+            return done()
+        }
+        loop.after(.milliseconds(10)) { [self] in waitForTheEnd(done) }
+    }
+
+    /// Lets go of everything at once.
+    func stop() {
+        acceptor.close()
+        pulse.stop()
+        pruner.stop()
+        hub.abortAll()
+        pool.close()
+        redis?.close()
+    }
+}

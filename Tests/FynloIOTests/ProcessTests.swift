@@ -1,0 +1,63 @@
+import FynloCore
+import FynloIO
+import Glibc
+import Testing
+
+@Suite("Process and signatures")
+struct ProcessTests {
+    @Test("raises the descriptor limit to the hard one")
+    func descriptorLimit() {
+        let limit = ProcessSetup.raiseDescriptorLimit()
+        #expect(limit > 0)
+        #expect(ProcessSetup.raiseDescriptorLimit() == limit)
+    }
+
+    @Test("random bytes come in the number asked for and differ")
+    func randomBytes() {
+        #expect(ProcessSetup.randomBytes(0) == [])
+        #expect(ProcessSetup.randomBytes(4096).count == 4096)
+        #expect(ProcessSetup.randomBytes(16) != ProcessSetup.randomBytes(16))
+    }
+
+    @Test("the clocks agree with the kernel's and the monotonic one does not go back")
+    func clock() {
+        let first = SystemClock.now
+        let second = SystemClock.now
+        #expect(second.instant >= first.instant)
+        #expect(abs(Int64(time(nil)) - second.unixTime.seconds) <= 1)
+    }
+
+    @Test(
+        "HMAC-SHA256 of RFC 4231, and of nothing",
+        arguments: [
+            (
+                [UInt8](repeating: 0x0b, count: 20), "Hi There",
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
+            ),
+            (
+                Array("Jefe".utf8), "what do ya want for nothing?",
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+            ),
+            (
+                [UInt8](repeating: 0xaa, count: 131), "Test Using Larger Than Block-Size Key - Hash Key First",
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+            ),
+            ([], "", "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad"),
+        ])
+    func hmac(key: [UInt8], message: String, expected: String) {
+        let code = SignatureVerifier.hmacSHA256(key: key, message: Array(message.utf8))
+        let hex = code.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+        #expect(hex == expected)
+        #expect(SignatureVerifier.hmacSHA256(key: key, message: message.utf8Span.span) == code)
+    }
+
+    @Test(
+        "compares byte strings",
+        arguments: [
+            ([], [], true), ([1, 2, 3], [1, 2, 3], true), ([1, 2, 3], [1, 2, 4], false), ([1, 2], [1, 2, 3], false),
+            ([], [0], false),
+        ] as [([UInt8], [UInt8], Bool)])
+    func comparison(left: [UInt8], right: [UInt8], expected: Bool) {
+        #expect(SignatureVerifier.constantTimeEqual(left, right) == expected)
+    }
+}
