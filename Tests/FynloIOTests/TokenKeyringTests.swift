@@ -1,6 +1,6 @@
+import Foundation
 import FynloCore
 import FynloIO
-import Foundation
 import Testing
 
 /// A key pair made by the openssl program, and signatures made with it.
@@ -124,7 +124,10 @@ struct TokenKeyringTests {
             (#"{"keys":[{"kty":"EC","crv":"P-384","x":"AA","y":"AA"}]}"#, .noUsableKey),
             (#"{"keys":[{"kty":"RSA","use":"enc","n":"AA","e":"AQAB"}]}"#, .noUsableKey),
             (#"{"keys":[{"kid":"a"}]}"#, .badKey(index: 0, reason: "kty is missing")),
-            (#"{"keys":[{"kty":"EC","crv":"P-256","x":"AA"}]}"#, .badKey(index: 0, reason: "y is missing or not base64url")),
+            (
+                #"{"keys":[{"kty":"EC","crv":"P-256","x":"AA"}]}"#,
+                .badKey(index: 0, reason: "y is missing or not base64url")
+            ),
             (
                 #"{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]}"#,
                 .badKey(index: 0, reason: "x and y of P-256 have 32 bytes each")
