@@ -12,7 +12,8 @@ public enum TokenAlgorithm: String, Sendable {
 public protocol TokenSignatureChecking {
     /// True when one of the keys made for `algorithm`, and called `keyID` if the token names its key, signed `message`.
     func isValid(
-        signature: [UInt8], of message: Span<UInt8>, algorithm: TokenAlgorithm, keyID: String?) -> Bool
+        signature: [UInt8], of message: Span<UInt8>, algorithm: TokenAlgorithm, keyID: String?
+    ) -> Bool
 }
 
 /// Why a token is refused. For the logs and tests: outside, all of these are one sentence.
