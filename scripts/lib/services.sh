@@ -101,6 +101,7 @@ install_packages() {
         chmod 755 "$policy"
     fi
 
+    dpkg --configure -a || true # what an interrupted installation has left
     apt-get -o DPkg::Lock::Timeout=300 update || true # an old list may do
     apt-get -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends --no-upgrade "$@"
     if [[ " $* " == *" redis-server "* ]]; then update-rc.d redis-server disable; fi

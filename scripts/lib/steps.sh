@@ -11,6 +11,9 @@ die() {
     exit 1
 }
 
+# The directory that this script has opened, or empty.
+opened=
+
 # open_directory DIR: makes the directory that holds all that a script keeps between runs, and locks it for this script.
 # Descriptor 9 holds the lock; whatever is started with `9>&-` does not.
 open_directory() {
@@ -19,10 +22,12 @@ open_directory() {
     [[ -O $dir ]] || die "$dir belongs to $(stat -c %U "$dir"): run this as that user, or remove the directory first."
     exec 9>"$dir/lock"
     flock --nonblock 9 || die "Already at work in this checkout: stop that one first, or wait until it has finished."
+    opened=$dir
 }
 
-# stop_on_exit COMMAND: however the script ends, the running step is stopped and COMMAND is called, once. The exit code
-# stays what it was; 129, 130 and 143 stand for HUP, INT and TERM.
+# stop_on_exit COMMAND: however the script ends, the running step is stopped and, if the directory is open, COMMAND is
+# called. A command in the foreground, such as an installation, is waited for first. The exit code stays what it was;
+# 129, 130 and 143 stand for HUP, INT and TERM.
 stop_on_exit() {
     exit_command=$1
     trap 'exit 129' HUP
@@ -34,7 +39,7 @@ stop_on_exit() {
 leave() {
     trap '' HUP INT TERM # a second Ctrl-C must not cut the cleaning up short
     stop_step
-    "$exit_command" || true
+    if [[ $opened ]]; then "$exit_command" || true; fi
     exit "$1"
 }
 

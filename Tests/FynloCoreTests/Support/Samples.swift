@@ -1,0 +1,22 @@
+import FynloCore
+
+/// Identifiers of the tests' restaurants and people.
+enum Sample {
+    static let restaurant = RestaurantID(UUID128(high: 0x1111_1111_1111_4111, low: 0x8111_1111_1111_1111))
+    static let otherRestaurant = RestaurantID(UUID128(high: 0x2222_2222_2222_4222, low: 0x8222_2222_2222_2222))
+    static let user = UserID(UUID128(high: 0xaaaa_aaaa_aaaa_4aaa, low: 0x8aaa_aaaa_aaaa_aaaa))
+    static let otherUser = UserID(UUID128(high: 0xbbbb_bbbb_bbbb_4bbb, low: 0x8bbb_bbbb_bbbb_bbbb))
+    static let order = OrderID(UUID128(high: 0xcccc_cccc_cccc_4ccc, low: 0x8ccc_cccc_cccc_cccc))
+    static let connection = ConnectionID(node: 0x0123_4567_89ab_cdef, number: 42)
+    static let time = UnixTime(milliseconds: 1_769_882_645_123)
+
+    static func user(_ number: Int) -> UserID {
+        UserID(UUID128(high: 0xaaaa_aaaa_aaaa_4aaa, low: UInt64(number)))
+    }
+
+    static func event(_ sequence: EventSequence) -> OrderEvent {
+        OrderEvent(
+            restaurant: restaurant, sequence: sequence, type: "order.updated", data: Array("{\"n\":\(sequence)}".utf8),
+            createdAt: time)
+    }
+}
