@@ -264,10 +264,10 @@ public struct ProtocolStack: Sendable {
         }
         var session = ServerSession(
             connection: id, restaurant: restaurant, client: client, settings: settings, now: now)
+        let token = settings.allowsQueryToken ? try QueryParameters(request).text("token") : nil
+        // From here on nothing is refused any more: what began is counted until its sessionEnded.
         effects.append(.upgraded)
-        if settings.allowsQueryToken, let token = try QueryParameters(request).text("token"), !token.isEmpty {
-            session.authenticate(queryToken: token, effects: &effects)
-        }
+        if let token, !token.isEmpty { session.authenticate(queryToken: token, effects: &effects) }
         switchProtocols(
             upgrade, .session(session), messageBytes: settings.limits.unauthenticatedMessageBytes, now: now,
             output: &output)
