@@ -256,9 +256,8 @@ public struct ProtocolStack: Sendable {
         output: inout ByteBuffer, effects: inout [Effect]
     ) throws(APIError) {
         let upgrade = try acceptUpgrade(request)
-        if let origin = request.headers.first("origin"),
-            !settings.allows(origin: origin, host: request.headers.first("host"))
-        {
+        let host = request.headers.first("host")
+        guard request.headers.values("origin").allSatisfy({ settings.allows(origin: $0, host: host) }) else {
             throw APIError(
                 .originRefused, "Pages of this origin may not connect; the operator lists those that may.")
         }
