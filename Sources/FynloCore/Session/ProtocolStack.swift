@@ -107,7 +107,13 @@ public struct ProtocolStack: Sendable {
     private mutating func receiveFrames(
         _ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
-        while !isAuthenticating, let event = webSocket?.next(&input, now: now, output: &output) {
+        while !isAuthenticating {
+            let available = input.count
+            guard let event = webSocket?.next(&input, now: now, output: &output) else {
+                // A part of a message proves life as well as a whole one.
+                if input.count < available { heard(now: now.instant) }
+                return
+            }
             switch event {
             case .message(let message):
                 guard message.kind == .text || isEcho else {
