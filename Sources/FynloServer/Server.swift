@@ -17,11 +17,14 @@ final class Server {
     private let redis: RedisConnection?
     private let acceptor: Acceptor
     private let pulse: Pulse
+    private let pruner: Pruner
     private let effects: EffectHandler
+    private let authentication: AuthenticationHandler
     private var drainDeadline: Instant?
 
-    /// Listens and begins to connect to Postgres and Redis; serves as soon as the loop turns.
-    init(loop: EventLoop, config: Config, log: Logger) throws(SystemError) {
+    /// Reads keys and certificates, listens, and begins to connect to Postgres and Redis; serves as soon as the loop
+    /// turns. Throws ConfigError or SystemError.
+    init(loop: EventLoop, config: Config, log: Logger) throws {
         self.loop = loop
         self.config = config
         self.log = log
@@ -32,13 +35,18 @@ final class Server {
         hub = Hub(loop: loop, settings: settings, log: log, node: node)
         pool = PostgresPool(loop: loop, settings: config.postgres, log: log)
         redis = config.redis.map { settings in
-            RedisConnection(loop: loop, settings: settings) { event, text in
-                log.warning("redis", ["event": event, "detail": text])
+            RedisConnection(loop: loop, settings: settings) { level, text in
+                if level == "info" {
+                    log.info("redis", ["detail": text])
+                } else {
+                    log.warning("redis", ["detail": text])
+                }
             }
         }
         let feeds = FeedHandler(hub: hub, events: EventLog(pool: pool), log: log)
-        let authentication = AuthenticationHandler(
-            loop: loop, hub: hub, feeds: feeds, users: UserRepository(pool: pool), tokens: config.tokens, log: log)
+        authentication = AuthenticationHandler(
+            loop: loop, hub: hub, feeds: feeds, users: UserRepository(pool: pool),
+            keys: try config.tokens.loadKeys(), policy: config.tokens.policy, log: log)
         let orders = OrderRepository(pool: pool, idempotencyWindow: config.idempotencyWindow)
         effects = EffectHandler(
             loop: loop, hub: hub, authentication: authentication,
@@ -52,16 +60,35 @@ final class Server {
         } found: { [feeds] restaurant, head in
             feeds.hint(restaurant, head: head)
         }
+        pruner = Pruner(
+            loop: loop, pool: pool, log: log, eventRetention: config.eventRetention,
+            idempotencyWindow: config.idempotencyWindow)
         acceptor = try Acceptor(loop: loop, hub: hub, address: config.listen)
+        hub.tlsContext = try config.tls?.load()
         hub.carryOut = { [effects] effect, connection in effects.carryOut(effect, for: connection) }
         hub.whenRestaurantEmptied = { [feeds] in feeds.leave($0) }
         pool.start()
         redis?.open()
         pulse.start()
+        pruner.start()
     }
 
     /// Where it listens.
     var address: SocketAddress { acceptor.address }
+
+    /// Reads keys and certificates anew, for what begins from now on; what is there stays. Files that cannot be used
+    /// leave the old ones in place.
+    func reload() {
+        do {
+            let keys = try config.tokens.loadKeys()
+            let context = try config.tls?.load()
+            authentication.keys = keys
+            hub.tlsContext = context
+            log.info("reloaded")
+        } catch {
+            log.error("not_reloaded", ["error": String(describing: error)])
+        }
+    }
 
     // MARK: The end
 
@@ -73,6 +100,7 @@ final class Server {
         log.info("draining", ["connections": String(hub.connectionCount)])
         acceptor.close()
         pulse.stop()
+        pruner.stop()
         hub.closeAll(.goingAway)
         waitForTheEnd(done)
     }
@@ -90,8 +118,12 @@ final class Server {
     func stop() {
         acceptor.close()
         pulse.stop()
+        pruner.stop()
         hub.abortAll()
         pool.close()
         redis?.close()
+        // The hub and those who carry out its effects hold each other.
+        hub.carryOut = { _, _ in }
+        hub.whenRestaurantEmptied = { _ in }
     }
 }

@@ -40,8 +40,8 @@ public struct AdmissionControl: Sendable {
     }
 
     /// May one more WebSocket wait for its authentication? Counted by `beganAuthentication` when it may.
-    public var refusalOfUpgrade: APIError? {
-        unauthenticated >= limits.unauthenticatedConnections ? AdmissionControl.full : nil
+    public var admitsUpgrades: Bool {
+        unauthenticated < limits.unauthenticatedConnections
     }
 
     /// A WebSocket was opened.
@@ -54,6 +54,7 @@ public struct AdmissionControl: Sendable {
         unauthenticated -= 1
     }
 
-    private static let full = APIError(
+    /// The refusal of one connection too many.
+    static let full = APIError(
         .unavailable, "The server has all the connections it can take; try again shortly.", retryAfter: .seconds(5))
 }

@@ -35,6 +35,8 @@ public struct ProtocolStack: Sendable {
     private var isAborted = false
     /// Set for a connection over a limit: the one answer it gets.
     private let refusal: APIError?
+    /// False while too many WebSockets wait for their authentication: an upgrade is then answered 503.
+    public var admitsUpgrades = true
 
     // One request at a time is being answered.
     private var requestID = ""
@@ -101,6 +103,7 @@ public struct ProtocolStack: Sendable {
             case .request(let request): handle(request, now: now, output: &output, effects: &effects)
             }
         }
+        if webSocket != nil, !input.isEmpty { heard(now: now.instant) }
         receiveFrames(&input, now: now, output: &output, effects: &effects)
     }
 
@@ -131,7 +134,7 @@ public struct ProtocolStack: Sendable {
                     }
                 }
             case .ping, .pong:
-                heard(now: now.instant)
+                break
             case .closing, .failed:
                 endSession(.goingAway, effects: &effects)
             }
@@ -156,7 +159,8 @@ public struct ProtocolStack: Sendable {
         }
     }
 
-    private var isEcho: Bool {
+    /// True for a conformance echo: its queue is bounded by back-pressure alone, since one message may be 16 MiB.
+    public var isEcho: Bool {
         if case .echo = application { true } else { false }
     }
 
@@ -267,6 +271,7 @@ public struct ProtocolStack: Sendable {
             throw APIError(
                 .originRefused, "Pages of this origin may not connect; the operator lists those that may.")
         }
+        guard admitsUpgrades else { throw AdmissionControl.full }
         var session = ServerSession(
             connection: id, restaurant: restaurant, client: client, settings: settings, now: now)
         let token = settings.allowsQueryToken ? try QueryParameters(request).text("token") : nil

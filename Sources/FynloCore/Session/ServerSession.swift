@@ -65,7 +65,7 @@ public struct ServerSession: Sendable {
 
     // MARK: From the tablet
 
-    /// A sign of life: any frame.
+    /// A sign of life: anything that arrives, also a part of a message.
     public mutating func heard(now: Instant) {
         heartbeat.heard(now: now)
     }

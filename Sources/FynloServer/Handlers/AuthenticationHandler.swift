@@ -3,46 +3,28 @@
 import FynloCore
 import FynloIO
 
-/// The keys of the configuration, as the core asks for them.
-struct TokenKeys: TokenSignatureChecking {
-    /// The key of HS256.
-    let secret: [UInt8]?
-
-    func isValid(
-        signature: [UInt8], of message: Span<UInt8>, algorithm: TokenAlgorithm, keyID: String?
-    ) -> Bool {
-        switch algorithm {
-        case .hs256:
-            guard let secret else { return false }
-            let expected = SignatureVerifier.hmacSHA256(key: secret, message: message)
-            return SignatureVerifier.constantTimeEqual(expected, signature)
-        case .es256, .rs256:
-            return false
-        }
-    }
-}
-
 /// Authenticates tablets and requests.
 final class AuthenticationHandler {
     private let loop: EventLoop
     private let hub: Hub
     private let feeds: FeedHandler
     private let users: UserRepository
-    private let keys: TokenKeys
+    /// Replaced when the keys are read anew.
+    var keys: TokenKeyring
     private let policy: TokenPolicy
     private let log: Logger
 
     init(
-        loop: EventLoop, hub: Hub, feeds: FeedHandler, users: UserRepository, tokens: Config.TokenSettings,
-        log: Logger
+        loop: EventLoop, hub: Hub, feeds: FeedHandler, users: UserRepository, keys: TokenKeyring,
+        policy: TokenPolicy, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
         self.feeds = feeds
         self.users = users
         self.log = log
-        keys = TokenKeys(secret: tokens.secret)
-        policy = tokens.policy
+        self.keys = keys
+        self.policy = policy
     }
 
     private func verify(_ token: String) -> Result<AccessToken, TokenError> {
@@ -62,7 +44,10 @@ final class AuthenticationHandler {
         case .success(let verified): token = verified
         case .failure(let error):
             log.info("token_refused", ["reason": String(describing: error), "connection": String(number)])
-            return answer(number, .failed(.invalidToken, retryAfter: nil))
+            // The connection is asking at this moment, and is not called back from within its own call.
+            return loop.atEndOfTurn { [weak self] in
+                self?.answer(number, .failed(.invalidToken, retryAfter: nil))
+            }
         }
         users.access(of: token.subject, to: restaurant) { [weak self] result in
             self?.finish(request, token, restaurant, number, result)
@@ -96,6 +81,7 @@ final class AuthenticationHandler {
             // A slot is free again when somebody leaves; nobody knows when that is.
             return answer(number, .failed(.connectionLimit, retryAfter: .seconds(5)))
         }
+        // From here on the tablet is told of every event after `sequence`: it is told so in the same breath.
         let sequence = feeds.join(restaurant, head: record.head)
         answer(
             number,
@@ -107,8 +93,7 @@ final class AuthenticationHandler {
     }
 
     private func answer(_ number: UInt64, _ outcome: AuthenticationOutcome) {
-        // After this turn's effects: a connection is never called back from within its own call.
-        loop.atEndOfTurn { [hub] in hub.connection(number)?.deliver(authentication: outcome) }
+        hub.connection(number)?.deliver(authentication: outcome)
     }
 
     /// The outcome of a tablet's `reauth`: a valid token of the same, active user.

@@ -90,7 +90,8 @@ struct MigrationRunner {
     /// The ledger, or a refusal to work on somebody else's tables.
     private func prepare() throws(MigrationError) {
         if try hasLedger() { return }
-        let ours = "'restaurants','users','user_restaurants','categories','products','product_modifiers'"
+        let ours =
+            "'restaurants','users','user_restaurants','categories','products','product_modifiers'"
             + ",'product_variants','orders','order_items','restaurant_streams','processed_commands','restaurant_events'"
         let found = try run(
             "select table_name from information_schema.tables where table_schema = current_schema() and table_name in (\(ours)) order by 1"

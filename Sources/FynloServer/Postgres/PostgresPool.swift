@@ -140,13 +140,17 @@ final class PostgresPool {
         let connection = PostgresConnection(loop: loop, settings: settings)
         let slot = Slot(connection)
         lane.slots.append(slot)
-        connection.whenReady = { [weak self, unowned lane] in
+        connection.whenReady = { [weak self, weak lane] in
+            guard let self, let lane else { return }
             lane.failures = 0
-            self?.dispatch(lane)
+            self.dispatch(lane)
         }
-        connection.whenAnswered = { [weak self, unowned lane] in self?.scheduleDispatch(lane) }
-        connection.whenClosed = { [weak self, weak slot, unowned lane] error in
-            guard let self, let slot else { return }
+        connection.whenAnswered = { [weak self, weak lane] in
+            guard let self, let lane else { return }
+            self.scheduleDispatch(lane)
+        }
+        connection.whenClosed = { [weak self, weak slot, weak lane] error in
+            guard let self, let slot, let lane else { return }
             self.lost(slot, lane, error)
         }
         connection.open()

@@ -18,6 +18,11 @@ final class PostgresResult {
 
     var count: Int { Int(PQntuples(result)) }
 
+    /// How many rows an insert, update or delete touched; 0 for other statements.
+    var affectedRows: Int {
+        PQcmdTuples(result).flatMap { Int(String(cString: $0)) } ?? 0
+    }
+
     /// Row `index`, which has to be below `count`.
     subscript(index: Int) -> PostgresRow {
         precondition(index >= 0 && index < count, "a row that exists")

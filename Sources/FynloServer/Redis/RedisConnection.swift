@@ -190,16 +190,17 @@ final class RedisConnection: EventSource {
     }
 
     private func lookAtDeadlines(_ now: Instant) -> Instant? {
+        let reader = reader
         let (expired, nextDeadline) = pending.expire(by: now)
-        let silenceEnds = pending.first.map { max($0.sentAt, lastHeard) + limits.silence }
-        var next = [nextDeadline, silenceEnds].compactMap(\.self).min()
-        if let silenceEnds, silenceEnds <= now {
-            next = nil
-            lose("It has been silent for \(limits.silence.inMilliseconds) ms with answers due.")
-        }
-        // Last, as a reply may send more, or close.
         for reply in expired { reply(.failure(.timeout)) }
-        return next
+        // A reply may have closed the connection, or opened another one, which sees to its own time.
+        guard let reader, reader === self.reader else { return nil }
+        let silenceEnds = pending.first.map { max($0.sentAt, lastHeard) + limits.silence }
+        if let silenceEnds, silenceEnds <= now {
+            lose("It has been silent for \(limits.silence.inMilliseconds) ms with answers due.")
+            return nil
+        }
+        return [nextDeadline, silenceEnds].compactMap(\.self).min()
     }
 
     // MARK: Connecting

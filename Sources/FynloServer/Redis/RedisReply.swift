@@ -39,6 +39,8 @@ final class RedisReplyReader {
     private let arrayGuard: UnsafeMutablePointer<ArrayGuard>
     /// Bytes of the reply that is not complete yet.
     private(set) var pendingBytes = 0
+    /// Why nothing more can be read.
+    private var fault: String?
 
     init() {
         guard let reader = redisReaderCreate(), let original = reader.pointee.fn?.pointee else {
@@ -84,28 +86,35 @@ final class RedisReplyReader {
         case rubbish(String)
     }
 
-    /// The next complete reply.
+    /// The next complete reply. Once it was rubbish, it stays rubbish.
     func next() -> Progress {
+        if let fault { return .rubbish(fault) }
         var object: UnsafeMutableRawPointer?
-        guard redisReaderGetReply(reader, &object) == REDIS_OK else { return .rubbish(Self.protocolError) }
-        guard let object else { return isEndlessLine ? .rubbish("It sent an endless line.") : .needsMoreBytes }
+        guard redisReaderGetReply(reader, &object) == REDIS_OK else { return fail(Self.protocolError) }
+        guard let object else { return isEndlessLine ? fail("It sent an endless line.") : .needsMoreBytes }
         defer { arrayGuard.pointee.original.freeObject(object) }
         pendingBytes = reader.pointee.len - reader.pointee.pos
         arrayGuard.pointee.elementsLeft = Self.elementLimit
         guard let reply = Self.copy(object.assumingMemoryBound(to: redisReply.self)) else {
-            return .rubbish(Self.protocolError)
+            return fail(Self.protocolError)
         }
         return .reply(reply)
     }
 
     private static let protocolError = "It does not speak the protocol of Redis, or sent too long an array."
 
-    /// The part of a reply that is read next is a line, and too long for one. Strings announce their length in a short one.
+    private func fail(_ reason: String) -> Progress {
+        fault = reason
+        return .rubbish(reason)
+    }
+
+    /// The part of a reply that is read next is a line, and too long for one. A line would have been taken at its end, so a
+    /// line break near the start is that of a string's length, and what follows is the string.
     private var isEndlessLine: Bool {
         let position = reader.pointee.pos
         guard reader.pointee.len - position > Self.lineLimitBytes, let bytes = reader.pointee.buf else { return false }
         let start = UnsafeBufferPointer(start: bytes + position, count: 32)
-        return start.first != CChar(UInt8(ascii: "$")) || !start.contains(CChar(UInt8(ascii: "\n")))
+        return !start.contains(CChar(UInt8(ascii: "\n")))
     }
 
     /// A copy of what hiredis made; nil for kinds that RESP 2 does not have. hiredis nests arrays 7 deep at most.

@@ -137,7 +137,8 @@ struct RedisSettings: Equatable, Sendable {
 
     private static func socket(_ path: Bytes) throws(RedisError) -> Endpoint {
         let decoded = try decode(path)
-        guard let text = String(validating: decoded.span), text != "/", let address = try? SocketAddress.unix(text) else {
+        guard let text = String(validating: decoded.span), text != "/", let address = try? SocketAddress.unix(text)
+        else {
             throw .invalidURL(reason: "the path of the local socket is absolute and has 2 to 107 bytes")
         }
         return .unix(address)

@@ -78,7 +78,8 @@ final class MenuCache {
             guard let self else { return }
             if case .success(let document) = result, let redis = self.redis, redis.isReady, state == .miss {
                 redis.send(
-                    ["SET", .text(flight.key), .bytes(MenuCache.encode(document)), "EX", .integer(Int64(seconds))], budget: MenuCache.budget
+                    ["SET", .text(flight.key), .bytes(MenuCache.encode(document)), "EX", .integer(Int64(seconds))],
+                    budget: MenuCache.budget
                 ) { _ in }  // a lost copy is a miss for the next reader
             }
             self.finish(flight, result.map { ($0, state) })

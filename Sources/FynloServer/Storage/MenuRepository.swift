@@ -75,7 +75,8 @@ struct MenuRepository {
 
     private static let invalidate = PostgresStatement(
         name: "menu_invalidate",
-        sql: "update restaurant_streams set menu_version = menu_version + 1 where restaurant_id = $1 returning menu_version"
+        sql:
+            "update restaurant_streams set menu_version = menu_version + 1 where restaurant_id = $1 returning menu_version"
     )
 
     /// One page of products, with the version it is of.

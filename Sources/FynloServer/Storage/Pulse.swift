@@ -59,7 +59,9 @@ final class Pulse: EventSource {
             // A failed pulse is followed by the next one; the pool has logged why.
             guard case .success(let rows) = result else { return }
             for row in rows.rows {
-                if let restaurant = row.uuid(0), let head = row.integer(1) { self.found(RestaurantID(restaurant), head) }
+                if let restaurant = row.uuid(0), let head = row.integer(1) {
+                    self.found(RestaurantID(restaurant), head)
+                }
             }
         }
     }

@@ -1,0 +1,59 @@
+// What was typed -> which subcommand; and how a command ends.
+
+/// Exit codes of the program.
+enum ExitCode {
+    static let done: Int32 = 0
+    /// The server answered, with an error.
+    static let refused: Int32 = 1
+    /// No connection, or not let in.
+    static let unconnected: Int32 = 2
+    /// As in sysexits.h.
+    static let usage: Int32 = 64
+
+    static let help = """
+        Exit codes: 0 done, 1 the server answered with an error, 2 no connection or not let in, 64 wrong usage.
+
+        """
+}
+
+/// A command line, or an environment, that a command cannot work with; one sentence.
+struct UsageError: Error {
+    let sentence: String
+
+    init(_ sentence: String) {
+        self.sentence = sentence
+    }
+}
+
+/// Runs the subcommand that the arguments name; returns the exit code.
+func runCommand(_ words: [String]) -> Int32 {
+    let name = words.first ?? ""
+    let rest = Array(words.dropFirst())
+    let isHelp = rest.contains("--help") || rest.contains("-h")
+    do throws(UsageError) {
+        switch name {
+        case "tail": return try isHelp ? Console.help(TailCommand.help) : TailCommand.run(rest)
+        case "send": return try isHelp ? Console.help(SendCommand.help) : SendCommand.run(rest)
+        case "--help", "-h", "help": return Console.help(helpText)
+        case "--version": return Console.help("fynlo 0.1.0\n")
+        case "": throw UsageError("Name a subcommand: tail or send; see fynlo --help.")
+        default: throw UsageError("There is no subcommand \(name); see fynlo --help.")
+        }
+    } catch {
+        Console.note(error.sentence)
+        return ExitCode.usage
+    }
+}
+
+private let helpText = """
+    fynlo: talks to a Fynlo server as a tablet does.
+
+    Usage:
+      fynlo tail --restaurant UUID [options]                  follow a restaurant's events
+      fynlo send --restaurant UUID [options] TYPE JSON-DATA   send one message and wait for its answer
+      fynlo SUBCOMMAND --help
+      fynlo --help | --version
+
+    \(ConnectionOptions.help)
+    \(ExitCode.help)
+    """

@@ -1,0 +1,76 @@
+// Standard output for what was asked for, standard error for what happens beside it; each line with one call.
+
+import Glibc
+
+/// The program's terminal, pipes or files.
+enum Console {
+    /// Results are for a person.
+    static let isTerminal = isatty(STDOUT_FILENO) == 1
+
+    /// Lines may have colours (https://no-color.org).
+    static let hasColour = isTerminal && (environment("NO_COLOR") ?? "").isEmpty && environment("TERM") != "dumb"
+
+    /// Writes to standard output. False when nobody reads it any more.
+    static func write(_ bytes: [UInt8]) -> Bool {
+        write(bytes, to: STDOUT_FILENO)
+    }
+
+    /// Writes one line to standard error.
+    static func note(_ sentence: String) {
+        _ = write(printable(Array("fynlo: \(sentence)".utf8)) + [0x0a], to: STDERR_FILENO)
+    }
+
+    /// Writes a help text; returns the exit code.
+    static func help(_ text: String) -> Int32 {
+        _ = write(Array(text.utf8))
+        return ExitCode.done
+    }
+
+    /// A variable of the environment; `nil` when it is not set.
+    static func environment(_ name: String) -> String? {
+        getenv(name).map { String(cString: $0) }
+    }
+
+    /// What others wrote, as one line that cannot command a terminal: control characters (also U+0080 to U+009F) are
+    /// replaced.
+    static func printable(_ bytes: [UInt8]) -> [UInt8] {
+        var result: [UInt8] = []
+        result.reserveCapacity(bytes.count)
+        var index = 0
+        while index < bytes.count {
+            let byte = bytes[index]
+            if byte == 0xc2, index + 1 < bytes.count, bytes[index + 1] < 0xa0 {
+                result.append(UInt8(ascii: "?"))
+                index += 1
+            } else if byte < 0x20 {
+                result.append(UInt8(ascii: " "))
+            } else {
+                result.append(byte == 0x7f ? UInt8(ascii: "?") : byte)
+            }
+            index += 1
+        }
+        return result
+    }
+
+    /// A JSON text on one line: in valid JSON line breaks stand between the tokens only.
+    static func jsonLine(_ json: [UInt8]) -> [UInt8] {
+        json.map { $0 < 0x20 ? UInt8(ascii: " ") : $0 } + [0x0a]
+    }
+
+    private static func write(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            if count < 0, errno == EAGAIN {
+                // Whoever shares the terminal has made it non-blocking.
+                var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                _ = poll(&ready, 1, -1)
+                continue
+            }
+            guard count > 0 else { return false }
+            rest = rest.dropFirst(count)
+        }
+        return true
+    }
+}

@@ -1,0 +1,113 @@
+// fynlo tail: follows a restaurant's events until Ctrl-C, through lost connections.
+
+import FynloClient
+import FynloCore
+import FynloIO
+import Glibc
+
+enum TailCommand {
+    static let help = """
+        fynlo tail: follows a restaurant's events, until Ctrl-C.
+
+        Usage:
+          fynlo tail --restaurant UUID [options]
+
+        On a terminal each event is a line with its time, its number in the restaurant's stream, its type and its data;
+        elsewhere each line is the server's message as it came, in JSON. A lost connection is taken up again where it
+        ended, which standard error tells. "resync_required" among the events means that some of them are missing.
+        A --token-file is read again for each new connection.
+
+        \(ConnectionOptions.help)
+        \(ExitCode.help)
+        """
+
+    static func run(_ words: [String]) throws(UsageError) -> Int32 {
+        let arguments = try Arguments(words, flags: ConnectionOptions.flags)
+        if let word = arguments.words.first { throw UsageError("tail takes no \(word); see fynlo tail --help.") }
+        let options = try ConnectionOptions(arguments, name: "fynlo-tail")
+        do {
+            let loop = try EventLoop()
+            let tail = Tail(loop: loop, options: options)
+            let signals = try SignalSource(loop: loop, signals: [SIGINT, SIGTERM]) { _ in tail.stop() }
+            tail.start()
+            try loop.run()
+            signals.close()
+            return tail.exitCode
+        } catch {
+            Console.note(error.description)
+            return ExitCode.unconnected
+        }
+    }
+}
+
+/// The one tail of a process.
+private final class Tail {
+    private(set) var exitCode = ExitCode.done
+    private let loop: EventLoop
+    private let options: ConnectionOptions
+    private let client: Client
+    private let line = EventLine(hasColour: Console.hasColour)
+    private var isFirst = true
+
+    init(loop: EventLoop, options: ConnectionOptions) {
+        self.loop = loop
+        self.options = options
+        client = Client(loop: loop, settings: options.settings)
+    }
+
+    func start() {
+        client.onConnect = { [unowned self] in connected($0) }
+        client.onDisconnect = { [unowned self] in disconnected($0, retryIn: $1) }
+        client.onMessage = { [unowned self] in print($0) }
+        client.connect()
+    }
+
+    func stop() {
+        client.close()
+        loop.stop()
+    }
+
+    private func connected(_ welcome: Welcome) {
+        let place = welcome.sequence.map { ", event \($0) is the newest" } ?? ""
+        let resumed = welcome.isResumed ? "; the events missed follow" : ""
+        Console.note("\(isFirst ? "Connected" : "Connected again")\(place)\(isFirst ? "" : resumed).")
+        isFirst = false
+    }
+
+    private func disconnected(_ closure: ClientClosure, retryIn: Duration?) {
+        let reason = closure.refusal?.sentence ?? closure.reason
+        let what = "\(isFirst ? "No connection" : "Connection lost") (\(closure.code)): \(reason)"
+        if let retryIn {
+            Console.note("\(what) Trying again in \(seconds(retryIn)) s.")
+            if let token = options.rereadToken() { client.token = token }
+            return
+        }
+        Console.note(what)
+        if closure.reconnection == .withNewToken, let token = options.rereadToken(), token != client.token {
+            Console.note("The token file holds another token; trying with that one.")
+            client.token = token
+            return client.connect()
+        }
+        exitCode = ExitCode.unconnected
+        loop.stop()
+    }
+
+    private func print(_ message: ReceivedMessage) {
+        switch message.type {
+        case "token_expired":
+            return Console.note("The token expires soon.")
+        case let type where message.isProtocol && type != "resync_required":
+            return
+        default:
+            let bytes = Console.isTerminal ? line.bytes(of: message) : Console.jsonLine(message.json)
+            // Nobody reads any more, as behind `head`.
+            if !Console.write(bytes) { stop() }
+        }
+    }
+
+    /// With one decimal.
+    private func seconds(_ duration: Duration) -> String {
+        let tenths = (duration.inMilliseconds + 50) / 100
+        return "\(tenths / 10).\(tenths % 10)"
+    }
+}

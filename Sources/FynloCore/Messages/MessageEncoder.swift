@@ -1,0 +1,181 @@
+// ServerMessage and events -> text, appended as bytes straight into the frame.
+
+/// Writes the envelope around what the server says: `id`, `type`, `data`, `restaurant_id`, `timestamp`, always all five.
+public enum MessageEncoder {
+    /// Appends a message to one tablet.
+    public static func append(
+        _ message: ServerMessage, id: MessageID, restaurant: RestaurantID, at time: UnixTime,
+        to output: inout ByteBuffer
+    ) {
+        begin(message.type, id, &output)
+        appendData(of: message, at: time, &output)
+        end(restaurant, time, &output)
+        output.append("}")
+    }
+
+    /// Appends `pong`; `echo` is the ping's `data` as it stood, if it had any.
+    public static func appendPong(
+        echo: Span<UInt8>?, id: MessageID, restaurant: RestaurantID, at time: UnixTime, to output: inout ByteBuffer
+    ) {
+        begin("pong", id, &output)
+        output.append("{\"timestamp\":")
+        output.append(json: time)
+        if let echo {
+            output.append(",\"echo\":")
+            output.append(echo)
+        }
+        output.append("}")
+        end(restaurant, time, &output)
+        output.append("}")
+    }
+
+    /// Appends a transient event as it is relayed: `data` equal in JSON, and the sender's `user_id` beside it.
+    public static func appendTransient(
+        _ event: TransientEventType, data: Span<UInt8>, user: UserID, id: MessageID, restaurant: RestaurantID,
+        at time: UnixTime, to output: inout ByteBuffer
+    ) {
+        output.append("{\"id\":")
+        append(id, &output)
+        output.append(",\"type\":\"")
+        output.append(event.rawValue)
+        output.append("\",\"data\":")
+        output.append(safeJSON: data)
+        end(restaurant, time, &output)
+        output.append(",\"user_id\":")
+        output.append(json: user.uuid)
+        output.append("}")
+    }
+
+    /// Appends a durable event, with its `seq`.
+    public static func append(_ event: OrderEvent, to output: inout ByteBuffer) {
+        output.append("{\"id\":")
+        append(.event(event.restaurant, event.sequence), &output)
+        output.append(",\"type\":")
+        output.append(jsonString: event.type)
+        output.append(",\"data\":")
+        output.append(event.data)
+        end(event.restaurant, event.createdAt, &output)
+        output.append(",\"seq\":")
+        output.append(decimal: event.sequence)
+        output.append("}")
+    }
+
+    private static func begin(_ type: StaticString, _ id: MessageID, _ output: inout ByteBuffer) {
+        output.append("{\"id\":")
+        append(id, &output)
+        output.append(",\"type\":\"")
+        output.append(type)
+        output.append("\",\"data\":")
+    }
+
+    private static func end(_ restaurant: RestaurantID, _ time: UnixTime, _ output: inout ByteBuffer) {
+        output.append(",\"restaurant_id\":")
+        output.append(json: restaurant.uuid)
+        output.append(",\"timestamp\":")
+        output.append(json: time)
+    }
+
+    private static func append(_ id: MessageID, _ output: inout ByteBuffer) {
+        output.append("\"")
+        switch id {
+        case .direct(let connection, let number):
+            output.append(hexadecimal: connection.node, digits: 16)
+            output.append("-")
+            output.append(decimal: connection.number)
+            output.append("-")
+            output.append(decimal: number)
+        case .event(let restaurant, let sequence):
+            output.append(restaurant.uuid)
+            output.append("-")
+            output.append(decimal: sequence)
+        }
+        output.append("\"")
+    }
+
+    private static func appendData(of message: ServerMessage, at time: UnixTime, _ output: inout ByteBuffer) {
+        switch message {
+        case .authenticated(let data):
+            output.append("{\"user_id\":")
+            output.append(json: data.user.uuid)
+            output.append(",\"restaurant_id\":")
+            output.append(json: data.restaurant.uuid)
+            output.append(",\"connection_id\":")
+            output.append(json: data.connection)
+            output.append(",\"role\":\"")
+            output.append(data.role.rawValue)
+            output.append("\",\"seq\":")
+            output.append(decimal: data.sequence)
+            output.append(",\"heartbeat_interval_ms\":")
+            output.append(decimal: data.heartbeatInterval.inMilliseconds)
+            output.append(",\"token_expires_at\":")
+            output.append(json: data.tokenExpiresAt)
+            output.append(data.isResumed ? ",\"resumed\":true}" : ",\"resumed\":false}")
+        case .authenticationError(let failure, let retryAfter):
+            output.append("{\"error\":")
+            output.append(jsonString: failure.sentence)
+            output.append(",\"code\":\"")
+            output.append(failure.code)
+            output.append(failure.isRetryable ? "\",\"retryable\":true" : "\",\"retryable\":false")
+            append(retryAfter: retryAfter, &output)
+            output.append("}")
+        case .reauthenticationError:
+            appendData(of: .authenticationError(.invalidToken, retryAfter: nil), at: time, &output)
+        case .ping:
+            output.append("{\"timestamp\":")
+            output.append(json: time)
+            output.append("}")
+        case .tokenExpiring(let seconds):
+            output.append("{\"seconds_until_expiry\":")
+            output.append(decimal: seconds)
+            output.append("}")
+        case .acknowledgement(let id, let sequence):
+            output.append("{\"id\":")
+            output.append(jsonString: id)
+            if let sequence {
+                output.append(",\"seq\":")
+                output.append(decimal: sequence)
+            }
+            output.append("}")
+        case .error(let error, let id):
+            output.append("{\"code\":\"")
+            output.append(error.code.rawValue)
+            output.append("\",\"error\":")
+            output.append(jsonString: error.detail)
+            if let id {
+                output.append(",\"id\":")
+                output.append(jsonString: id)
+            }
+            if let order = error.order {
+                output.append(",\"order\":")
+                output.append(order)
+            }
+            append(retryAfter: error.retryAfter, &output)
+            output.append("}")
+        case .resyncRequired(let head):
+            output.append("{\"seq\":")
+            output.append(decimal: head)
+            output.append("}")
+        case .reconnect(let retryAfter):
+            output.append("{\"retry_after_ms\":")
+            output.append(decimal: retryAfter.inMilliseconds)
+            output.append("}")
+        }
+    }
+
+    private static func append(retryAfter: Duration?, _ output: inout ByteBuffer) {
+        guard let retryAfter else { return }
+        // Rounded up: who comes back a fraction of a millisecond early is refused again.
+        let milliseconds = (retryAfter + .nanoseconds(999_999)).inMilliseconds
+        output.append(",\"retry_after_ms\":")
+        output.append(decimal: max(1, milliseconds))
+    }
+}
+
+extension ByteBuffer {
+    /// Appends a time as a JSON string: RFC 3339 in UTC with milliseconds.
+    public mutating func append(json time: UnixTime) {
+        append("\"")
+        append(rfc3339: time)
+        append("\"")
+    }
+}
