@@ -103,7 +103,6 @@ public struct ProtocolStack: Sendable {
             case .request(let request): handle(request, now: now, output: &output, effects: &effects)
             }
         }
-        if webSocket != nil, !input.isEmpty { heard(now: now.instant) }
         receiveFrames(&input, now: now, output: &output, effects: &effects)
     }
 
@@ -113,7 +112,7 @@ public struct ProtocolStack: Sendable {
         while !isAuthenticating {
             let available = input.count
             guard let event = webSocket?.next(&input, now: now, output: &output) else {
-                // A part of a message proves life as well as a whole one.
+                // A part of a message proves life as well as a whole one; what was left unused before does not.
                 if input.count < available { heard(now: now.instant) }
                 return
             }
@@ -134,7 +133,7 @@ public struct ProtocolStack: Sendable {
                     }
                 }
             case .ping, .pong:
-                break
+                heard(now: now.instant)
             case .closing, .failed:
                 endSession(.goingAway, effects: &effects)
             }

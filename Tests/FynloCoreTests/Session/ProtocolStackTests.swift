@@ -311,6 +311,20 @@ struct ProtocolStackUpgradeTests {
         #expect(tablet.responses().map(\.status) == [403])
     }
 
+    @Test("while too many wait for their authentication, an upgrade is 503, and nothing began")
+    func full() {
+        var tablet = Tablet(SessionSettings(hasEcho: true))
+        tablet.stack.admitsUpgrades = false
+        tablet.sendHTTP(Tablet.handshake() + get("/health/live"))
+        let response = tablet.responses().first
+        #expect(response?.status == 503 && response?["retry-after"] == "5")
+        #expect(tablet.takeEffects().map(\.route) == [.healthLive], "requests are served")
+        tablet.deliver(HTTPResponse(status: 200))
+        tablet.stack.admitsUpgrades = true
+        tablet.sendHTTP(Tablet.handshake())
+        #expect(tablet.responses().map(\.status) == [200, 101] && tablet.takeEffects().map(\.name) == ["upgraded"])
+    }
+
     @Test("other requests need no origin")
     func otherRequests() {
         var tablet = Tablet()
