@@ -20,6 +20,7 @@ struct Config {
     var postgres: PostgresSettings
     var redis: RedisSettings?
     var tokens: TokenSettings
+    var tls: TLSSettings?
     var limits: Limits
     var http: HTTPLimits
     var allowedOrigins: [String]
@@ -37,7 +38,42 @@ struct Config {
     struct TokenSettings {
         /// FYNLO_JWT_SECRET, the key of HS256; `nil` when there is none.
         var secret: [UInt8]?
+        /// FYNLO_JWT_JWKS_FILE, the keys of ES256 and RS256; `nil` when there are none.
+        var keySetPath: String?
         var policy: TokenPolicy
+
+        /// The keys as they are now; the file is read.
+        func loadKeys() throws(ConfigError) -> TokenKeyring {
+            var text: [UInt8]?
+            if let keySetPath {
+                text = readFile(keySetPath, limit: 1_048_576)
+                guard text != nil else { throw ConfigError("FYNLO_JWT_JWKS_FILE: \(keySetPath) cannot be read.") }
+            }
+            do throws(JSONWebKeySetError) {
+                return try TokenKeyring(
+                    secret: secret,
+                    keys: text.map { text throws(JSONWebKeySetError) in
+                        try JSONWebKeySet.parse(text.span)
+                    } ?? [])
+            } catch {
+                throw ConfigError("FYNLO_JWT_JWKS_FILE: \(keySetPath ?? "") \(error.reason).")
+            }
+        }
+    }
+
+    /// FYNLO_TLS_CERT and FYNLO_TLS_KEY.
+    struct TLSSettings {
+        var certificatePath: String
+        var keyPath: String
+
+        /// The certificates as they are now; the files are read.
+        func load() throws(ConfigError) -> TLSContext {
+            do throws(TLSError) {
+                return try TLSContext(certificatePath: certificatePath, keyPath: keyPath)
+            } catch {
+                throw ConfigError("FYNLO_TLS_CERT, FYNLO_TLS_KEY: \(error)")
+            }
+        }
     }
 
     /// What a variable's value is for: the ones with a secret in them are not taken as flags, since other users of the
@@ -76,9 +112,12 @@ struct Config {
             "REDIS_URL", "", "shared cache, as redis://host:port/0 or unix:/path; unset: no shared cache",
             kind: .secret),
         Variable("FYNLO_JWT_SECRET", "", "key of HS256 tokens, at least 32 bytes", kind: .secret),
+        Variable("FYNLO_JWT_JWKS_FILE", "", "JSON Web Key Set with the issuer's keys of ES256 and RS256"),
         Variable("FYNLO_JWT_AUDIENCE", "", "required in the tokens' aud, if set"),
         Variable("FYNLO_JWT_ISSUER", "", "required as the tokens' iss, if set"),
         Variable("FYNLO_JWT_LEEWAY", "30s", "how far the issuer's clock may differ"),
+        Variable("FYNLO_TLS_CERT", "", "certificate chain in PEM form; unset: plain HTTP, for a proxy to encrypt"),
+        Variable("FYNLO_TLS_KEY", "", "its key in PEM form, not encrypted"),
         Variable("FYNLO_ALLOWED_ORIGINS", "", "comma-separated origins of browser pages; unset: only the own one"),
         Variable("FYNLO_MAX_CONNECTIONS", "", "open sockets; unset: the descriptor limit less 256"),
         Variable("FYNLO_MAX_UNAUTHENTICATED", "", "sockets not authenticated yet; unset: a quarter of the former"),
@@ -110,9 +149,6 @@ struct Config {
     /// Variables of the contract that this version cannot honour. A server that ignored them would be less safe than
     /// its operator believes, so it does not start.
     private static let unsupported: [String: String] = [
-        "FYNLO_TLS_CERT": "this version speaks plain HTTP; end TLS at a proxy in front of it",
-        "FYNLO_TLS_KEY": "this version speaks plain HTTP; end TLS at a proxy in front of it",
-        "FYNLO_JWT_JWKS_FILE": "this version checks HS256 tokens only; set FYNLO_JWT_SECRET",
         "FYNLO_TRUSTED_PROXIES": "this version does not read forwarded addresses",
         "FYNLO_ADMIN_LISTEN": "this version has one listener, FYNLO_LISTEN",
     ]
@@ -137,12 +173,21 @@ struct Config {
         }
         tokens = TokenSettings(
             secret: source.text("FYNLO_JWT_SECRET").map { Array($0.utf8) },
+            keySetPath: source.text("FYNLO_JWT_JWKS_FILE"),
             policy: TokenPolicy(
                 audience: source.text("FYNLO_JWT_AUDIENCE"), issuer: source.text("FYNLO_JWT_ISSUER"),
                 leeway: try source.duration("FYNLO_JWT_LEEWAY", minimum: .zero)))
         if let secret = tokens.secret, secret.count < 32 {
             throw ConfigError(
                 "FYNLO_JWT_SECRET is shorter than 32 bytes; HS256 needs at least as many (RFC 7518 §3.2).")
+        }
+
+        switch (source.text("FYNLO_TLS_CERT"), source.text("FYNLO_TLS_KEY")) {
+        case (.some(let certificate), .some(let key)):
+            tls = TLSSettings(certificatePath: certificate, keyPath: key)
+        case (nil, nil): tls = nil
+        case (.some, nil): throw ConfigError("FYNLO_TLS_CERT is set without FYNLO_TLS_KEY; set both or none.")
+        case (nil, .some): throw ConfigError("FYNLO_TLS_KEY is set without FYNLO_TLS_CERT; set both or none.")
         }
 
         limits = Limits()
@@ -282,4 +327,21 @@ extension Duration {
         }
         return nil
     }
+}
+
+/// The contents of a file of ours, `nil` if it cannot be read or is larger than `limit` bytes.
+private func readFile(_ path: String, limit: Int) -> [UInt8]? {
+    let number = open(path, O_RDONLY | O_CLOEXEC)
+    guard number >= 0 else { return nil }
+    let descriptor = FileDescriptor(owning: number)
+    var contents: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 65_536)
+    while contents.count <= limit {
+        let count = read(descriptor.rawValue, &chunk, chunk.count)
+        if count < 0 && errno == EINTR { continue }
+        guard count >= 0 else { return nil }
+        if count == 0 { return contents }
+        contents += chunk[..<count]
+    }
+    return nil
 }

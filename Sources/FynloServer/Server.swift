@@ -19,10 +19,12 @@ final class Server {
     private let pulse: Pulse
     private let pruner: Pruner
     private let effects: EffectHandler
+    private let authentication: AuthenticationHandler
     private var drainDeadline: Instant?
 
-    /// Listens and begins to connect to Postgres and Redis; serves as soon as the loop turns.
-    init(loop: EventLoop, config: Config, log: Logger) throws(SystemError) {
+    /// Reads keys and certificates, listens, and begins to connect to Postgres and Redis; serves as soon as the loop
+    /// turns. Throws ConfigError or SystemError.
+    init(loop: EventLoop, config: Config, log: Logger) throws {
         self.loop = loop
         self.config = config
         self.log = log
@@ -42,8 +44,9 @@ final class Server {
             }
         }
         let feeds = FeedHandler(hub: hub, events: EventLog(pool: pool), log: log)
-        let authentication = AuthenticationHandler(
-            loop: loop, hub: hub, feeds: feeds, users: UserRepository(pool: pool), tokens: config.tokens, log: log)
+        authentication = AuthenticationHandler(
+            loop: loop, hub: hub, feeds: feeds, users: UserRepository(pool: pool),
+            keys: try config.tokens.loadKeys(), policy: config.tokens.policy, log: log)
         let orders = OrderRepository(pool: pool, idempotencyWindow: config.idempotencyWindow)
         effects = EffectHandler(
             loop: loop, hub: hub, authentication: authentication,
@@ -61,6 +64,7 @@ final class Server {
             loop: loop, pool: pool, log: log, eventRetention: config.eventRetention,
             idempotencyWindow: config.idempotencyWindow)
         acceptor = try Acceptor(loop: loop, hub: hub, address: config.listen)
+        hub.tlsContext = try config.tls?.load()
         hub.carryOut = { [effects] effect, connection in effects.carryOut(effect, for: connection) }
         hub.whenRestaurantEmptied = { [feeds] in feeds.leave($0) }
         pool.start()
@@ -71,6 +75,20 @@ final class Server {
 
     /// Where it listens.
     var address: SocketAddress { acceptor.address }
+
+    /// Reads keys and certificates anew, for what begins from now on; what is there stays. Files that cannot be used
+    /// leave the old ones in place.
+    func reload() {
+        do {
+            let keys = try config.tokens.loadKeys()
+            let context = try config.tls?.load()
+            authentication.keys = keys
+            hub.tlsContext = context
+            log.info("reloaded")
+        } catch {
+            log.error("not_reloaded", ["error": String(describing: error)])
+        }
+    }
 
     // MARK: The end
 

@@ -14,9 +14,14 @@ enum CheckCommand {
         var config: Config?
         do {
             config = try Config(environment: environment, flags: flags.values)
-            report("configuration", config?.tokens.secret == nil ? "FYNLO_JWT_SECRET is not set." : nil)
+            let hasKey = config?.tokens.secret != nil || config?.tokens.keySetPath != nil
+            report("configuration", hasKey ? nil : "neither FYNLO_JWT_SECRET nor FYNLO_JWT_JWKS_FILE is set.")
         } catch {
             report("configuration", error.description)
+        }
+        if let config {
+            report("keys", problem { _ = try config.tokens.loadKeys() })
+            if let tls = config.tls { report("certificates", problem { _ = try tls.load() }) }
         }
         report("postgres", postgresProblem(environment))
         if let redis = config?.redis {
@@ -25,6 +30,15 @@ enum CheckCommand {
             printOut("redis: not configured; there is no shared cache\n")
         }
         return isFine ? ExitCode.done : ExitCode.failed
+    }
+
+    private static func problem(_ attempt: () throws -> Void) -> String? {
+        do {
+            try attempt()
+            return nil
+        } catch {
+            return String(describing: error)
+        }
     }
 
     private static func postgresProblem(_ environment: [String: String]) -> String? {

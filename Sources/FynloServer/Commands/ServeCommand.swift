@@ -9,16 +9,17 @@ enum ServeCommand {
         // First, so that the connection limit is counted from it.
         let descriptors = ProcessSetup.raiseDescriptorLimit()
         let config = try Config(environment: CommandLine.environment, flags: flags.values)
-        guard config.tokens.secret != nil else {
-            throw ConfigError("FYNLO_JWT_SECRET is not set; without a key no token can be checked.")
+        guard config.tokens.secret != nil || config.tokens.keySetPath != nil else {
+            throw ConfigError(
+                "Neither FYNLO_JWT_SECRET nor FYNLO_JWT_JWKS_FILE is set; without a key no token can be checked.")
         }
         let log = Logger(level: config.logLevel, format: config.logFormat)
         try prepareSchema(config, log)
 
         let loop = try EventLoop()
         let server = try Server(loop: loop, config: config, log: log)
-        let signals = try SignalSource(loop: loop, signals: [SIGTERM, SIGINT]) { _ in
-            server.drain { loop.stop() }
+        let signals = try SignalSource(loop: loop, signals: [SIGTERM, SIGINT, SIGHUP]) { signal in
+            if signal == SIGHUP { server.reload() } else { server.drain { loop.stop() } }
         }
         log.info(
             "serving",

@@ -16,8 +16,14 @@ final class ClientConnection: EventSource {
     private var stack: ProtocolStack
     /// What was read and could not be used yet.
     private var leftover = ByteBuffer()
-    /// What is queued for the peer.
+    /// What is queued for the peer, as plaintext.
     private var outbound = ByteBuffer()
+    /// Encrypts, if the connection does.
+    private var tls: TLSEngine?
+    /// What is encrypted and not written yet.
+    private var ciphertext = ByteBuffer()
+    /// No byte has come yet: the first one tells TLS from plain HTTP.
+    private var isUntouched = true
     /// How many bytes at the front of `outbound` belong to a frame (or a response) that was written in part: a queue is
     /// only ever cut behind them.
     private var partialFrameBytes = 0
@@ -32,6 +38,8 @@ final class ClientConnection: EventSource {
     private static let readBytesPerTurn = 65_536
     /// A peer that does not read what it asked for is not read from.
     private static let backPressureBytes = 131_072
+    /// Plaintext encrypted at a time; what is not encrypted yet can still be dropped.
+    private static let encryptedBytesAhead = 65_536
     /// How long a peer may take nothing of an answer before its connection is reset.
     private static let stallTimeout = Duration.seconds(30)
     /// How long a peer has to close its side after our last byte.
@@ -44,6 +52,7 @@ final class ClientConnection: EventSource {
         self.peer = peer
         self.hub = hub
         self.descriptor = consume descriptor
+        tls = hub.makeTLSEngine()
         stack = ProtocolStack(id: id, settings: hub.settings, refusal: refusal, now: hub.loop.now)
     }
 
@@ -79,6 +88,8 @@ final class ClientConnection: EventSource {
     private func read(_ now: Moment, isHungUp: Bool) {
         guard let number = descriptor?.rawValue else { return }
         guard canRead || isHungUp else { return }
+        // Handshakes are dear: those beyond a turn's share wait for the next turn, which finds them ready again.
+        if let tls, !tls.isEstablished, !hub.takeHandshake() { return }
         var input = hub.borrowReadBuffer()
         defer { hub.returnReadBuffer(input) }
         if !leftover.isEmpty {
@@ -86,9 +97,11 @@ final class ClientConnection: EventSource {
             leftover = ByteBuffer()
         }
         do {
-            switch try Socket.receive(number, into: &input, limit: ClientConnection.readBytesPerTurn) {
+            switch try receive(number, into: &input) {
             case .bytes:
                 process(&input, now: now)
+                // The peer has said, in TLS, that it will send nothing more.
+                if tls?.isInputEnded == true { endOfInput() }
                 // A peer that is gone for good while we wait for an answer.
                 if isHungUp, !canRead { endOfInput() }
             case .endOfStream:
@@ -101,6 +114,43 @@ final class ClientConnection: EventSource {
         } catch {
             abort()
         }
+    }
+
+    /// Reads once; with TLS, what was read is decrypted.
+    private func receive(_ number: Int32, into input: inout ByteBuffer) throws -> Socket.Received {
+        guard tls != nil else {
+            return try Socket.receive(number, into: &input, limit: ClientConnection.readBytesPerTurn)
+        }
+        var encrypted = hub.borrowCipherBuffer()
+        defer { hub.returnCipherBuffer(encrypted) }
+        let received = try Socket.receive(number, into: &encrypted, limit: ClientConnection.readBytesPerTurn)
+        guard case .bytes = received else { return received }
+        if isUntouched {
+            isUntouched = false
+            if UInt8(ascii: "A")...UInt8(ascii: "Z") ~= encrypted[0] {
+                servePlainRefusal()
+                input.append(encrypted)
+                return received
+            }
+        }
+        do {
+            try tls?.receive(&encrypted, plaintext: &input, output: &ciphertext)
+        } catch {
+            // What OpenSSL has to say to the peer is an alert of a few bytes: it is written if it can be at once.
+            _ = try Socket.send(number, from: &ciphertext)
+            throw error
+        }
+        return received
+    }
+
+    /// A method's name where a TLS record should begin: the peer speaks plain HTTP, and is told so in plain HTTP.
+    private func servePlainRefusal() {
+        tls = nil
+        stack = ProtocolStack(
+            id: id, settings: hub.settings,
+            refusal: APIError(
+                .invalidRequest, "This port speaks TLS only; connect with https:// or wss://.", status: 400),
+            now: hub.loop.now)
     }
 
     private func process(_ input: inout ByteBuffer, now: Moment) {
@@ -128,8 +178,11 @@ final class ClientConnection: EventSource {
     }
 
     private var canRead: Bool {
-        lingerUntil == nil && stack.transport == .open && outbound.count < ClientConnection.backPressureBytes
+        lingerUntil == nil && stack.transport == .open && queuedBytes < ClientConnection.backPressureBytes
     }
+
+    /// What waits to be written.
+    private var queuedBytes: Int { outbound.count + ciphertext.count }
 
     // MARK: The stack
 
@@ -221,10 +274,10 @@ final class ClientConnection: EventSource {
     private func settle() {
         guard descriptor != nil, let token, lingerUntil == nil else { return }
         if stack.transport == .aborted { return abort() }
-        if stack.isWebSocket, !stack.isEcho, !isSlow, outbound.count > hub.settings.limits.sendQueueBytes {
+        if stack.isWebSocket, !stack.isEcho, !isSlow, queuedBytes > hub.settings.limits.sendQueueBytes {
             return becomeSlow()
         }
-        if !outbound.isEmpty || stack.transport == .closing {
+        if queuedBytes > 0 || stack.transport == .closing {
             if !isFlushScheduled, stalledSince == nil || stack.transport == .closing {
                 isFlushScheduled = true
                 hub.scheduleFlush(self)
@@ -243,27 +296,16 @@ final class ClientConnection: EventSource {
         hub.loop.setInterest(interest, for: token)
     }
 
-    /// Writes what is queued, in one call.
+    /// Writes what is queued, in one call where the kernel takes it.
     func flush() {
         isFlushScheduled = false
         guard let number = descriptor?.rawValue, let token, lingerUntil == nil else { return }
-        if !outbound.isEmpty {
-            do {
-                let before = outbound
-                switch try Socket.send(number, from: &outbound) {
-                case .sent(let count):
-                    if !outbound.isEmpty {
-                        notePartial(before, sent: count)
-                        stalledSince = hub.loop.now.instant
-                    }
-                case .wouldBlock:
-                    stalledSince = stalledSince ?? hub.loop.now.instant
-                }
-            } catch {
-                return abort()
-            }
+        do {
+            while queuedBytes > 0, try write(number) {}
+        } catch {
+            return abort()
         }
-        guard outbound.isEmpty else {
+        guard queuedBytes == 0 else {
             updateInterest(token)
             if let nextDeadline { hub.loop.wake(token, by: nextDeadline) }
             return
@@ -274,6 +316,37 @@ final class ClientConnection: EventSource {
         if stack.transport == .closing { return linger(number) }
         updateInterest(token)
         readLeftover()
+    }
+
+    /// One write; true when the kernel took all of it.
+    private func write(_ number: Int32) throws -> Bool {
+        let result: Socket.Sent
+        if let tls {
+            if ciphertext.isEmpty {
+                // What is queued before the handshake is done, a refusal say, waits for it.
+                guard tls.isEstablished else { return false }
+                let queue = outbound
+                try tls.send(&outbound, limit: ClientConnection.encryptedBytesAhead, output: &ciphertext)
+                notePartial(queue, sent: queue.count - outbound.count)
+            }
+            result = try Socket.send(number, from: &ciphertext)
+            if ciphertext.isEmpty { ciphertext = ByteBuffer() }
+        } else {
+            let queue = outbound
+            result = try Socket.send(number, from: &outbound)
+            if case .sent(let count) = result, !outbound.isEmpty { notePartial(queue, sent: count) }
+        }
+        switch result {
+        case .sent:
+            if tls == nil ? outbound.isEmpty : ciphertext.isEmpty {
+                stalledSince = nil
+                return true
+            }
+            stalledSince = hub.loop.now.instant
+        case .wouldBlock:
+            stalledSince = stalledSince ?? hub.loop.now.instant
+        }
+        return false
     }
 
     private func returnOutbound() {
@@ -292,7 +365,7 @@ final class ClientConnection: EventSource {
     /// be told from it. The close handshake's own time-out then resets the socket.
     private func becomeSlow() {
         isSlow = true
-        hub.log.info("slow_consumer", ["connection": id.uuid.description, "queued_bytes": String(outbound.count)])
+        hub.log.info("slow_consumer", ["connection": id.uuid.description, "queued_bytes": String(queuedBytes)])
         outbound.truncate(to: min(partialFrameBytes, outbound.count))
         close(.slowConsumer)
     }
@@ -303,6 +376,12 @@ final class ClientConnection: EventSource {
     /// reset the connection under the peer's unread data.
     private func linger(_ number: Int32) {
         guard let token else { return }
+        if let tls {
+            tls.close(output: &ciphertext)
+            // If the kernel does not take even that, the peer learns it from the end of the connection.
+            _ = try? Socket.send(number, from: &ciphertext)
+            ciphertext = ByteBuffer()
+        }
         Socket.shutdownWrite(number)
         let deadline = hub.loop.now.instant + ClientConnection.lingerTimeout
         lingerUntil = deadline

@@ -3,46 +3,28 @@
 import FynloCore
 import FynloIO
 
-/// The keys of the configuration, as the core asks for them.
-struct TokenKeys: TokenSignatureChecking {
-    /// The key of HS256.
-    let secret: [UInt8]?
-
-    func isValid(
-        signature: [UInt8], of message: Span<UInt8>, algorithm: TokenAlgorithm, keyID: String?
-    ) -> Bool {
-        switch algorithm {
-        case .hs256:
-            guard let secret else { return false }
-            let expected = SignatureVerifier.hmacSHA256(key: secret, message: message)
-            return SignatureVerifier.constantTimeEqual(expected, signature)
-        case .es256, .rs256:
-            return false
-        }
-    }
-}
-
 /// Authenticates tablets and requests.
 final class AuthenticationHandler {
     private let loop: EventLoop
     private let hub: Hub
     private let feeds: FeedHandler
     private let users: UserRepository
-    private let keys: TokenKeys
+    /// Replaced when the keys are read anew.
+    var keys: TokenKeyring
     private let policy: TokenPolicy
     private let log: Logger
 
     init(
-        loop: EventLoop, hub: Hub, feeds: FeedHandler, users: UserRepository, tokens: Config.TokenSettings,
-        log: Logger
+        loop: EventLoop, hub: Hub, feeds: FeedHandler, users: UserRepository, keys: TokenKeyring,
+        policy: TokenPolicy, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
         self.feeds = feeds
         self.users = users
         self.log = log
-        keys = TokenKeys(secret: tokens.secret)
-        policy = tokens.policy
+        self.keys = keys
+        self.policy = policy
     }
 
     private func verify(_ token: String) -> Result<AccessToken, TokenError> {

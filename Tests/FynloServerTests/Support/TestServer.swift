@@ -10,8 +10,11 @@ final class TestServer {
     let server: Server
     let database: TestDatabase
 
-    /// Variables by name override the tests' defaults.
-    init(_ variables: [String: String] = [:], database: TestDatabase? = nil, loop: EventLoop? = nil) throws {
+    /// Variables by name override the tests' defaults; `adjust` reaches the limits that are no variables.
+    init(
+        _ variables: [String: String] = [:], database: TestDatabase? = nil, loop: EventLoop? = nil,
+        adjust: (inout Config) -> Void = { _ in }
+    ) throws {
         let database = try database ?? TestDatabase()
         let loop = try loop ?? EventLoop()
         var environment = [
@@ -25,7 +28,8 @@ final class TestServer {
             "FYNLO_MAX_CONNECTIONS": "2000",
         ]
         environment.merge(variables) { $1 }
-        let config = try Config(environment: environment)
+        var config = try Config(environment: environment)
+        adjust(&config)
         self.database = database
         self.loop = loop
         server = try Server(loop: loop, config: config, log: Logger(level: config.logLevel, format: config.logFormat))
@@ -54,25 +58,36 @@ final class TestServer {
     // MARK: Tablets
 
     func tablet(
-        at restaurant: RestaurantID, as client: String = "pos", headers: HTTPHeaders = [:], query: String = ""
+        at restaurant: RestaurantID, as client: String = "pos", headers: HTTPHeaders = [:], query: String = "",
+        receiveBufferBytes: Int32? = nil
     ) throws -> TestTablet {
         try TestTablet(
             loop: loop, address: address, target: "/api/v1/websocket/ws/\(client)/\(restaurant)\(query)",
-            headers: headers)
+            headers: headers, receiveBufferBytes: receiveBufferBytes)
     }
 
     /// A tablet that is in; the rest of `authenticated` is its first message.
     func authenticatedTablet(
-        _ user: TestUser, at restaurant: RestaurantID, device: String? = nil,
+        _ user: TestUser, at restaurant: RestaurantID, device: String? = nil, receiveBufferBytes: Int32? = nil,
         sourceLocation: SourceLocation = #_sourceLocation
     ) throws -> TestTablet {
-        let tablet = try tablet(at: restaurant)
+        let tablet = try tablet(at: restaurant, receiveBufferBytes: receiveBufferBytes)
         tablet.authenticate(user, at: restaurant, device: device)
         try wait(for: "authenticated", sourceLocation: sourceLocation) {
             tablet.messages.contains { $0["type"].string == "authenticated" } || tablet.isClosed
         }
         try #require(tablet.messages.first?["type"].string == "authenticated", sourceLocation: sourceLocation)
         return tablet
+    }
+
+    /// A tablet of a new member of the restaurant's staff.
+    func staffTablet(
+        at restaurant: RestaurantID, _ role: Role = .employee, receiveBufferBytes: Int32? = nil,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) throws -> TestTablet {
+        try authenticatedTablet(
+            try database.addUser(role, at: restaurant), at: restaurant, receiveBufferBytes: receiveBufferBytes,
+            sourceLocation: sourceLocation)
     }
 
     // MARK: HTTP

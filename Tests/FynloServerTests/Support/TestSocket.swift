@@ -1,5 +1,6 @@
 import FynloCore
 import FynloIO
+import Glibc
 
 /// A client's socket on the test's loop: it writes what it is given and keeps what comes.
 class TestSocket: EventSource {
@@ -16,10 +17,14 @@ class TestSocket: EventSource {
     /// False: bytes are left with the kernel, as by a tablet that hangs.
     var isReading = true { didSet { updateInterest() } }
 
-    init(loop: EventLoop, address: SocketAddress) throws {
+    /// `receiveBufferBytes` makes the kernel hold less for a socket that does not read.
+    init(loop: EventLoop, address: SocketAddress, receiveBufferBytes: Int32? = nil) throws {
         self.loop = loop
         let descriptor = try Socket.nonBlockingConnect(to: address)
         let number = descriptor.rawValue
+        if var bytes = receiveBufferBytes {
+            setsockopt(number, SOL_SOCKET, SO_RCVBUF, &bytes, socklen_t(MemoryLayout<Int32>.size))
+        }
         self.descriptor = consume descriptor
         token = try loop.add(self, descriptor: number, interest: [.read, .write])
     }
@@ -134,8 +139,11 @@ final class TestTablet: TestSocket {
     private(set) var closeReason = ""
     private(set) var pongs = 0
 
-    init(loop: EventLoop, address: SocketAddress, target: String, headers: HTTPHeaders = [:]) throws {
-        try super.init(loop: loop, address: address)
+    init(
+        loop: EventLoop, address: SocketAddress, target: String, headers: HTTPHeaders = [:],
+        receiveBufferBytes: Int32? = nil
+    ) throws {
+        try super.init(loop: loop, address: address, receiveBufferBytes: receiveBufferBytes)
         var all = headers
         all.append("Host", "fynlo.test")
         let key = WebSocketHandshake.makeKey(random: ProcessSetup.randomBytes(16))

@@ -1,0 +1,154 @@
+// TLS over memory: ciphertext in, plaintext out, and the other way round. The socket stays its owner's, so a connection
+// with TLS reads once and writes once per turn, as one without.
+
+import COpenSSL
+public import FynloCore
+
+/// One TLS connection.
+public final class TLSEngine {
+    private let ssl: OpaquePointer
+    /// Ciphertext of the peer; owned by `ssl`.
+    private let incoming: OpaquePointer
+    /// Ciphertext for the peer; owned by `ssl`.
+    private let outgoing: OpaquePointer
+    private let context: TLSContext
+
+    /// True once the handshake is done.
+    public private(set) var isEstablished = false
+    /// True once the peer has said that it will send nothing more (close_notify).
+    public private(set) var isInputEnded = false
+
+    /// The server's side of a connection.
+    public convenience init(server context: TLSContext) throws(TLSError) {
+        try self.init(context)
+        SSL_set_accept_state(ssl)
+    }
+
+    /// The client's side; the server's certificate has to be for `host`.
+    public convenience init(client context: TLSContext, host: String) throws(TLSError) {
+        try self.init(context)
+        SSL_set_connect_state(ssl)
+        guard co_set_host_name(ssl, host) == 1, SSL_set1_host(ssl, host) == 1 else { throw .setting("host name") }
+        let offered: [UInt8] = [8] + Array("http/1.1".utf8)
+        guard SSL_set_alpn_protos(ssl, offered, UInt32(offered.count)) == 0 else { throw .setting("http/1.1") }
+    }
+
+    private init(_ context: TLSContext) throws(TLSError) {
+        guard let ssl = SSL_new(context.context) else { throw .setting("a connection") }
+        guard let incoming = BIO_new(BIO_s_mem()) else {
+            SSL_free(ssl)
+            throw .setting("memory")
+        }
+        guard let outgoing = BIO_new(BIO_s_mem()) else {
+            SSL_free(ssl)
+            BIO_free(incoming)
+            throw .setting("memory")
+        }
+        co_set_write_bio_eof(incoming)
+        co_set_write_bio_eof(outgoing)
+        SSL_set_bio(ssl, incoming, outgoing)
+        self.ssl = ssl
+        self.incoming = incoming
+        self.outgoing = outgoing
+        self.context = context
+    }
+
+    deinit {
+        SSL_free(ssl)
+    }
+
+    /// The protocol's name, as `TLSv1.3`.
+    public var version: String { SSL_get_version(ssl).map { String(cString: $0) } ?? "" }
+
+    /// True when the handshake was shortened by an earlier session.
+    public var isResumed: Bool { SSL_session_reused(ssl) == 1 }
+
+    /// Takes all of `ciphertext`; appends what it said to `plaintext`, and what the handshake has to answer to `output`.
+    /// After an error `output` may hold an alert to be sent before the connection is closed.
+    public func receive(
+        _ ciphertext: inout ByteBuffer, plaintext: inout ByteBuffer, output: inout ByteBuffer
+    ) throws(TLSError) {
+        defer { moveOutgoing(to: &output) }
+        while !ciphertext.isEmpty {
+            let taken = ciphertext.withReadable { bytes in
+                bytes.withUnsafeBytes { BIO_write(incoming, $0.baseAddress, Int32(clamping: $0.count)) }
+            }
+            guard taken > 0 else { throw .peer(reason: "out of memory") }
+            ciphertext.consume(Int(taken))
+            try read(into: &plaintext)
+        }
+        if !isEstablished { try read(into: &plaintext) }
+    }
+
+    /// Begins the handshake of a client, whose word is the first.
+    public func start(output: inout ByteBuffer) throws(TLSError) {
+        var nothing = ByteBuffer()
+        var noPlaintext = ByteBuffer()
+        try receive(&nothing, plaintext: &noPlaintext, output: &output)
+    }
+
+    /// Turns up to `limit` bytes from the front of `plaintext` into ciphertext. Only once `isEstablished`.
+    public func send(_ plaintext: inout ByteBuffer, limit: Int, output: inout ByteBuffer) throws(TLSError) {
+        defer { moveOutgoing(to: &output) }
+        var left = min(limit, plaintext.count)
+        while left > 0 {
+            ERR_clear_error()
+            let written = plaintext.withReadable { bytes in
+                bytes.withUnsafeBytes { SSL_write(ssl, $0.baseAddress, Int32(clamping: left)) }
+            }
+            guard written > 0 else { throw .peer(reason: TLSError.lastReason()) }
+            plaintext.consume(Int(written))
+            left -= Int(written)
+        }
+    }
+
+    /// Says that nothing more will be sent (close_notify).
+    public func close(output: inout ByteBuffer) {
+        guard isEstablished else { return }
+        ERR_clear_error()
+        _ = SSL_shutdown(ssl)
+        moveOutgoing(to: &output)
+    }
+
+    /// Everything that can be read now: there is no second event for what OpenSSL has taken in already.
+    private func read(into plaintext: inout ByteBuffer) throws(TLSError) {
+        if !isEstablished {
+            ERR_clear_error()
+            let done = SSL_do_handshake(ssl)
+            guard done == 1 else {
+                guard SSL_get_error(ssl, done) == SSL_ERROR_WANT_READ else {
+                    throw .peer(reason: TLSError.lastReason())
+                }
+                return
+            }
+            isEstablished = true
+        }
+        while true {
+            ERR_clear_error()
+            var result: Int32 = 0
+            _ = plaintext.withWritable(atLeast: 16_384) { room in
+                result = SSL_read(ssl, room.baseAddress, 16_384)
+                return max(0, Int(result))
+            }
+            if result > 0 { continue }
+            switch SSL_get_error(ssl, result) {
+            case SSL_ERROR_WANT_READ: return
+            case SSL_ERROR_ZERO_RETURN:
+                isInputEnded = true
+                return
+            default: throw .peer(reason: TLSError.lastReason())
+            }
+        }
+    }
+
+    private func moveOutgoing(to output: inout ByteBuffer) {
+        while true {
+            let pending = BIO_ctrl_pending(outgoing)
+            guard pending > 0 else { return }
+            let moved = output.withWritable(atLeast: Int(pending)) { room in
+                max(0, Int(BIO_read(outgoing, room.baseAddress, Int32(clamping: pending))))
+            }
+            if moved == 0 { return }
+        }
+    }
+}

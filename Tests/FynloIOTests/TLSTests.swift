@@ -1,0 +1,172 @@
+import Foundation
+import FynloCore
+import FynloIO
+import Testing
+
+/// Certificates made for one test by the openssl program.
+final class TestCertificates {
+    let folder: String
+
+    init() throws {
+        folder = NSTemporaryDirectory() + "fynlo-tls-" + UUID().uuidString
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(atPath: folder)
+    }
+
+    /// A self-signed certificate for `host` and its key; returns their paths.
+    func make(_ name: String, key: [String], host: String = "fynlo.test") throws -> (certificate: String, key: String) {
+        let paths = (certificate: "\(folder)/\(name).crt", key: "\(folder)/\(name).key")
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
+        process.arguments =
+            ["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=\(host)", "-addext", "subjectAltName=DNS:\(host)"]
+            + ["-newkey"] + key + ["-keyout", paths.key, "-out", paths.certificate]
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        try #require(process.terminationStatus == 0, "openssl makes a certificate")
+        return paths
+    }
+
+    static let ecdsa = ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    static let rsa = ["rsa:2048"]
+}
+
+@Suite("TLS over memory")
+struct TLSTests {
+    /// A client and a server, joined without a network.
+    private struct Pair {
+        let client: TLSEngine
+        let server: TLSEngine
+        var toServer = ByteBuffer()
+        var toClient = ByteBuffer()
+        var atServer = ByteBuffer()
+        var atClient = ByteBuffer()
+
+        init(_ server: TLSContext, _ client: TLSContext, host: String = "fynlo.test") throws {
+            self.client = try TLSEngine(client: client, host: host)
+            self.server = try TLSEngine(server: server)
+        }
+
+        /// Passes bytes to and fro, `chunk` at a time, until nobody has anything to say.
+        mutating func exchange(chunk: Int = .max) throws {
+            try client.start(output: &toServer)
+            try pump(chunk: chunk)
+        }
+
+        mutating func pump(chunk: Int = .max) throws {
+            while !toServer.isEmpty || !toClient.isEmpty {
+                while !toServer.isEmpty {
+                    var part = take(chunk, &toServer)
+                    try server.receive(&part, plaintext: &atServer, output: &toClient)
+                }
+                while !toClient.isEmpty {
+                    var part = take(chunk, &toClient)
+                    try client.receive(&part, plaintext: &atClient, output: &toServer)
+                }
+            }
+        }
+
+        private func take(_ count: Int, _ buffer: inout ByteBuffer) -> ByteBuffer {
+            let bytes = Array(buffer.bytes().prefix(count))
+            buffer.consume(bytes.count)
+            return ByteBuffer(bytes)
+        }
+    }
+
+    @Test("carries bytes both ways, whole and byte by byte", arguments: [TestCertificates.ecdsa, TestCertificates.rsa])
+    func carries(key: [String]) throws {
+        let certificates = try TestCertificates()
+        let paths = try certificates.make("a", key: key)
+        let server = try TLSContext(certificatePath: paths.certificate, keyPath: paths.key)
+        let client = try TLSContext(authorityPath: paths.certificate)
+        for chunk in [1, 7, .max] {
+            var pair = try Pair(server, client)
+            try pair.exchange(chunk: chunk)
+            #expect(pair.client.isEstablished && pair.server.isEstablished)
+            #expect(pair.server.version == "TLSv1.3")
+            let message = (0..<70_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+            var plaintext = ByteBuffer(message)
+            try pair.client.send(&plaintext, limit: .max, output: &pair.toServer)
+            try pair.pump(chunk: chunk == 1 ? 1_000 : chunk)
+            #expect(pair.atServer.bytes() == message)
+            plaintext = ByteBuffer(message)
+            try pair.server.send(&plaintext, limit: 10_000, output: &pair.toClient)
+            #expect(plaintext.count == 60_000)
+            try pair.pump()
+            #expect(pair.atClient.bytes() == Array(message[..<10_000]))
+            pair.server.close(output: &pair.toClient)
+            try pair.pump()
+            #expect(pair.client.isInputEnded)
+        }
+    }
+
+    @Test("refuses a certificate for another host, and one nobody vouches for")
+    func verifies() throws {
+        let certificates = try TestCertificates()
+        let paths = try certificates.make("a", key: TestCertificates.ecdsa)
+        let other = try certificates.make("b", key: TestCertificates.ecdsa)
+        let server = try TLSContext(certificatePath: paths.certificate, keyPath: paths.key)
+        let trusting = try TLSContext(authorityPath: paths.certificate)
+        let distrusting = try TLSContext(authorityPath: other.certificate)
+        #expect(throws: TLSError.self) {
+            var pair = try Pair(server, trusting, host: "elsewhere.test")
+            try pair.exchange()
+        }
+        #expect(throws: TLSError.self) {
+            var pair = try Pair(server, distrusting)
+            try pair.exchange()
+        }
+    }
+
+    @Test("says in one sentence which file cannot be used")
+    func files() throws {
+        let certificates = try TestCertificates()
+        let one = try certificates.make("a", key: TestCertificates.ecdsa)
+        let two = try certificates.make("b", key: TestCertificates.rsa)
+        let missing = certificates.folder + "/none.pem"
+        let rubbish = certificates.folder + "/rubbish.pem"
+        try "rubbish".write(toFile: rubbish, atomically: true, encoding: .utf8)
+        func sentence(_ certificate: String, _ key: String) -> String {
+            do {
+                _ = try TLSContext(certificatePath: certificate, keyPath: key)
+                return "no error"
+            } catch {
+                return error.description
+            }
+        }
+        #expect(sentence(missing, one.key).hasPrefix("\(missing) cannot be read (No such file"))
+        #expect(sentence(one.certificate, missing).hasPrefix("\(missing) cannot be read (No such file"))
+        #expect(sentence(rubbish, one.key).hasPrefix("\(rubbish) holds no certificate chain in PEM form"))
+        #expect(sentence(one.certificate, rubbish).hasPrefix("\(rubbish) holds no unencrypted private key"))
+        #expect(
+            sentence(one.certificate, two.key)
+                == "The key in \(two.key) does not belong to the certificate in \(one.certificate).")
+        #expect(sentence(one.certificate, one.key) == "no error")
+    }
+
+    @Test("fails on bytes that are no TLS, with an alert at most, and traps on none")
+    func rubbish() throws {
+        let certificates = try TestCertificates()
+        let paths = try certificates.make("a", key: TestCertificates.ecdsa)
+        let context = try TLSContext(certificatePath: paths.certificate, keyPath: paths.key)
+        #expect(throws: TLSError.self) {
+            var input = ByteBuffer("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            var plaintext = ByteBuffer()
+            var output = ByteBuffer()
+            try TLSEngine(server: context).receive(&input, plaintext: &plaintext, output: &output)
+        }
+        var generator = SystemRandomNumberGenerator()
+        for _ in 0..<200 {
+            let engine = try TLSEngine(server: context)
+            var input = ByteBuffer((0..<200).map { _ in UInt8.random(in: 0...255, using: &generator) })
+            var plaintext = ByteBuffer()
+            var output = ByteBuffer()
+            try? engine.receive(&input, plaintext: &plaintext, output: &output)
+            #expect(!engine.isEstablished && plaintext.isEmpty)
+        }
+    }
+}
