@@ -34,7 +34,7 @@ struct ClientServerPair {
         client = ClientSession(
             identity: ClientServerPair.identity, limits: limits, lastSequence: lastSequence, using: &generator,
             now: server.clock.now)
-        outcome = .accepted(server.identity())
+        outcome = .accepted(server.identity(tokenLasts: .seconds(86_400)))
     }
 
     /// A pair whose client is in, with all that was said until then forgotten.
@@ -119,8 +119,8 @@ struct ClientServerPair {
     /// Time passes for both.
     mutating func advance(_ duration: Duration) {
         let end = server.clock.now.instant + duration
-        while let next = client.nextDeadline, next <= end {
-            server.advance(next - server.clock.now.instant)
+        while let next = [client.nextDeadline, server.stack.nextDeadline].compactMap(\.self).min(), next <= end {
+            server.advance(max(.zero, next - server.clock.now.instant))
             client.tick(now: server.clock.now, output: &output, events: &events)
             if let later = client.nextDeadline, later <= next {
                 Issue.record("a deadline that has passed is still there after tick")

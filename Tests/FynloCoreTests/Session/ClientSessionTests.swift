@@ -188,7 +188,6 @@ struct ClientSessionTests {
             ("", "id", .dataNotAnObject),
             ("{} {}", "id", .dataNotAnObject),
             ("{}", "waiting", .idInUse),
-            ("{\"x\":\"\(String(repeating: "x", count: 65_536))\"}", "id", .tooLarge(limitBytes: 65_536)),
         ] as [(String, String, CommandRefusal)])
     func refusals(data: String, id: String, refusal: CommandRefusal) throws {
         var pair = ClientServerPair.connected()
@@ -196,6 +195,22 @@ struct ClientSessionTests {
         #expect(throws: refusal) { try pair.send("table.cleaned", data, id: id) }
         #expect(pair.client.unansweredCount == 1)
         #expect(!refusal.sentence.isEmpty)
+    }
+
+    @Test("a message just within the server's limit passes, a larger one is refused here")
+    func largest() throws {
+        var pair = ClientServerPair.connected()
+        var padding = String(repeating: "x", count: 65_536)
+        #expect(throws: CommandRefusal.tooLarge(limitBytes: 65_536)) {
+            try pair.send("order.status_update", #"{"x":"\#(padding)"}"#)
+        }
+        padding.removeLast(800)
+        try pair.send("order.status_update", #"{"x":"\#(padding)"}"#, id: "large")
+        guard case .refused(let error, _) = pair.outcomes["large"] else {
+            Issue.record("the server has read it")
+            return
+        }
+        #expect(error.code == "invalid_message")
     }
 
     @Test("sends nothing but over a connection that is up, and bounds what is unanswered")
