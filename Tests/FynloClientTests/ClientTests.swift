@@ -280,6 +280,8 @@ struct ClientTests {
             #expect(log.ends.count == (state == "waiting" ? 1 : 0), "nobody is told of his own wish")
             log.client.close()
         }
+        // What is removed between two turns goes with the end of the next one.
+        try loop.turn(timeout: .zero)
         try turn("released") { reference == nil }
         if state == "connected" {
             guard case .failure(.closed) = answer else {
