@@ -12,7 +12,7 @@ struct ConnectionOptions {
     static let help = """
         Options:
           --restaurant UUID       the restaurant
-          --url URL               the server [http://127.0.0.1:8000]; http and ws mean the same
+          --url URL               the server [FYNLO_URL, http://127.0.0.1:8000]; http and ws mean the same
           --client-type TYPE      \(clientTypes) [management]
           --token-file FILE       the JWT; only its owner should be able to read the file (mode 0600)
           --user-id UUID          whose token it is: users.id of the database, not the token's sub
@@ -20,6 +20,7 @@ struct ConnectionOptions {
         Environment:
           FYNLO_TOKEN             the JWT, unless there is a --token-file
           FYNLO_USER_ID           instead of --user-id
+          FYNLO_URL               instead of --url
 
         """
 
@@ -41,7 +42,7 @@ struct ConnectionOptions {
         }
         let server: ServerURL
         do {
-            server = try ServerURL(arguments["--url"] ?? "http://127.0.0.1:8000")
+            server = try ServerURL(arguments["--url"] ?? Console.environment("FYNLO_URL") ?? "http://127.0.0.1:8000")
         } catch {
             throw UsageError(error.description)
         }
@@ -92,19 +93,9 @@ struct ConnectionOptions {
         if warns, fstat(file.rawValue, &information) == 0, information.st_mode & 0o077 != 0 {
             Console.note("Others can read the token file \(path); make it yours alone with chmod 600.")
         }
-        return readAll(file.rawValue, limit: 16_384)
+        guard let bytes = File.read(file.rawValue, limit: 16_384) else {
+            throw UsageError("The token file \(path) cannot be read: \(String(cString: strerror(errno))).")
+        }
+        return bytes
     }
-}
-
-/// All bytes up to the end, or as many as `limit`. Blocks.
-func readAll(_ descriptor: Int32, limit: Int) -> [UInt8] {
-    var bytes: [UInt8] = []
-    var chunk = [UInt8](repeating: 0, count: 4_096)
-    while bytes.count < limit {
-        let count = read(descriptor, &chunk, chunk.count)
-        if count < 0, errno == EINTR { continue }
-        guard count > 0 else { break }
-        bytes += chunk.prefix(count)
-    }
-    return bytes
 }

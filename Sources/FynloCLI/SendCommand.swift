@@ -47,7 +47,7 @@ enum SendCommand {
     private static func readData(_ word: String) throws(UsageError) -> String {
         var data = word
         if word == "-" {
-            guard let text = String(validating: readAll(STDIN_FILENO, limit: 1 << 20).span) else {
+            guard let bytes = File.read(STDIN_FILENO, limit: 1 << 20), let text = String(validating: bytes.span) else {
                 throw UsageError("What standard input holds is not UTF-8.")
             }
             data = text

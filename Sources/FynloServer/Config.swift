@@ -46,7 +46,7 @@ struct Config {
         func loadKeys() throws(ConfigError) -> TokenKeyring {
             var text: [UInt8]?
             if let keySetPath {
-                text = readFile(keySetPath, limit: 1_048_576)
+                text = File.contents(of: keySetPath, limit: 1_048_576)
                 guard text != nil else { throw ConfigError("FYNLO_JWT_JWKS_FILE: \(keySetPath) cannot be read.") }
             }
             do throws(JSONWebKeySetError) {
@@ -327,21 +327,4 @@ extension Duration {
         }
         return nil
     }
-}
-
-/// The contents of a file of ours, `nil` if it cannot be read or is larger than `limit` bytes.
-private func readFile(_ path: String, limit: Int) -> [UInt8]? {
-    let number = open(path, O_RDONLY | O_CLOEXEC)
-    guard number >= 0 else { return nil }
-    let descriptor = FileDescriptor(owning: number)
-    var contents: [UInt8] = []
-    var chunk = [UInt8](repeating: 0, count: 65_536)
-    while contents.count <= limit {
-        let count = read(descriptor.rawValue, &chunk, chunk.count)
-        if count < 0 && errno == EINTR { continue }
-        guard count >= 0 else { return nil }
-        if count == 0 { return contents }
-        contents += chunk[..<count]
-    }
-    return nil
 }

@@ -98,10 +98,9 @@ struct TokenKeyringTests {
             #expect(!check(changed, message, algorithm, "one"))
         }
         let single = try TokenKeyring(secret: nil, keys: [keys[0]])
-        #expect(
-            single.isValid(
-                signature: try one.sign("header.payload", algorithm), of: message.span, algorithm: algorithm,
-                keyID: nil))
+        let signature = try one.sign("header.payload", algorithm)
+        let isValid = single.isValid(signature: signature, of: message.span, algorithm: algorithm, keyID: nil)
+        #expect(isValid, "one key, and the token names none")
     }
 
     @Test("never takes a public key for the secret of HS256")
@@ -112,7 +111,8 @@ struct TokenKeyringTests {
         let pem = try openssl(["pkey", "-in", issuer.keyPath, "-pubout"])
         let message = Array("header.payload".utf8)
         let forged = SignatureVerifier.hmacSHA256(key: pem, message: message)
-        #expect(!keyring.isValid(signature: forged, of: message.span, algorithm: .hs256, keyID: "one"))
+        let isValid = keyring.isValid(signature: forged, of: message.span, algorithm: .hs256, keyID: "one")
+        #expect(!isValid)
     }
 
     @Test(

@@ -238,8 +238,9 @@ final class PostgresConnection: EventSource {
     private func finishFirst() {
         let done = pending.removeFirst()
         if let error = done.error {
-            // A failed preparation leaves no statement; a changed table makes one useless (0A000, 26000).
-            if let name = done.preparing { prepared.remove(name) }
+            // A failed preparation leaves no statement. One that was followed by an error of the statement itself does, and
+            // Postgres refuses to prepare it again.
+            if let name = done.preparing, done.result == nil { prepared.remove(name) }
             if case .server("26000", _) = error { prepared.remove(done.request.statement.name) }
             done.request.reply(.failure(error))
         } else if let result = done.result {

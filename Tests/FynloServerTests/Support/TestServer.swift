@@ -98,6 +98,7 @@ final class TestServer {
         sourceLocation: SourceLocation = #_sourceLocation
     ) throws -> HTTPResponse {
         let exchange = try TestExchange(loop: loop, address: address)
+        defer { exchange.close() }
         var headers = headers
         if let token { headers.append("Authorization", "Bearer \(token)") }
         exchange.send(method, target, headers: headers, body: body)
@@ -113,6 +114,7 @@ final class TestServer {
         sourceLocation: SourceLocation = #_sourceLocation
     ) throws -> [UInt8] {
         let exchange = try TestExchange(loop: loop, address: address, parses: false)
+        defer { exchange.close() }
         exchange.send(bytes)
         try wait(for: "the end of a raw exchange", sourceLocation: sourceLocation) {
             exchange.isClosed || isEnough(exchange.received.bytes())
