@@ -122,5 +122,8 @@ final class Server {
         hub.abortAll()
         pool.close()
         redis?.close()
+        // The hub and those who carry out its effects hold each other.
+        hub.carryOut = { _, _ in }
+        hub.whenRestaurantEmptied = { _ in }
     }
 }

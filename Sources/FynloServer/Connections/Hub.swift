@@ -205,6 +205,9 @@ final class Hub {
     /// Authenticated tablets.
     var tabletCount: Int { registry.count }
 
+    /// WebSockets that have not authenticated yet.
+    var unauthenticatedCount: Int { admission.unauthenticated }
+
     /// Restaurants with listeners.
     var restaurants: [RestaurantID] { Array(registry.restaurants) }
 

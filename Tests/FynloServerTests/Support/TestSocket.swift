@@ -45,6 +45,13 @@ class TestSocket: EventSource {
         if let descriptor = descriptor.take() { descriptor.close() }
     }
 
+    /// Resets the connection.
+    func reset() {
+        if let token { loop.remove(token) }
+        token = nil
+        if let descriptor = descriptor.take() { Socket.abortiveClose(descriptor) }
+    }
+
     /// Sends nothing more, reads on.
     func shutdownWrite() {
         if let number = descriptor?.rawValue { Socket.shutdownWrite(number) }
