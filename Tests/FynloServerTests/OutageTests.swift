@@ -81,16 +81,32 @@ struct OutageTests {
         let tablet = try server.staffTablet(at: restaurant)
         let listener = try server.staffTablet(at: restaurant)
         try server.database.terminateServers()
-        // One that is sent before the server has noticed, and one after.
-        tablet.update(order, to: .confirmed, id: "c1")
-        try server.wait(for: "an answer") { tablet.answers.count == 1 }
-        #expect(tablet.answers[0]["data"]["code"].string == "unavailable")
         try sendUntilAcknowledged(server, tablet) { $0.update(order, to: .confirmed, id: "c1") }
         try server.wait(for: "the event") { listener.events.count == 1 && tablet.events.count == 1 }
         #expect(!tablet.isClosed && !listener.isClosed)
         // The pulse is back as well.
         try server.database.run("update orders set notes = 'changed elsewhere'")
         try server.wait(for: "the foreign change") { listener.messages("order.updated").count == 1 }
+    }
+
+    @Test("are done at once when connections were lost while nobody used them")
+    func idleConnectionsLost() throws {
+        let server = try TestServer()
+        let restaurant = try server.database.addRestaurant()
+        let order = try server.database.addOrder(at: restaurant)
+        let user = try server.database.addUser(.manager, at: restaurant)
+        let tablet = try server.authenticatedTablet(user, at: restaurant)
+        tablet.update(order, to: .pending, id: "c0")
+        try server.wait(for: "an answer") { tablet.answers.count == 1 }
+        for round in 1...3 {
+            try server.database.terminateServers()
+            try server.settle(.milliseconds(30))
+            tablet.update(order, to: .confirmed, id: "c\(round)")
+            try server.wait(for: "an answer") { tablet.answers.count == 1 + round }
+            #expect(tablet.answers.last?["type"].string == "ack")
+            let page = try server.request(.get, "/api/v1/menu?restaurant_id=\(restaurant)", token: user.token())
+            #expect(page.status == 200)
+        }
     }
 
     @Test("are answered although the connection of another command is lost")

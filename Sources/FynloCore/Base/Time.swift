@@ -14,8 +14,11 @@ public struct Instant: Hashable, Comparable, Sendable {
         left.nanoseconds < right.nanoseconds
     }
 
+    /// The end of what an `Instant` can say (292 years) stands for everything beyond it: a peer's token may well be valid
+    /// for longer.
     public static func + (instant: Instant, duration: Duration) -> Instant {
-        Instant(nanoseconds: instant.nanoseconds + duration.inNanoseconds)
+        let (sum, overflow) = instant.nanoseconds.addingReportingOverflow(duration.inNanoseconds)
+        return Instant(nanoseconds: overflow ? (duration < .zero ? .min : .max) : sum)
     }
 
     /// How long it is from `right` to `left`; negative when `left` is the earlier one.
@@ -54,10 +57,12 @@ public struct Moment: Sendable {
 }
 
 extension Duration {
-    /// Whole nanoseconds; durations of this program are far from Int64's 292 years.
+    /// Whole nanoseconds; more than Int64's 292 years is as much as it can say.
     public var inNanoseconds: Int64 {
         let parts = components
-        return parts.seconds * 1_000_000_000 + parts.attoseconds / 1_000_000_000
+        let (nanoseconds, overflow) = parts.seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        let (sum, overflow2) = nanoseconds.addingReportingOverflow(parts.attoseconds / 1_000_000_000)
+        return overflow || overflow2 ? (parts.seconds < 0 ? .min : .max) : sum
     }
 
     /// Whole milliseconds, rounded towards zero.

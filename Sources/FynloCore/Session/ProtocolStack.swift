@@ -123,14 +123,19 @@ public struct ProtocolStack: Sendable {
                 handle(request, now: now, output: &output, effects: &effects, admits: admits)
             }
         }
-        if webSocket != nil, !input.isEmpty { heard(now: now.instant) }
         receiveFrames(&input, now: now, output: &output, effects: &effects)
     }
 
     private mutating func receiveFrames(
         _ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
-        while !isAuthenticating, let event = webSocket?.next(&input, now: now, output: &output) {
+        while !isAuthenticating {
+            let available = input.count
+            guard let event = webSocket?.next(&input, now: now, output: &output) else {
+                // A part of a message proves life as well as a whole one; what was left unused before does not.
+                if input.count < available { heard(now: now.instant) }
+                return
+            }
             switch event {
             case .message(let message):
                 guard message.kind == .text || isEcho else {
@@ -148,7 +153,7 @@ public struct ProtocolStack: Sendable {
                     }
                 }
             case .ping, .pong:
-                break
+                heard(now: now.instant)
             case .closing, .failed:
                 endSession(.goingAway, effects: &effects)
             }
@@ -304,19 +309,18 @@ public struct ProtocolStack: Sendable {
         output: inout ByteBuffer, effects: inout [Effect]
     ) throws(APIError) {
         let upgrade = try acceptUpgrade(request)
-        if let origin = request.headers.first("origin"),
-            !settings.allows(origin: origin, host: request.headers.first("host"))
-        {
+        let host = request.headers.first("host")
+        guard request.headers.values("origin").allSatisfy({ settings.allows(origin: $0, host: host) }) else {
             throw APIError(
                 .originRefused, "Pages of this origin may not connect; the operator lists those that may.")
         }
         guard admitsUpgrades else { throw AdmissionControl.full }
         var session = ServerSession(
             connection: id, restaurant: restaurant, client: client, settings: settings, now: now)
+        let token = settings.allowsQueryToken ? try QueryParameters(request).text("token") : nil
+        // From here on nothing is refused any more: what began is counted until its sessionEnded.
         effects.append(.upgraded)
-        if settings.allowsQueryToken, let token = try QueryParameters(request).text("token"), !token.isEmpty {
-            session.authenticate(queryToken: token, effects: &effects)
-        }
+        if let token, !token.isEmpty { session.authenticate(queryToken: token, effects: &effects) }
         switchProtocols(
             upgrade, .session(session), messageBytes: settings.limits.unauthenticatedMessageBytes, now: now,
             output: &output)

@@ -34,8 +34,8 @@ public struct ServerSession: Sendable {
     private var state: State
     private var heartbeat: Heartbeat
     private var bucket: TokenBucket
-    private var refusals = 0
-    private var refusalsSince: Instant
+    /// When messages were refused for their rate, within the window; usually none, and never more than close it.
+    private var refusals: [Instant] = []
     private var sentMessages: UInt64 = 0
     private var lastSequence: EventSequence?
     private var commands = CommandFlow()
@@ -51,7 +51,6 @@ public struct ServerSession: Sendable {
         heartbeat = Heartbeat(now: now.instant)
         bucket = TokenBucket(
             now: now.instant, ratePerSecond: settings.limits.messagesPerSecond, burst: settings.limits.messageBurst)
-        refusalsSince = now.instant
     }
 
     /// True while the answer to `authenticate` is awaited: what the tablet sends meanwhile is left unread.
@@ -178,18 +177,15 @@ public struct ServerSession: Sendable {
         _ text: Span<UInt8>, retryAfter: Duration, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) -> CloseReason? {
         let limits = settings.limits
-        if now.instant - refusalsSince > limits.rateRefusalWindow {
-            refusals = 0
-            refusalsSince = now.instant
-        }
-        refusals += 1
+        refusals.removeAll { now.instant - $0 > limits.rateRefusalWindow }
+        refusals.append(now.instant)
         let id = try? settings.decoder.commandID(of: settings.decoder.decode(text), in: text)
         let error = APIError(
             .rateLimited,
             "More than \(limits.messagesPerSecond) messages per second; wait before you send the next.",
             retryAfter: retryAfter)
         send(.error(error, id: id ?? nil), now: now, output: &output)
-        return refusals >= limits.rateRefusals ? end(.rateLimited, effects: &effects) : nil
+        return refusals.count >= limits.rateRefusals ? end(.rateLimited, effects: &effects) : nil
     }
 
     // MARK: Commands

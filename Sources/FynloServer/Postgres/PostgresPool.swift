@@ -27,6 +27,7 @@ final class PostgresPool {
     /// One connection, from its opening to its end.
     private final class Slot {
         let connection: PostgresConnection
+        var wasReady = false
         init(_ connection: PostgresConnection) { self.connection = connection }
     }
 
@@ -38,6 +39,7 @@ final class PostgresPool {
         var waiting: [PostgresRequest] = []
         /// Set after a failure: until then requests are refused instead of waiting for a database that is away.
         var retryAt: Instant?
+        /// Connections lost or not made since the last answer.
         var failures = 0
         var lastError = PostgresError.unreachable("no connection was tried yet")
 
@@ -140,13 +142,14 @@ final class PostgresPool {
         let connection = PostgresConnection(loop: loop, settings: settings)
         let slot = Slot(connection)
         lane.slots.append(slot)
-        connection.whenReady = { [weak self, weak lane] in
-            guard let self, let lane else { return }
-            lane.failures = 0
+        connection.whenReady = { [weak self, weak slot, weak lane] in
+            guard let self, let slot, let lane else { return }
+            slot.wasReady = true
             self.dispatch(lane)
         }
         connection.whenAnswered = { [weak self, weak lane] in
             guard let self, let lane else { return }
+            lane.failures = 0
             self.scheduleDispatch(lane)
         }
         connection.whenClosed = { [weak self, weak slot, weak lane] error in
@@ -166,9 +169,14 @@ final class PostgresPool {
         guard !isClosed else { return }
         log.warning("postgres_connection_lost", ["error": error.description])
         lane.lastError = error
+        if lane.retryAt == nil {
+            lane.failures += 1
+            // One connection that was cut says little about the database: the next is tried at once, and what was not
+            // sent yet waits for it.
+            if lane.failures == 1, slot.wasReady { return open(lane) }
+        }
         if lane.slots.isEmpty { failWaiting(lane, error) }
         guard lane.retryAt == nil else { return }
-        lane.failures += 1
         let delay = backoff(after: lane.failures)
         lane.retryAt = loop.now.instant + delay
         loop.after(delay) { [weak self] in

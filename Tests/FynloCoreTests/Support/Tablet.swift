@@ -109,6 +109,18 @@ struct Tablet {
         clock.advance(to: end)
     }
 
+    /// Lets time pass with a sign of life now and then.
+    mutating func live(_ duration: Duration) {
+        var left = duration
+        while left > .zero {
+            send(FrameBytes.frame(FrameBytes.pong))
+            let step = min(left, .seconds(20))
+            advance(step)
+            left -= step
+        }
+        send(FrameBytes.frame(FrameBytes.pong))
+    }
+
     // MARK: What comes back
 
     mutating func takeOutput() -> [UInt8] {
