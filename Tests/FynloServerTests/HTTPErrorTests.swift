@@ -194,7 +194,7 @@ struct HTTPErrorTests {
         let rows: [(path: String, method: HTTPMethod, allowed: String)] = [
             ("/api/v1/menu", .post, "GET, HEAD"), ("/api/v1/menu/categories", .delete, "GET, HEAD"),
             ("/api/v1/menu/cache/invalidate", .get, "POST"), ("/api/v1/menu/cache/invalidate", .head, "POST"),
-            ("/health", .put, "GET, HEAD"), ("/health/live", .options, "GET, HEAD"),
+            ("/health", .put, "GET, HEAD"), ("/health/live", .patch, "GET, HEAD"),
             ("/api/v1/websocket/ws/pos/11111111-1111-4111-8111-111111111111", .post, "GET"),
         ]
         for row in rows {
