@@ -211,8 +211,17 @@ final class PostgresConnection: EventSource {
     }
 
     private func readResults(_ connection: OpaquePointer) {
+        var isBetweenStatements = false
         while case .ready = state, !pending.isEmpty, PQisBusy(connection) == 0 {
-            guard let raw = PQgetResult(connection) else { continue }  // between two statements of the pipeline
+            guard let raw = PQgetResult(connection) else {
+                // Once between two statements of the pipeline; twice when libpq has given up and has nothing to wait for.
+                guard !isBetweenStatements, PQstatus(connection) == CONNECTION_OK else {
+                    return close(.connectionLost(PostgresConnection.message(of: connection)))
+                }
+                isBetweenStatements = true
+                continue
+            }
+            isBetweenStatements = false
             let status = PQresultStatus(raw)
             let result = PostgresResult(raw)
             switch status {
@@ -227,7 +236,7 @@ final class PostgresConnection: EventSource {
                 pending[0].error = pending[0].error ?? error
             }
         }
-        if pending.isEmpty {
+        if case .ready = state, pending.isEmpty {
             // An idle connection's input: notices, or the end.
             if PQstatus(connection) == CONNECTION_BAD {
                 close(.connectionLost(PostgresConnection.message(of: connection)))

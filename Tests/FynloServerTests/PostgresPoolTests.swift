@@ -1,0 +1,86 @@
+import FynloCore
+import FynloIO
+import Testing
+
+@testable import FynloServer
+
+@Suite("The pool of connections to Postgres")
+struct PostgresPoolTests {
+    /// A pool on a loop of its own, and the replies to each request.
+    private final class User {
+        let loop: EventLoop
+        let pool: PostgresPool
+        private(set) var replies: [Int: [Result<PostgresResult, PostgresError>]] = [:]
+
+        init(
+            url: String, loop: EventLoop? = nil, queryTimeout: Duration = .seconds(5),
+            limits: PostgresPool.Limits = PostgresPool.Limits()
+        ) throws {
+            self.loop = try loop ?? EventLoop()
+            pool = PostgresPool(
+                loop: self.loop, settings: try PostgresSettings(url: url, queryTimeout: queryTimeout),
+                log: Logger(level: .error, format: .text), limits: limits)
+            pool.start()
+        }
+
+        deinit { pool.close() }
+
+        /// Sends a statement under a number.
+        func send(
+            _ sql: String, _ parameters: [PostgresValue] = [], as number: Int,
+            _ sharing: PostgresPool.Sharing = .exclusive
+        ) {
+            pool.send(PostgresStatement(name: sql, sql: sql), parameters, sharing) { [weak self] result in
+                self?.replies[number, default: []].append(result)
+            }
+        }
+
+        func wait(
+            for what: String, atMost limit: Duration = .seconds(10),
+            sourceLocation: SourceLocation = #_sourceLocation, _ condition: () -> Bool
+        ) throws {
+            let deadline = SystemClock.instant + limit
+            // Looks often: what happens in the database wakes no loop.
+            while !condition(), SystemClock.instant < deadline { try loop.turn(timeout: .milliseconds(10)) }
+            try #require(condition(), "waited \(limit) for \(what)", sourceLocation: sourceLocation)
+        }
+
+        /// What the first reply to a number was an answer with.
+        func value(_ number: Int) -> String? {
+            guard case .success(let rows) = replies[number]?.first else { return nil }
+            return rows.first?.string(0)
+        }
+    }
+
+    /// Keeps a transaction-level advisory lock, to have a statement wait.
+    private static func lock(_ key: Int, in database: TestDatabase) throws -> RowLock {
+        try RowLock("select pg_advisory_xact_lock(\(key))", in: database)
+    }
+
+    private static func waiting(_ key: Int) -> String { "select pg_advisory_xact_lock(\(key))" }
+
+    /// A key nobody else uses; advisory locks are the whole database's.
+    private static func key() -> Int { Int(TestDatabase.randomUUID().high & 0x3fff_ffff) }
+
+    @Test("gives up a connection that talks nonsense")
+    func nonsense() throws {
+        let loop = try EventLoop()
+        let postgres = try FakePostgres(loop)
+        // A message of no known type and of a length that cannot be.
+        postgres.onRequest = { $0.send(Array(repeating: UInt8(ascii: "x"), count: 64)) }
+        let user = try User(url: postgres.url(), loop: loop)
+        user.send("select 1", as: 1)
+        user.send("select 2", as: 2, .shortRead)
+        try user.wait(for: "the replies") { user.replies.count == 2 }
+        for number in 1...2 {
+            guard case .failure(let error) = user.replies[number]?.first else {
+                Issue.record("nonsense was taken for an answer")
+                continue
+            }
+            #expect(error.isTemporary)
+        }
+        try user.wait(for: "the end of the connections") { postgres.clients.prefix(2).allSatisfy(\.isAtEnd) }
+        user.pool.close()
+        postgres.close()
+    }
+}
