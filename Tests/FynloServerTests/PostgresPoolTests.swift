@@ -62,6 +62,25 @@ struct PostgresPoolTests {
     /// A key nobody else uses; advisory locks are the whole database's.
     private static func key() -> Int { Int(TestDatabase.randomUUID().high & 0x3fff_ffff) }
 
+    @Test("calls each reply once, also when a request cannot even be sent")
+    func unsendable() throws {
+        let database = try TestDatabase()
+        var limits = PostgresPool.Limits()
+        limits.exclusiveConnections = 1
+        let user = try User(url: database.url, limits: limits)
+        user.send("select 0", as: 0)
+        try user.wait(for: "the first answer") { user.value(0) == "0" }
+        // libpq takes no more than 65,535 parameters, and says so at once.
+        for number in 1...2 {
+            user.send("select 1", [PostgresValue](repeating: .null, count: 70_000), as: number)
+        }
+        for number in 3...5 { user.send("select \(number)", as: number) }
+        try user.wait(for: "all answers") { (1...5).allSatisfy { user.replies[$0] != nil } }
+        _ = try user.loop.run(until: { false }, for: .milliseconds(100))
+        for number in 0...5 { #expect(user.replies[number]?.count == 1, "request \(number)") }
+        for number in 1...2 { #expect(user.value(number) == nil) }
+    }
+
     @Test("gives up a connection that talks nonsense")
     func nonsense() throws {
         let loop = try EventLoop()

@@ -120,19 +120,20 @@ final class PostgresPool {
 
     /// Hands waiting requests to connections that can take them; opens one more when all are busy.
     private func dispatch(_ lane: Lane) {
-        var next = 0
-        for slot in lane.slots where slot.connection.isReady {
-            while next < lane.waiting.count, slot.connection.isReady,
-                slot.connection.pendingCount < lane.inFlightPerConnection
-            {
+        for slot in lane.slots {
+            let room = lane.inFlightPerConnection - slot.connection.pendingCount
+            guard slot.connection.isReady, room > 0, !lane.waiting.isEmpty else { continue }
+            // Taken out before they are sent: when the connection breaks over one of them, it replies to what it was
+            // given, and the pool to what waits.
+            var batch = lane.waiting.prefix(room)
+            lane.waiting.removeFirst(batch.count)
+            while slot.connection.isReady, var request = batch.popFirst() {
                 // Its time to run counts from now; the wait for a connection is bounded by itself.
-                var request = lane.waiting[next]
-                next += 1
                 request.deadline = loop.now.instant + settings.queryTimeout
                 slot.connection.send(request)
             }
+            lane.waiting.insert(contentsOf: batch, at: 0)
         }
-        lane.waiting.removeFirst(min(next, lane.waiting.count))
         let opening = lane.slots.count(where: { !$0.connection.isReady })
         if !lane.waiting.isEmpty, lane.waiting.count > opening { open(lane) }
     }
