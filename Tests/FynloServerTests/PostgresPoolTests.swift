@@ -102,4 +102,32 @@ struct PostgresPoolTests {
         user.pool.close()
         postgres.close()
     }
+
+    @Test("serves those who wait by a new connection while the others are busy, also after several were lost")
+    func lostBesideBusy() throws {
+        let database = try TestDatabase()
+        let (first, second) = (Self.key(), Self.key())
+        var limits = PostgresPool.Limits()
+        limits.exclusiveConnections = 2
+        let user = try User(url: database.url, queryTimeout: .seconds(20), limits: limits)
+        let longLock = try Self.lock(first, in: database)
+        let lock = try Self.lock(second, in: database)
+        user.send(Self.waiting(first), as: 0)
+        try user.wait(for: "the long lock to be waited for") { longLock.isInTheWay }
+        for number in 1...2 {
+            user.send(Self.waiting(second), as: number)
+            try user.wait(for: "the lock to be waited for") { lock.isInTheWay }
+            if number == 2 { user.send("select 3", as: 3) }
+            try lock.terminateWaiting()
+            try user.wait(for: "the loss") { user.replies[number] != nil }
+        }
+        try user.wait(for: "the one that waits", atMost: .seconds(5)) { user.replies[3] != nil }
+        #expect(user.value(3) == "3")
+        #expect(user.replies[0] == nil)
+        longLock.release()
+        lock.release()
+        try user.wait(for: "the first") { user.replies[0] != nil }
+        #expect(user.replies.values.allSatisfy { $0.count == 1 })
+    }
+    }
 }

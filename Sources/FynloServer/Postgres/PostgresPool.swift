@@ -183,7 +183,7 @@ final class PostgresPool {
         loop.after(delay) { [weak self] in
             lane.retryAt = nil
             guard let self, !self.isClosed else { return }
-            if lane.slots.isEmpty { self.open(lane) }
+            if lane.slots.isEmpty { self.open(lane) } else { self.dispatch(lane) }
         }
     }
 
