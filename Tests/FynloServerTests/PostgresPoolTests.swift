@@ -103,6 +103,50 @@ struct PostgresPoolTests {
         postgres.close()
     }
 
+    @Test("keeps no timers for requests that have been answered")
+    func timers() throws {
+        let database = try TestDatabase()
+        let user = try User(url: database.url)
+        for number in 0..<200 {
+            user.send("select 1", as: number)
+            try user.wait(for: "the answer") { user.replies[number] != nil }
+        }
+        #expect(user.loop.timerCount < 20)
+    }
+
+    @Test("refuses what waited too long for a connection, and only that")
+    func late() throws {
+        let database = try TestDatabase()
+        let key = Self.key()
+        var limits = PostgresPool.Limits()
+        limits.exclusiveConnections = 1
+        let user = try User(url: database.url, queryTimeout: .milliseconds(1_500), limits: limits)
+        let lock = try Self.lock(key, in: database)
+        user.send(Self.waiting(key), as: 0)
+        try user.wait(for: "the lock to be waited for") { lock.isInTheWay }
+        user.send("select 1", as: 1)
+        // The first gives way by its lock_timeout, a little before the second has waited too long.
+        try user.wait(for: "both") { user.replies.count == 2 }
+        #expect(user.value(1) == "1")
+        // Nobody gives way to the third but its own time.
+        user.send("select pg_sleep(1.2) is null", as: 2)
+        user.send("select 3", as: 3)
+        user.send("select pg_sleep(1.2) is null", as: 4)
+        user.send("select 5", as: 5)
+        try user.wait(for: "the others") { user.replies.count == 6 }
+        #expect(user.value(3) == "3")
+        guard case .failure(.overloaded) = user.replies[5]?.first else {
+            Issue.record("the last one did not wait too long: \(user.replies[5] ?? [])")
+            return
+        }
+        guard case .failure(let error) = user.replies[0]?.first else {
+            Issue.record("the lock let it through")
+            return
+        }
+        #expect(error.isTemporary)
+        lock.release()
+    }
+
     @Test("serves those who wait by a new connection while the others are busy, also after several were lost")
     func lostBesideBusy() throws {
         let database = try TestDatabase()
@@ -128,6 +172,5 @@ struct PostgresPoolTests {
         lock.release()
         try user.wait(for: "the first") { user.replies[0] != nil }
         #expect(user.replies.values.allSatisfy { $0.count == 1 })
-    }
     }
 }

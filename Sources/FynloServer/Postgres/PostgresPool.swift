@@ -42,6 +42,8 @@ final class PostgresPool {
         /// Connections lost or not made since the last answer.
         var failures = 0
         var lastError = PostgresError.unreachable("no connection was tried yet")
+        /// One timer looks after all that wait.
+        var isWatchingTime = false
 
         init(maximumConnections: Int, inFlightPerConnection: Int) {
             self.maximumConnections = maximumConnections
@@ -102,7 +104,7 @@ final class PostgresPool {
             return loop.atEndOfTurn { reply(.failure(refusal)) }
         }
         lane.waiting.append(request)
-        if lane.waiting.count == 1 { failLate(lane, at: request.deadline) }
+        failLate(lane, at: request.deadline)
         loop.atEndOfTurn { [weak self] in self?.dispatch(lane) }
     }
 
@@ -196,7 +198,10 @@ final class PostgresPool {
 
     /// Requests that waited for a connection as long as a statement may run are refused.
     private func failLate(_ lane: Lane, at deadline: Instant) {
+        guard !lane.isWatchingTime else { return }
+        lane.isWatchingTime = true
         loop.after(deadline - loop.now.instant) { [weak self] in
+            lane.isWatchingTime = false
             guard let self else { return }
             let now = self.loop.now.instant
             let late = lane.waiting.prefix { $0.deadline <= now }
