@@ -173,4 +173,60 @@ struct PostgresPoolTests {
         try user.wait(for: "the first") { user.replies[0] != nil }
         #expect(user.replies.values.allSatisfy { $0.count == 1 })
     }
+
+    @Test("tries every address of a host that is a name, and every host")
+    func addresses() throws {
+        let loop = try EventLoop()
+        let postgres = try FakePostgres(loop)
+        let nobody = try #require(SocketAddress(host: "127.0.0.2", port: 0))
+        let somebody = try #require(SocketAddress(host: "127.0.0.1", port: 0))
+        let rows: [(host: String, names: [String], found: [String: [SocketAddress]])] = [
+            ("db.example", ["db.example"], ["db.example": [nobody, somebody]]),
+            ("a.example,b.example", ["a.example", "b.example"], ["a.example": [nobody], "b.example": [somebody]]),
+            ("gone.example,b.example", ["gone.example", "b.example"], ["gone.example": [], "b.example": [somebody]]),
+            ("gone.example,127.0.0.1", ["gone.example"], ["gone.example": []]),
+        ]
+        for row in rows {
+            let port = postgres.address.port
+            let url = "host=\(row.host) port=\(port) user=x dbname=x sslmode=disable gssencmode=disable"
+            let settings = try PostgresSettings(url: url, queryTimeout: .seconds(1))
+            #expect(settings.hostsToResolve == row.names)
+            for attempt in 0...2 {
+                let resolved = try #require(settings.resolved(to: row.found, startingAt: attempt))
+                #expect(resolved.hostsToResolve.isEmpty)
+                let connection = PostgresConnection(loop: loop, settings: resolved)
+                var isReady = false
+                connection.whenReady = { isReady = true }
+                connection.open()
+                let came = try loop.run(until: { isReady }, for: .seconds(5))
+                #expect(came, "\(row.host), attempt \(attempt)")
+                connection.close(.overloaded)
+            }
+        }
+        let nowhere = try PostgresSettings(url: "host=gone.example user=x dbname=x", queryTimeout: .seconds(1))
+        #expect(nowhere.resolved(to: ["gone.example": []]) == nil)
+        postgres.close()
+    }
+
+    @Test("looks names up, and says which one there is not", arguments: ["localhost", "localhost,localhost"])
+    func names(host: String) throws {
+        let loop = try EventLoop()
+        let postgres = try FakePostgres(loop)
+        for host in [host, "nowhere.invalid"] {
+            let port = postgres.address.port
+            let url = "host=\(host) port=\(port) user=x dbname=x sslmode=disable gssencmode=disable"
+            let connection = PostgresConnection(
+                loop: loop, settings: try PostgresSettings(url: url, queryTimeout: .seconds(1)))
+            var isReady = false
+            var end: PostgresError?
+            connection.whenReady = { isReady = true }
+            connection.whenClosed = { end = $0 }
+            connection.open()
+            _ = try loop.run(until: { isReady || end != nil }, for: .seconds(10))
+            #expect(isReady == (host != "nowhere.invalid"))
+            if !isReady { #expect(end?.description.contains(host) == true) }
+            connection.close(.overloaded)
+        }
+        postgres.close()
+    }
 }

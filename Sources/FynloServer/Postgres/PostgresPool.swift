@@ -159,7 +159,7 @@ final class PostgresPool {
             guard let self, let slot, let lane else { return }
             self.lost(slot, lane, error)
         }
-        connection.open()
+        connection.open(attempt: lane.failures)
     }
 
     private func scheduleDispatch(_ lane: Lane) {
