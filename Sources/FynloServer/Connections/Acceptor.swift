@@ -34,6 +34,7 @@ final class Acceptor: EventSource {
             do {
                 guard let accepted = try listener?.accept() else { return }
                 let peer = accepted.peer
+                hub.makeRoom()
                 // Dropped without a word when even the refusals are too many.
                 if !hub.isExhausted { hub.adopt(accepted.takeDescriptor(), from: peer) }
             } catch {

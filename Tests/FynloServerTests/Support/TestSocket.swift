@@ -116,6 +116,12 @@ final class TestExchange: TestSocket {
         send(request.bytes())
     }
 
+    /// Sends a GET request as it is written.
+    func send(raw text: String) {
+        methods.append(.get)
+        send(Array(text.utf8))
+    }
+
     override func process() {
         while parses, let method = methods.first {
             guard let response = try? parser.next(&received, requestMethod: method) else { return }
