@@ -129,6 +129,9 @@ public final class EventLoop {
         wake(token, by: now.instant + duration)
     }
 
+    /// How many sources and pieces of delayed work wait for their time.
+    package var timerCount: Int { timers.count }
+
     // MARK: Work
 
     /// Runs `work` once at the end of this turn, before the next wait; what it adds in its turn runs in the same phase.
