@@ -14,13 +14,17 @@ public struct Instant: Hashable, Comparable, Sendable {
         left.nanoseconds < right.nanoseconds
     }
 
+    /// The instant that comes `duration` later; the last one there is for what lies beyond, as deadlines do that come
+    /// from outside: a token may be valid until the year 9999.
     public static func + (instant: Instant, duration: Duration) -> Instant {
-        Instant(nanoseconds: instant.nanoseconds + duration.inNanoseconds)
+        let nanoseconds = duration.inNanoseconds
+        let (sum, isBeyond) = instant.nanoseconds.addingReportingOverflow(nanoseconds)
+        return Instant(nanoseconds: isBeyond ? (nanoseconds < 0 ? .min : .max) : sum)
     }
 
     /// How long it is from `right` to `left`; negative when `left` is the earlier one.
     public static func - (left: Instant, right: Instant) -> Duration {
-        .nanoseconds(left.nanoseconds - right.nanoseconds)
+        .nanoseconds(left.nanoseconds) - .nanoseconds(right.nanoseconds)
     }
 }
 
@@ -54,13 +58,15 @@ public struct Moment: Sendable {
 }
 
 extension Duration {
-    /// Whole nanoseconds; durations of this program are far from Int64's 292 years.
+    /// Whole nanoseconds, rounded towards zero; beyond the 292 years that Int64 holds, its greatest or least value.
     public var inNanoseconds: Int64 {
         let parts = components
-        return parts.seconds * 1_000_000_000 + parts.attoseconds / 1_000_000_000
+        let (whole, isBeyond) = parts.seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        let (sum, isJustBeyond) = whole.addingReportingOverflow(parts.attoseconds / 1_000_000_000)
+        return isBeyond || isJustBeyond ? (parts.seconds < 0 ? .min : .max) : sum
     }
 
-    /// Whole milliseconds, rounded towards zero.
+    /// Whole milliseconds, rounded towards zero, of a duration of up to 292 years.
     public var inMilliseconds: Int64 {
         inNanoseconds / 1_000_000
     }
