@@ -122,7 +122,9 @@ struct DatabaseAwayTests {
         #expect(away.status == 503)
         #expect(away.headers.first("retry-after") != nil)
         proxy.isSilent = false
-        try server.wait(for: "readiness") { (try? server.request(.get, "/health/ready").status) == 200 }
+        try server.wait(for: "readiness", atMost: .seconds(30)) {
+            (try? server.request(.get, "/health/ready").status) == 200
+        }
         proxy.close()
     }
 
@@ -132,7 +134,7 @@ struct DatabaseAwayTests {
         let loop = try EventLoop()
         let proxy = try Proxy(loop: loop, target: try Self.databaseSocket(database))
         let server = try Self.server(
-            through: proxy.listener.localAddress, database, loop: loop, ["FYNLO_QUERY_TIMEOUT": "300ms"])
+            through: proxy.listener.localAddress, database, loop: loop, ["FYNLO_QUERY_TIMEOUT": "1s"])
         let restaurant = try database.addRestaurant()
         let user = try database.addUser(.manager, at: restaurant)
         let order = try database.addOrder(at: restaurant)
@@ -154,7 +156,9 @@ struct DatabaseAwayTests {
 
         proxy.isSilent = false
         proxy.hangUp()
-        try server.wait(for: "the menu") { (try? server.request(.get, path, token: user.token()).status) == 200 }
+        try server.wait(for: "the menu", atMost: .seconds(30)) {
+            (try? server.request(.get, path, token: user.token()).status) == 200
+        }
         // The outcome was unknown; the same id is safe to send again, and takes effect once.
         tablet.say(#"{"type":"order.status_update","id":"s","data":{"order_id":"\#(order)","status":"ready"}}"#)
         try server.wait(for: "the ack") { !tablet.messages("ack").isEmpty }

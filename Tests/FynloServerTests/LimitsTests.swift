@@ -114,13 +114,13 @@ struct LimitsTests {
     // MARK: Frames
 
     /// A sequence of frames, and what it is closed with.
-    struct Violation: CustomTestStringConvertible {
-        let testDescription: String
+    struct Violation {
+        let name: String
         let frames: [ClientFrame]
         let code: UInt16
 
         init(_ name: String, _ frames: [ClientFrame], _ code: UInt16) {
-            testDescription = name
+            self.name = name
             self.frames = frames
             self.code = code
         }
@@ -144,25 +144,28 @@ struct LimitsTests {
             [ClientFrame(opcode: 1, payload: [0x22, 0xe2], isFinal: false), .continuation("\"")], 1007),
     ]
 
-    @Test("closes on frames that the protocol forbids", arguments: violations)
-    func violation(_ row: Violation) throws {
+    @Test("closes on frames that the protocol forbids, of staff and strangers, and disturbs nobody else")
+    func violations() throws {
         let server = try TestServer()
         let restaurant = try server.database.addRestaurant()
-        let tablet = try server.staffTablet(at: restaurant)
-        let stranger = try server.tablet(at: restaurant)
         let other = try server.staffTablet(at: restaurant)
-        try server.wait(for: "the upgrade") { stranger.isUpgraded }
-        for frame in row.frames {
-            tablet.send(frame.bytes)
-            stranger.send(frame.bytes)
+        for row in LimitsTests.violations {
+            let tablet = try server.staffTablet(at: restaurant)
+            let stranger = try server.tablet(at: restaurant)
+            try server.wait(for: "the upgrade") { stranger.isUpgraded }
+            for frame in row.frames {
+                tablet.send(frame.bytes)
+                stranger.send(frame.bytes)
+            }
+            try server.wait(for: "the end of \(row.name)") { tablet.isClosed && stranger.isClosed }
+            #expect(tablet.closeCode == row.code, "\(row.name)")
+            #expect(stranger.closeCode == row.code, "\(row.name)")
+            #expect(!tablet.closeReason.isEmpty, "\(row.name)")
+            #expect(tablet.messages.count == 1, "\(row.name)")
+            #expect(stranger.messages.isEmpty, "\(row.name)")
         }
-        try server.wait(for: "the end") { tablet.isClosed && stranger.isClosed }
-        #expect(tablet.closeCode == row.code)
-        #expect(stranger.closeCode == row.code)
-        #expect(!tablet.closeReason.isEmpty)
-        #expect(tablet.messages.count == 1)
-        #expect(stranger.messages.isEmpty)
         #expect(!other.isClosed)
+        #expect(other.messages.count == 1)
         #expect(server.server.hub.tabletCount == 1)
     }
 
@@ -287,6 +290,21 @@ struct LimitsTests {
         try server.wait(for: "all pongs") { flooding.pongs == 80_000 }
     }
 
+    @Test("does not answer requests without end for a client that does not read")
+    func requestsUnread() throws {
+        let server = try TestServer(["FYNLO_ECHO": "1"])
+        let client = try TestExchange(loop: server.loop, address: server.address, receiveBufferBytes: 65_536)
+        client.isReading = false
+        let body = Array(repeating: UInt8(ascii: "x"), count: 100_000)
+        for _ in 0..<150 { client.send(.post, "/debug/echo", body: body) }
+        try server.settle(.milliseconds(300))
+        #expect(client.outbound.count > 1_000_000)
+        #expect(try server.request(.get, "/health/live").status == 200)
+        client.isReading = true
+        try server.wait(for: "all answers") { client.responses.count == 150 }
+        #expect(client.responses.allSatisfy { $0.body == body })
+    }
+
     // MARK: Connections
 
     @Test("answers 503 before the upgrade above FYNLO_MAX_CONNECTIONS")
@@ -309,6 +327,22 @@ struct LimitsTests {
         try server.wait(for: "the place again") { server.server.hub.connectionCount == 1 }
         _ = try server.staffTablet(at: restaurant)
         #expect(!second.isClosed)
+    }
+
+    @Test("drops sockets without a word when even the refusals are too many, and recovers")
+    func exhausted() throws {
+        let server = try TestServer(["FYNLO_MAX_CONNECTIONS": "2", "FYNLO_MAX_UNAUTHENTICATED": "2"])
+        let restaurant = try server.database.addRestaurant()
+        let tablet = try server.staffTablet(at: restaurant)
+        let idle = try (0..<135).map { _ in try TestExchange(loop: server.loop, address: server.address) }
+        try server.wait(for: "the last of them to be dropped") { idle.count(where: \.isClosed) == 6 }
+        #expect(server.server.hub.connectionCount == 130)
+        #expect(idle.allSatisfy { $0.received.isEmpty })
+        tablet.say(type: "ping")
+        try server.wait(for: "a pong") { tablet.messages("pong").count == 1 }
+        for client in idle { client.close() }
+        try server.wait(for: "room") { server.server.hub.connectionCount == 1 }
+        #expect(try server.request(.get, "/health/live").status == 200)
     }
 
     @Test("answers upgrades with 503 while FYNLO_MAX_UNAUTHENTICATED wait for authentication")

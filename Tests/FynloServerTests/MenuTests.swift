@@ -129,53 +129,53 @@ struct MenuTests {
         #expect(try Document(menu.page("&category=\(winter)").body)[0]["category_name"].string == "Winter")
     }
 
-    @Test(
-        "shows inactive products if asked",
-        arguments: [
-            ("", false), ("&include_inactive=false", false), ("&include_inactive=0", false),
-            ("&include_inactive=False", false), ("&include_inactive=true", true), ("&include_inactive=1", true),
-            ("&include_inactive=TRUE", true),
-        ])
-    func includeInactive(parameters: String, isIncluded: Bool) throws {
+    @Test("shows inactive products if asked")
+    func includeInactive() throws {
         let menu = try TestMenu(on: try TestServer())
         try menu.addProduct("on")
         try menu.addProduct("off", order: 1, isActive: false)
-        let answer = try menu.page(parameters)
-        let rows = try Document(answer.body).elements
-        #expect(rows.map { $0["name"].string } == (isIncluded ? ["on", "off"] : ["on"]))
-        #expect(rows.map { $0["is_active"].boolean } == (isIncluded ? [true, false] : [true]))
-        #expect(answer.headers.first("x-total-count") == String(rows.count))
+        let rows = ["": false, "false": false, "0": false, "False": false, "true": true, "1": true, "TRUE": true]
+        for (value, isIncluded) in rows {
+            let answer = try menu.page(value.isEmpty ? "" : "&include_inactive=\(value)")
+            let rows = try Document(answer.body).elements
+            #expect(rows.map { $0["name"].string } == (isIncluded ? ["on", "off"] : ["on"]), "\(value)")
+            #expect(rows.map { $0["is_active"].boolean } == (isIncluded ? [true, false] : [true]), "\(value)")
+            #expect(answer.headers.first("x-total-count") == String(rows.count), "\(value)")
+        }
     }
 
     // MARK: Pages
 
-    @Test(
-        "comes in pages that name their neighbours",
-        arguments: [
-            (1, 3, ["p0", "p1", "p2"], ["first": 1, "next": 2, "last": 3]),
-            (2, 3, ["p3", "p4", "p5"], ["first": 1, "prev": 1, "next": 3, "last": 3]),
-            (3, 3, ["p6"], ["first": 1, "prev": 2, "last": 3]),
-            (4, 3, [], ["first": 1, "prev": 3, "last": 3]),
-            (9, 3, [], ["first": 1, "prev": 3, "last": 3]),
-            (1, 7, ["p0", "p1", "p2", "p3", "p4", "p5", "p6"], ["first": 1, "last": 1]),
-            (1_000_000, 100, [], ["first": 1, "prev": 1, "last": 1]),
-        ] as [(Int, Int, [String], [String: Int])])
-    func pages(page: Int, limit: Int, names: [String], links: [String: Int]) throws {
+    static let pages: [(page: Int, limit: Int, names: [String], links: [String: Int])] = [
+        (1, 3, ["p0", "p1", "p2"], ["first": 1, "next": 2, "last": 3]),
+        (2, 3, ["p3", "p4", "p5"], ["first": 1, "prev": 1, "next": 3, "last": 3]),
+        (3, 3, ["p6"], ["first": 1, "prev": 2, "last": 3]),
+        (4, 3, [], ["first": 1, "prev": 3, "last": 3]),
+        (9, 3, [], ["first": 1, "prev": 3, "last": 3]),
+        (1, 7, ["p0", "p1", "p2", "p3", "p4", "p5", "p6"], ["first": 1, "last": 1]),
+        (1_000_000, 100, [], ["first": 1, "prev": 1, "last": 1]),
+    ]
+
+    @Test("comes in pages that name their neighbours", arguments: ["", "&include_inactive=true", "&category=CATEGORY"])
+    func pages(filter: String) throws {
         let menu = try TestMenu(on: try TestServer())
-        for number in 0..<7 { try menu.addProduct("p\(number)") }
-        for filter in ["", "&include_inactive=true"] {
-            let answer = try menu.page("&page=\(page)&limit=\(limit)\(filter)")
-            #expect(answer.status == 200)
-            #expect(try Document(answer.body).elements.compactMap { $0["name"].string } == names)
-            #expect(answer.headers.first("x-total-count") == "7")
-            let link = try #require(answer.headers.first("link"))
-            #expect(try parse(link).mapValues(\.page) == links)
-            #expect(try parse(link).values.allSatisfy { $0.limit == limit })
+        let category = try menu.addCategory("all")
+        for number in 0..<7 { try menu.addProduct("p\(number)", in: category) }
+        let filter = filter.replacing("CATEGORY", with: category.description)
+        for row in MenuTests.pages {
+            let parameters = "&page=\(row.page)&limit=\(row.limit)\(filter)"
+            let answer = try menu.page(parameters)
+            #expect(answer.status == 200, "\(parameters)")
+            #expect(try Document(answer.body).elements.compactMap { $0["name"].string } == row.names, "\(parameters)")
+            #expect(answer.headers.first("x-total-count") == "7", "\(parameters)")
+            let links = try parse(try #require(answer.headers.first("link"), "\(parameters)"))
+            #expect(links.mapValues(\.page) == row.links, "\(parameters)")
+            #expect(links.values.allSatisfy { $0.limit == row.limit }, "\(parameters)")
             // Following a link shows the page it names, with the same filter.
-            for (_, target) in try parse(link) {
+            for target in links.values {
                 let followed = try menu.server.request(.get, target.target, token: menu.token)
-                #expect(followed.status == 200)
-                #expect(followed.body == (try menu.page("&page=\(target.page)&limit=\(limit)\(filter)").body))
+                #expect(followed.status == 200, "\(target.target)")
+                #expect(followed.body == (try menu.page("&page=\(target.page)&limit=\(row.limit)\(filter)").body))
             }
         }
     }

@@ -118,8 +118,6 @@ public enum MessageEncoder {
             output.append(failure.isRetryable ? "\",\"retryable\":true" : "\",\"retryable\":false")
             append(retryAfter: retryAfter, &output)
             output.append("}")
-        case .reauthenticationError:
-            appendData(of: .authenticationError(.invalidToken, retryAfter: nil), at: time, &output)
         case .ping:
             output.append("{\"timestamp\":")
             output.append(json: time)

@@ -378,10 +378,10 @@ public struct ProtocolStack: Sendable {
 
     /// The outcome of Effect.reauthenticate.
     public mutating func deliver(
-        reauthentication token: AccessToken?, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        reauthentication outcome: ReauthenticationOutcome, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
         withSession(now: now, output: &output) { session, output in
-            session.deliver(reauthentication: token, now: now, output: &output, effects: &effects)
+            session.deliver(reauthentication: outcome, now: now, output: &output, effects: &effects)
         }
     }
 

@@ -294,7 +294,7 @@ public struct ServerSession: Sendable {
         _ token: String?, _ active: Active, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
         guard let token, !active.isReauthenticating else {
-            send(.reauthenticationError, now: now, output: &output)
+            send(.authenticationError(.invalidToken, retryAfter: nil), now: now, output: &output)
             return
         }
         var active = active
@@ -303,24 +303,26 @@ public struct ServerSession: Sendable {
         effects.append(.reauthenticate(token: token, user: active.user))
     }
 
-    /// The outcome of `reauth`: a checked token of the same user, or `nil`.
+    /// The outcome of `reauth`; after a failure the connection stays up on its old token.
     public mutating func deliver(
-        reauthentication token: AccessToken?, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        reauthentication outcome: ReauthenticationOutcome, now: Moment, output: inout ByteBuffer,
+        effects: inout [Effect]
     ) -> CloseReason? {
         guard case .active(var active) = state else { return nil }
         active.isReauthenticating = false
-        if let token {
+        switch outcome {
+        case .failed(let failure):
+            state = .active(active)
+            send(.authenticationError(failure, retryAfter: nil), now: now, output: &output)
+            return nil
+        case .accepted(let token):
             let end = token.endOfUse(acceptedAt: now.unixTime, leeway: settings.limits.tokenLeeway)
             renewToken(of: &active, expiresAt: token.expiresAt, endsAt: end, now: now)
+            state = .active(active)
+            sendAuthenticated(
+                active, sequence: active.cursor.sequence, isResumed: false, now: now, output: &output)
+            return tickToken(now: now, output: &output, effects: &effects)
         }
-        state = .active(active)
-        guard token != nil else {
-            send(.reauthenticationError, now: now, output: &output)
-            return nil
-        }
-        sendAuthenticated(
-            active, sequence: active.cursor.sequence, isResumed: false, now: now, output: &output)
-        return tickToken(now: now, output: &output, effects: &effects)
     }
 
     private func renewToken(of active: inout Active, expiresAt: UnixTime, endsAt: UnixTime, now: Moment) {

@@ -251,10 +251,10 @@ final class ClientConnection: EventSource {
     }
 
     /// The outcome of a `reauth`.
-    func deliver(reauthentication token: AccessToken?) {
+    func deliver(reauthentication outcome: ReauthenticationOutcome) {
         let now = hub.loop.now
         withStack { stack, output, effects in
-            stack.deliver(reauthentication: token, now: now, output: &output, effects: &effects)
+            stack.deliver(reauthentication: outcome, now: now, output: &output, effects: &effects)
         }
     }
 

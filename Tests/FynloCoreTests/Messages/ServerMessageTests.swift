@@ -27,7 +27,7 @@ private let authenticated = Authenticated(
 struct ServerMessageTests {
     private static let messages: [(ServerMessage, String)] =
         [
-            (.authenticated(authenticated), "authenticated"), (.reauthenticationError, "auth_error"), (.ping, "ping"),
+            (.authenticated(authenticated), "authenticated"), (.ping, "ping"),
             (.tokenExpiring(seconds: 299), "token_expired"), (.acknowledgement(id: "a", sequence: nil), "ack"),
             (.acknowledgement(id: "\"\\\n<é🍽\u{2028}", sequence: .max), "ack"),
             (.error(APIError(.invalidMessage, "Say \"x\"\n."), id: nil), "error"),

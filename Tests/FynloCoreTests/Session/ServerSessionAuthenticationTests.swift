@@ -174,23 +174,24 @@ struct ServerSessionAuthenticationTests {
     // MARK: Before and meanwhile
 
     @Test("before it is in, a tablet hears no event, and its messages have no effect")
-    func nothingBefore() {
+    func nothingBefore() throws {
         var tablet = Tablet.upgraded()
-        func answers(_ tablet: inout Tablet) {
+        func answers(_ tablet: inout Tablet) throws {
             tablet.deliver(event: "{}", sequence: 8)
             tablet.deliver(event: "{}", sequence: nil)
             tablet.deliver(.done(sequence: 1))
-            tablet.deliver(reauthentication: nil)
+            tablet.deliver(reauthentication: .failed(.invalidToken))
             tablet.deliver(
-                reauthentication: AccessToken.sample(
-                    until: UnixTime(milliseconds: .max), now: tablet.clock.now.unixTime))
+                reauthentication: .accepted(
+                    try AccessToken.sample(
+                        until: UnixTime(milliseconds: 4_000_000_000_000), now: tablet.clock.now.unixTime)))
             tablet.advance(.seconds(9))
         }
         tablet.deliver(.accepted(tablet.identity()))
-        answers(&tablet)
+        try answers(&tablet)
         #expect(tablet.stack.user == nil)
         tablet.send(Tablet.authenticate())
-        answers(&tablet)
+        try answers(&tablet)
         #expect(tablet.heard().isEmpty && tablet.takeEffects().map(\.name) == ["authenticate"])
     }
 

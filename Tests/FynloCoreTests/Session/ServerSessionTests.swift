@@ -290,7 +290,7 @@ struct ServerSessionTests {
     @Test(
         "a token for ages is a token like any other",
         arguments: [UnixTime(milliseconds: 253_402_300_799_000), UnixTime(milliseconds: 20_000_000_000_000)])
-    func farFuture(end: UnixTime) {
+    func farFuture(end: UnixTime) throws {
         var tablet = Tablet.upgraded()
         tablet.send(Tablet.authenticate())
         tablet.deliver(
@@ -302,14 +302,14 @@ struct ServerSessionTests {
         tablet.live(.seconds(86_400))
         #expect(tablet.heard().isEmpty)
         tablet.send("{\"type\":\"reauth\",\"token\":\"n\"}")
-        tablet.deliver(reauthentication: AccessToken.sample(until: end, now: tablet.clock.now.unixTime))
+        tablet.deliver(reauthentication: .accepted(try AccessToken.sample(until: end, now: tablet.clock.now.unixTime)))
         #expect(tablet.heard().map(\.type) == ["authenticated"])
         tablet.live(.seconds(86_400))
         #expect(tablet.heard().isEmpty && tablet.stack.user != nil)
     }
 
     @Test("reauth swaps the token on the live connection")
-    func reauth() {
+    func reauth() throws {
         var tablet = Tablet.active(tokenLasts: .seconds(400))
         tablet.live(.seconds(120))
         #expect(tablet.heard().map(\.type) == ["token_expired"])
@@ -324,7 +324,7 @@ struct ServerSessionTests {
         #expect(tablet.heard().isEmpty && tablet.stack.transport == .open, "the tablet is not kept waiting")
         let end = UnixTime(milliseconds: (tablet.clock.now.unixTime.seconds + 1_000) * 1_000)
         let left = Duration.milliseconds(end.milliseconds - tablet.clock.now.unixTime.milliseconds)
-        tablet.deliver(reauthentication: AccessToken.sample(until: end, now: tablet.clock.now.unixTime))
+        tablet.deliver(reauthentication: .accepted(try AccessToken.sample(until: end, now: tablet.clock.now.unixTime)))
         let heard = tablet.heard()
         #expect(heard.map(\.type) == ["authenticated"])
         #expect(heard[0].data?["token_expires_at"] == "2026-01-31T18:22:45.000Z" && heard[0].data?["seq"] == 9)
@@ -349,8 +349,16 @@ struct ServerSessionTests {
         tablet.send("{\"type\":\"reauth\",\"token\":\"other\"}")
         tablet.send("{\"type\":\"reauth\"}")
         #expect(tablet.heard() == [refusal, refusal] && tablet.takeEffects().isEmpty)
-        tablet.deliver(reauthentication: nil)
+        tablet.deliver(reauthentication: .failed(.invalidToken))
         #expect(tablet.heard() == [refusal])
+        tablet.send("{\"type\":\"reauth\",\"token\":\"good\"}")
+        #expect(tablet.takeEffects().map(\.name) == ["reauthenticate"])
+        tablet.deliver(reauthentication: .failed(.unavailable))
+        #expect(
+            tablet.heard() == [
+                .message(
+                    "auth_error", ["error": "Authentication failed", "code": "unavailable", "retryable": true])
+            ])
         #expect(tablet.stack.user == Sample.user && tablet.stack.transport == .open)
         tablet.send("{\"type\":\"reauth\",\"token\":\"again\"}")
         #expect(tablet.takeEffects().map(\.name) == ["reauthenticate"])
@@ -358,7 +366,7 @@ struct ServerSessionTests {
         #expect(
             tablet.heard() == [.message("token_expired", ["seconds_until_expiry": 300]), .close(4005, "Token expired")])
         // Its answer comes too late.
-        tablet.deliver(reauthentication: nil)
+        tablet.deliver(reauthentication: .failed(.invalidToken))
         #expect(tablet.heard().isEmpty)
     }
 }

@@ -67,8 +67,8 @@ struct Tablet {
         stack.deliver(command: answer, now: clock.now, output: &output, effects: &effects)
     }
 
-    mutating func deliver(reauthentication token: AccessToken?) {
-        stack.deliver(reauthentication: token, now: clock.now, output: &output, effects: &effects)
+    mutating func deliver(reauthentication outcome: ReauthenticationOutcome) {
+        stack.deliver(reauthentication: outcome, now: clock.now, output: &output, effects: &effects)
     }
 
     mutating func deliver(_ response: HTTPResponse) {

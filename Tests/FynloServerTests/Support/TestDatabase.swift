@@ -66,6 +66,13 @@ final class TestDatabase {
             """)
     }
 
+    /// Statements of the servers that use this database and have not come to their end.
+    func runningStatements() throws -> Int {
+        let count = try value(
+            "select count(*) from pg_stat_activity where application_name = '\(schema)' and state = 'active'")
+        return try #require(count.flatMap { Int($0) })
+    }
+
     // MARK: Rows
 
     func addRestaurant(isActive: Bool = true) throws -> RestaurantID {

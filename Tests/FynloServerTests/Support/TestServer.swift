@@ -70,10 +70,10 @@ final class TestServer {
 
     /// A tablet that is in; the rest of `authenticated` is its first message.
     func authenticatedTablet(
-        _ user: TestUser, at restaurant: RestaurantID, device: String? = nil, receiveBufferBytes: Int32? = nil,
-        sourceLocation: SourceLocation = #_sourceLocation
+        _ user: TestUser, at restaurant: RestaurantID, device: String? = nil, query: String = "",
+        receiveBufferBytes: Int32? = nil, sourceLocation: SourceLocation = #_sourceLocation
     ) throws -> TestTablet {
-        let tablet = try tablet(at: restaurant, receiveBufferBytes: receiveBufferBytes)
+        let tablet = try tablet(at: restaurant, query: query, receiveBufferBytes: receiveBufferBytes)
         tablet.authenticate(user, at: restaurant, device: device)
         try wait(for: "authenticated", sourceLocation: sourceLocation) {
             tablet.messages.contains { $0["type"].string == "authenticated" } || tablet.isClosed

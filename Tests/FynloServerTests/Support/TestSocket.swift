@@ -152,9 +152,12 @@ final class TestExchange: TestSocket {
     private let parses: Bool
 
     /// `parses: false` keeps the bytes as they come.
-    init(loop: EventLoop, address: SocketAddress, parses: Bool = true, tls: TLSContext? = nil) throws {
+    init(
+        loop: EventLoop, address: SocketAddress, parses: Bool = true, receiveBufferBytes: Int32? = nil,
+        tls: TLSContext? = nil
+    ) throws {
         self.parses = parses
-        try super.init(loop: loop, address: address, tls: tls)
+        try super.init(loop: loop, address: address, receiveBufferBytes: receiveBufferBytes, tls: tls)
     }
 
     func send(_ method: HTTPMethod, _ target: String, headers: HTTPHeaders = [:], body: [UInt8] = []) {
@@ -164,6 +167,12 @@ final class TestExchange: TestSocket {
         HTTPEncoder.encodeRequest(method: method, target: target, headers: headers, body: body, into: &request)
         methods.append(method)
         send(request.bytes())
+    }
+
+    /// Sends a GET request as it is written.
+    func send(raw text: String) {
+        methods.append(.get)
+        send(Array(text.utf8))
     }
 
     override func process() {
