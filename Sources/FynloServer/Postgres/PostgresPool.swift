@@ -42,6 +42,8 @@ final class PostgresPool {
         /// Connections lost or not made since the last answer.
         var failures = 0
         var lastError = PostgresError.unreachable("no connection was tried yet")
+        /// One timer looks after all that wait.
+        var isWatchingTime = false
 
         init(maximumConnections: Int, inFlightPerConnection: Int) {
             self.maximumConnections = maximumConnections
@@ -102,7 +104,7 @@ final class PostgresPool {
             return loop.atEndOfTurn { reply(.failure(refusal)) }
         }
         lane.waiting.append(request)
-        if lane.waiting.count == 1 { failLate(lane, at: request.deadline) }
+        failLate(lane, at: request.deadline)
         loop.atEndOfTurn { [weak self] in self?.dispatch(lane) }
     }
 
@@ -120,19 +122,20 @@ final class PostgresPool {
 
     /// Hands waiting requests to connections that can take them; opens one more when all are busy.
     private func dispatch(_ lane: Lane) {
-        var next = 0
-        for slot in lane.slots where slot.connection.isReady {
-            while next < lane.waiting.count, slot.connection.isReady,
-                slot.connection.pendingCount < lane.inFlightPerConnection
-            {
+        for slot in lane.slots {
+            let room = lane.inFlightPerConnection - slot.connection.pendingCount
+            guard slot.connection.isReady, room > 0, !lane.waiting.isEmpty else { continue }
+            // Taken out before they are sent: when the connection breaks over one of them, it replies to what it was
+            // given, and the pool to what waits.
+            var batch = lane.waiting.prefix(room)
+            lane.waiting.removeFirst(batch.count)
+            while slot.connection.isReady, var request = batch.popFirst() {
                 // Its time to run counts from now; the wait for a connection is bounded by itself.
-                var request = lane.waiting[next]
-                next += 1
                 request.deadline = loop.now.instant + settings.queryTimeout
                 slot.connection.send(request)
             }
+            lane.waiting.insert(contentsOf: batch, at: 0)
         }
-        lane.waiting.removeFirst(min(next, lane.waiting.count))
         let opening = lane.slots.count(where: { !$0.connection.isReady })
         if !lane.waiting.isEmpty, lane.waiting.count > opening { open(lane) }
     }
@@ -156,7 +159,7 @@ final class PostgresPool {
             guard let self, let slot, let lane else { return }
             self.lost(slot, lane, error)
         }
-        connection.open()
+        connection.open(attempt: lane.failures)
     }
 
     private func scheduleDispatch(_ lane: Lane) {
@@ -182,7 +185,7 @@ final class PostgresPool {
         loop.after(delay) { [weak self] in
             lane.retryAt = nil
             guard let self, !self.isClosed else { return }
-            if lane.slots.isEmpty { self.open(lane) }
+            if lane.slots.isEmpty { self.open(lane) } else { self.dispatch(lane) }
         }
     }
 
@@ -195,7 +198,10 @@ final class PostgresPool {
 
     /// Requests that waited for a connection as long as a statement may run are refused.
     private func failLate(_ lane: Lane, at deadline: Instant) {
+        guard !lane.isWatchingTime else { return }
+        lane.isWatchingTime = true
         loop.after(deadline - loop.now.instant) { [weak self] in
+            lane.isWatchingTime = false
             guard let self else { return }
             let now = self.loop.now.instant
             let late = lane.waiting.prefix { $0.deadline <= now }
