@@ -193,7 +193,7 @@ final class ClientConnection: EventSource {
 
     /// What was left unread while an answer was awaited.
     private func readLeftover() {
-        guard !leftover.isEmpty, stack.transport == .open else { return }
+        guard !leftover.isEmpty, canRead else { return }
         var input = ByteBuffer()
         swap(&input, &leftover)
         process(&input, now: hub.loop.now)
@@ -204,7 +204,7 @@ final class ClientConnection: EventSource {
     }
 
     /// What waits to be written.
-    private var queuedBytes: Int { outbound.count + ciphertext.count }
+    var queuedBytes: Int { outbound.count + ciphertext.count }
 
     // MARK: The stack
 

@@ -102,9 +102,11 @@ final class TestExchange: TestSocket {
     private let parses: Bool
 
     /// `parses: false` keeps the bytes as they come.
-    init(loop: EventLoop, address: SocketAddress, parses: Bool = true) throws {
+    init(
+        loop: EventLoop, address: SocketAddress, parses: Bool = true, receiveBufferBytes: Int32? = nil
+    ) throws {
         self.parses = parses
-        try super.init(loop: loop, address: address)
+        try super.init(loop: loop, address: address, receiveBufferBytes: receiveBufferBytes)
     }
 
     func send(_ method: HTTPMethod, _ target: String, headers: HTTPHeaders = [:], body: [UInt8] = []) {
