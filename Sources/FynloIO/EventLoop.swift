@@ -197,7 +197,8 @@ public final class EventLoop {
 
     /// In milliseconds; -1 for no limit. The clock is read again, as the handlers have taken their time.
     private func waitingTime(_ timeout: Duration?) -> Int32 {
-        guard endOfTurn.isEmpty else { return 0 }
+        // What was removed between two turns is not kept for as long as this one may wait.
+        guard endOfTurn.isEmpty, removed.isEmpty else { return 0 }
         var limit = timeout.map { min(max($0, .zero), .seconds(86_400)) }
         if let next = timers.nextDeadline {
             let left = min(max(next - SystemClock.instant, .zero), .seconds(86_400))

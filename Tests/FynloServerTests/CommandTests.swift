@@ -378,6 +378,25 @@ struct CommandTests {
         }
     }
 
+    @Test("takes what a tablet sends right behind its authentication, large messages too")
+    func behindAuthentication() throws {
+        let server = try TestServer()
+        let restaurant = try server.database.addRestaurant()
+        let order = try server.database.addOrder(at: restaurant)
+        let user = try server.database.addUser(.employee, at: restaurant)
+        let tablet = try server.tablet(at: restaurant)
+        tablet.authenticate(user, at: restaurant)
+        tablet.update(order, to: .confirmed, id: "c1")
+        tablet.say(type: "ping", data: "\"\(String(repeating: "x", count: 60_000))\"")
+        tablet.say(type: "table.occupied", id: "c2")
+        tablet.sendFrame(.ping, [])
+        try server.wait(for: "everything") { tablet.messages.count == 6 && tablet.pongs == 1 }
+        #expect(tablet.messages[0]["type"].string == "authenticated")
+        #expect(tablet.answers.map { $0["type"].string } == ["ack", "ack"])
+        #expect(tablet.messages("pong")[0]["data"]["echo"].string?.utf8.count == 60_000)
+        #expect(tablet.events.map { $0["data"]["status"].string } == ["confirmed"])
+    }
+
     @Test("lets 64 commands wait, and refuses the next")
     func waiting() throws {
         let server = try TestServer()

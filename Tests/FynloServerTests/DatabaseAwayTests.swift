@@ -160,8 +160,7 @@ struct DatabaseAwayTests {
             (try? server.request(.get, path, token: user.token()).status) == 200
         }
         // The outcome was unknown; the same id is safe to send again, and takes effect once.
-        tablet.say(#"{"type":"order.status_update","id":"s","data":{"order_id":"\#(order)","status":"ready"}}"#)
-        try server.wait(for: "the ack") { !tablet.messages("ack").isEmpty }
+        try server.sendUntilAcknowledged(tablet) { $0.update(order, to: .ready, id: "s") }
         #expect(
             try database.value(
                 "select count(*) from restaurant_events where restaurant_id = '\(restaurant)' and type = 'order.status_changed'"

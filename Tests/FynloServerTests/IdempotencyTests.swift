@@ -132,6 +132,33 @@ struct IdempotencyTests {
         #expect(try answer(server, tablet, order, to: .served, id: "c1")["data"] == second["data"])
     }
 
+    @Test("find their answer when the tablet was gone before it came")
+    func lostAnswer() throws {
+        let server = try TestServer()
+        let restaurant = try server.database.addRestaurant()
+        let order = try server.database.addOrder(at: restaurant)
+        let user = try server.database.addUser(.employee, at: restaurant)
+        let tablet = try server.authenticatedTablet(user, at: restaurant)
+        let listener = try server.staffTablet(at: restaurant)
+        let lock = try RowLock(on: order, in: server.database)
+        tablet.update(order, to: .confirmed, id: "c1")
+        tablet.update(order, to: .preparing, id: "c2")
+        try server.wait(for: "the first to meet the lock") { lock.isInTheWay }
+        tablet.close()
+        try server.wait(for: "the server to notice") { server.server.hub.tabletCount == 1 }
+        lock.release()
+        try server.wait(for: "the event") { listener.events.count == 1 }
+        let again = try server.authenticatedTablet(user, at: restaurant)
+        let first = try answer(server, again, order, to: .confirmed, id: "c1")
+        #expect(first["type"].string == "ack")
+        #expect(first["data"]["seq"].integer == listener.events[0]["seq"].integer)
+        // The second was not begun.
+        #expect(try server.database.value("select status from orders") == "confirmed")
+        #expect(try answer(server, again, order, to: .preparing, id: "c2")["type"].string == "ack")
+        try server.wait(for: "its event") { listener.events.count == 2 }
+        #expect(listener.events.map { $0["data"]["status"].string } == ["confirmed", "preparing"])
+    }
+
     @Test("take effect once when they arrive twice at the same time")
     func simultaneous() throws {
         let server = try TestServer()

@@ -315,6 +315,21 @@ struct LimitsTests {
         #expect(client.responses.allSatisfy { $0.status == 200 && $0.body.count > 150_000 })
     }
 
+    @Test("does not answer requests without end for a client that does not read")
+    func requestsUnread() throws {
+        let server = try TestServer(["FYNLO_ECHO": "1"])
+        let client = try TestExchange(loop: server.loop, address: server.address, receiveBufferBytes: 65_536)
+        client.isReading = false
+        let body = Array(repeating: UInt8(ascii: "x"), count: 100_000)
+        for _ in 0..<150 { client.send(.post, "/debug/echo", body: body) }
+        try server.settle(.milliseconds(300))
+        #expect(client.outbound.count > 1_000_000)
+        #expect(try server.request(.get, "/health/live").status == 200)
+        client.isReading = true
+        try server.wait(for: "all answers") { client.responses.count == 150 }
+        #expect(client.responses.allSatisfy { $0.body == body })
+    }
+
     // MARK: Connections
 
     @Test("answers 503 before the upgrade above FYNLO_MAX_CONNECTIONS")
@@ -337,6 +352,22 @@ struct LimitsTests {
         try server.wait(for: "the place again") { server.server.hub.connectionCount == 1 }
         _ = try server.staffTablet(at: restaurant)
         #expect(!second.isClosed)
+    }
+
+    @Test("drops sockets without a word when even the refusals are too many, and recovers")
+    func exhausted() throws {
+        let server = try TestServer(["FYNLO_MAX_CONNECTIONS": "2", "FYNLO_MAX_UNAUTHENTICATED": "2"])
+        let restaurant = try server.database.addRestaurant()
+        let tablet = try server.staffTablet(at: restaurant)
+        let idle = try (0..<135).map { _ in try TestExchange(loop: server.loop, address: server.address) }
+        try server.wait(for: "the last of them to be dropped") { idle.count(where: \.isClosed) == 6 }
+        #expect(server.server.hub.connectionCount == 130)
+        #expect(idle.allSatisfy { $0.received.isEmpty })
+        tablet.say(type: "ping")
+        try server.wait(for: "a pong") { tablet.messages("pong").count == 1 }
+        for client in idle { client.close() }
+        try server.wait(for: "room") { server.server.hub.connectionCount == 1 }
+        #expect(try server.request(.get, "/health/live").status == 200)
     }
 
     @Test("answers upgrades with 503 while FYNLO_MAX_UNAUTHENTICATED wait for authentication")

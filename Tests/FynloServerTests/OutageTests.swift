@@ -42,7 +42,7 @@ struct OutageTests {
         #expect(listener.messages.count == 1)
         #expect(try server.database.value("select count(*) from orders where status <> 'draft'") == "0")
 
-        try sendUntilAcknowledged(server, try server.staffTablet(at: restaurant)) {
+        try server.sendUntilAcknowledged(try server.staffTablet(at: restaurant)) {
             $0.update(order, to: .draft, id: "probe")
         }
         for round in 1...2 {
@@ -58,21 +58,6 @@ struct OutageTests {
         #expect(try server.database.value("select count(*) from restaurant_events where type like '%changed'") == "3")
     }
 
-    /// Does what a tablet does: sends again until the database is back.
-    private func sendUntilAcknowledged(
-        _ server: TestServer, _ tablet: TestTablet, _ send: (TestTablet) -> Void
-    ) throws {
-        let deadline = server.loop.now.instant + .seconds(10)
-        repeat {
-            let count = tablet.answers.count
-            send(tablet)
-            try server.wait(for: "an answer") { tablet.answers.count > count }
-            if tablet.answers.last?["type"].string == "ack" { return }
-            try server.settle(.milliseconds(20))
-        } while server.loop.now.instant < deadline
-        Issue.record("the database did not come back: \(tablet.texts.last ?? "")")
-    }
-
     @Test("keep the tablets connected when every connection to the database is lost, and go on after it")
     func everyConnectionLost() throws {
         let server = try TestServer()
@@ -81,7 +66,7 @@ struct OutageTests {
         let tablet = try server.staffTablet(at: restaurant)
         let listener = try server.staffTablet(at: restaurant)
         try server.database.terminateServers()
-        try sendUntilAcknowledged(server, tablet) { $0.update(order, to: .confirmed, id: "c1") }
+        try server.sendUntilAcknowledged(tablet) { $0.update(order, to: .confirmed, id: "c1") }
         try server.wait(for: "the event") { listener.events.count == 1 && tablet.events.count == 1 }
         #expect(!tablet.isClosed && !listener.isClosed)
         // The pulse is back as well.

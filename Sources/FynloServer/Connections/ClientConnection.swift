@@ -129,6 +129,8 @@ final class ClientConnection: EventSource {
                 keep(input)
                 if isHungUp { abort() }
             }
+        } catch let error as TLSError {
+            endTLS(number, error)
         } catch {
             abort()
         }
@@ -151,14 +153,19 @@ final class ClientConnection: EventSource {
                 return received
             }
         }
-        do {
-            try tls?.receive(&encrypted, plaintext: &input, output: &ciphertext)
-        } catch {
-            // What OpenSSL has to say to the peer is an alert of a few bytes: it is written if it can be at once.
-            _ = try Socket.send(number, from: &ciphertext)
-            throw error
-        }
+        try tls?.receive(&encrypted, plaintext: &input, output: &ciphertext)
         return received
+    }
+
+    /// TLS cannot go on. What OpenSSL has to say to the peer is an alert of a few bytes: it is written if it can be at
+    /// once. A peer that could not finish its handshake gets the time to read it.
+    private func endTLS(_ number: Int32, _ error: TLSError) {
+        let wasEstablished = tls?.isEstablished == true
+        hub.log.info("tls_failed", ["client": clientAddress, "error": error.description])
+        tls = nil
+        _ = try? Socket.send(number, from: &ciphertext)
+        ciphertext = ByteBuffer()
+        if wasEstablished { abort() } else { linger(number) }
     }
 
     /// A method's name where a TLS record should begin: the peer speaks plain HTTP, and is told so in plain HTTP.

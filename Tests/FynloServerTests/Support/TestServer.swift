@@ -9,6 +9,8 @@ final class TestServer {
     let loop: EventLoop
     let server: Server
     let database: TestDatabase
+    /// Tablets and requests encrypt, and trust this.
+    var tls: TLSContext?
 
     /// Variables by name override the tests' defaults; `adjust` reaches the limits that are no variables.
     init(
@@ -63,7 +65,7 @@ final class TestServer {
     ) throws -> TestTablet {
         try TestTablet(
             loop: loop, address: address, target: "/api/v1/websocket/ws/\(client)/\(restaurant)\(query)",
-            headers: headers, receiveBufferBytes: receiveBufferBytes)
+            headers: headers, receiveBufferBytes: receiveBufferBytes, tls: tls)
     }
 
     /// A tablet that is in; the rest of `authenticated` is its first message.
@@ -97,7 +99,7 @@ final class TestServer {
         _ method: HTTPMethod, _ target: String, token: String? = nil, headers: HTTPHeaders = [:], body: [UInt8] = [],
         sourceLocation: SourceLocation = #_sourceLocation
     ) throws -> HTTPResponse {
-        let exchange = try TestExchange(loop: loop, address: address)
+        let exchange = try TestExchange(loop: loop, address: address, tls: tls)
         defer { exchange.close() }
         var headers = headers
         if let token { headers.append("Authorization", "Bearer \(token)") }

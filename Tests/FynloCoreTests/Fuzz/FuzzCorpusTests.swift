@@ -1,0 +1,35 @@
+import Foundation
+import Testing
+
+@Suite("Fuzzing: the saved inputs")
+struct FuzzCorpusTests {
+    /// The inputs of a target: seeds, what the fuzzer found worth keeping, and what once failed.
+    private func inputs(of target: FuzzTarget) throws -> [URL] {
+        let directory = URL(filePath: #filePath).deletingLastPathComponent().appending(path: target.rawValue)
+        return try FileManager.default.contentsOfDirectory(at: directory, includingPropertiesForKeys: nil)
+            .sorted { $0.path < $1.path }
+    }
+
+    @Test("keep every promise", arguments: FuzzTarget.allCases)
+    func corpus(target: FuzzTarget) throws {
+        let files = try inputs(of: target)
+        #expect(!files.isEmpty)
+        for file in files {
+            let input = [UInt8](try Data(contentsOf: file))
+            #expect(throws: Never.self, "\(target)/\(file.lastPathComponent)") { try target.run(input) }
+        }
+    }
+
+    @Test("keep every promise when cut short", arguments: FuzzTarget.allCases)
+    func prefixes(target: FuzzTarget) throws {
+        for file in try inputs(of: target) {
+            let input = [UInt8](try Data(contentsOf: file))
+            guard input.count <= 256 else { continue }
+            for length in 0..<input.count {
+                #expect(throws: Never.self, "\(target)/\(file.lastPathComponent), \(length) bytes") {
+                    try target.run(Array(input[..<length]))
+                }
+            }
+        }
+    }
+}
