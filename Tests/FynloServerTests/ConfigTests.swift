@@ -64,7 +64,8 @@ struct ConfigTests {
             ("FYNLO_QUERY_TIMEOUT", "0ms"), ("FYNLO_DRAIN_TIMEOUT", "soon"), ("FYNLO_IDEMPOTENCY_WINDOW", "7w"),
             ("FYNLO_EVENT_RETENTION", "week"), ("FYNLO_MIGRATE", "yes"), ("FYNLO_LOG", "loud"),
             ("FYNLO_LOG_FORMAT", "xml"), ("FYNLO_ECHO", "2"), ("FYNLO_ALLOW_QUERY_TOKEN", "on"),
-            ("FYNLO_TRUSTED_PROXIES", "10.0.0.0/33"), ("FYNLO_TLS_CERT", "/etc/cert.pem"), ("FYNLO_TLS_KEY", "/etc/key.pem"),
+            ("FYNLO_TRUSTED_PROXIES", "10.0.0.0/33"), ("FYNLO_TLS_CERT", "/etc/cert.pem"),
+            ("FYNLO_TLS_KEY", "/etc/key.pem"),
             ("FYNLO_ADMIN_LISTEN", "127.0.0.1:1"),
         ])
     func refusals(name: String, value: String) throws {

@@ -378,7 +378,8 @@ public struct ProtocolStack: Sendable {
 
     /// The outcome of Effect.reauthenticate.
     public mutating func deliver(
-        reauthentication outcome: ReauthenticationOutcome, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        reauthentication outcome: ReauthenticationOutcome, now: Moment, output: inout ByteBuffer,
+        effects: inout [Effect]
     ) {
         withSession(now: now, output: &output) { session, output in
             session.deliver(reauthentication: outcome, now: now, output: &output, effects: &effects)
