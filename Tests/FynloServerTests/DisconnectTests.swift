@@ -77,6 +77,37 @@ struct DisconnectTests {
         tablet.close()
     }
 
+    @Test("are let go at once when they are gone for good, also when an answer is awaited", arguments: [true, false])
+    func goneForGood(isTablet: Bool) throws {
+        let server = try TestServer()
+        let hub = server.server.hub
+        let restaurant = try server.database.addRestaurant()
+        let user = try server.database.addUser(.manager, at: restaurant)
+        let lock = try RowLock("lock table users in access exclusive mode", in: server.database)
+        let client: TestSocket
+        if isTablet {
+            let tablet = try server.tablet(at: restaurant)
+            tablet.authenticate(user, at: restaurant)
+            client = tablet
+        } else {
+            let exchange = try TestExchange(loop: server.loop, address: server.address)
+            exchange.send(
+                .get, "/api/v1/menu?restaurant_id=\(restaurant)", headers: ["Authorization": "Bearer \(user.token())"])
+            client = exchange
+        }
+        try server.wait(for: "the look-up") { lock.isInTheWay }
+        // Half a close is no reason to go: the other half may still want its answer.
+        client.shutdownWrite()
+        try server.settle(.milliseconds(50))
+        #expect(hub.connectionCount == 1)
+        client.reset()
+        try server.wait(for: "its end", atMost: .seconds(2)) { hub.connectionCount == 0 }
+        #expect(lock.isInTheWay)
+        lock.release()
+        try server.wait(for: "the end of the look-up") { hub.unauthenticatedCount == 0 }
+        #expect(hub.tabletCount == 0)
+    }
+
     @Test("a server that is stopped is freed, with all that it held")
     func freed() throws {
         weak var freed: Server?

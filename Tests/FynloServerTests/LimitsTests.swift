@@ -290,6 +290,31 @@ struct LimitsTests {
         try server.wait(for: "all pongs") { flooding.pongs == 80_000 }
     }
 
+    @Test("answers no further requests of a client that does not read the answers, and all of them when it does")
+    func pipelinedBackPressure() throws {
+        let server = try TestServer()
+        let menu = try TestMenu(on: server)
+        for number in 0..<50 {
+            try menu.addProduct("product \(number) \(String(repeating: "x", count: 3_000))")
+        }
+        let client = try TestExchange(loop: server.loop, address: server.address, receiveBufferBytes: 65_536)
+        client.isReading = false
+        let target = "/api/v1/menu?restaurant_id=\(menu.restaurant)"
+        let headers: HTTPHeaders = ["Authorization": "Bearer \(menu.token)"]
+        // All of them together fit into what is read at once.
+        let count = 80
+        for _ in 0..<count { client.send(.get, target, headers: headers) }
+        func queued() -> Int { server.server.hub.connection(1)?.queuedBytes ?? 0 }
+        try server.wait(for: "a queue that the kernel does not take", atMost: .seconds(20)) { queued() > 0 }
+        try server.settle(.seconds(1))
+        // What made it too long, and nothing after that.
+        let bytes = queued()
+        #expect(bytes < 131_072 + 200_000)
+        client.isReading = true
+        try server.wait(for: "all answers", atMost: .seconds(20)) { client.responses.count == count }
+        #expect(client.responses.allSatisfy { $0.status == 200 && $0.body.count > 150_000 })
+    }
+
     @Test("does not answer requests without end for a client that does not read")
     func requestsUnread() throws {
         let server = try TestServer(["FYNLO_ECHO": "1"])

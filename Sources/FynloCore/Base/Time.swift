@@ -14,16 +14,17 @@ public struct Instant: Hashable, Comparable, Sendable {
         left.nanoseconds < right.nanoseconds
     }
 
-    /// The end of what an `Instant` can say (292 years) stands for everything beyond it: a peer's token may well be valid
-    /// for longer.
+    /// The instant that comes `duration` later; the last one there is for what lies beyond, as deadlines do that come
+    /// from outside: a token may be valid until the year 9999.
     public static func + (instant: Instant, duration: Duration) -> Instant {
-        let (sum, overflow) = instant.nanoseconds.addingReportingOverflow(duration.inNanoseconds)
-        return Instant(nanoseconds: overflow ? (duration < .zero ? .min : .max) : sum)
+        let nanoseconds = duration.inNanoseconds
+        let (sum, isBeyond) = instant.nanoseconds.addingReportingOverflow(nanoseconds)
+        return Instant(nanoseconds: isBeyond ? (nanoseconds < 0 ? .min : .max) : sum)
     }
 
     /// How long it is from `right` to `left`; negative when `left` is the earlier one.
     public static func - (left: Instant, right: Instant) -> Duration {
-        .nanoseconds(left.nanoseconds - right.nanoseconds)
+        .nanoseconds(left.nanoseconds) - .nanoseconds(right.nanoseconds)
     }
 }
 
@@ -57,15 +58,15 @@ public struct Moment: Sendable {
 }
 
 extension Duration {
-    /// Whole nanoseconds; more than Int64's 292 years is as much as it can say.
+    /// Whole nanoseconds, rounded towards zero; beyond the 292 years that Int64 holds, its greatest or least value.
     public var inNanoseconds: Int64 {
         let parts = components
-        let (nanoseconds, overflow) = parts.seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        let (sum, overflow2) = nanoseconds.addingReportingOverflow(parts.attoseconds / 1_000_000_000)
-        return overflow || overflow2 ? (parts.seconds < 0 ? .min : .max) : sum
+        let (whole, isBeyond) = parts.seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        let (sum, isJustBeyond) = whole.addingReportingOverflow(parts.attoseconds / 1_000_000_000)
+        return isBeyond || isJustBeyond ? (parts.seconds < 0 ? .min : .max) : sum
     }
 
-    /// Whole milliseconds, rounded towards zero.
+    /// Whole milliseconds, rounded towards zero, of a duration of up to 292 years.
     public var inMilliseconds: Int64 {
         inNanoseconds / 1_000_000
     }

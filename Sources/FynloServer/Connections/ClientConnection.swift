@@ -97,6 +97,9 @@ final class ClientConnection: EventSource {
 
     func ready(_ readiness: Readiness, now: Moment) {
         guard descriptor != nil else { return }
+        // Told without being asked for: the connection has failed in both directions, and nobody waits for an answer. It
+        // would be told in every turn.
+        if readiness.contains(.hangup), !canRead, lingerUntil == nil { return abort() }
         if readiness.contains(.write) { flush() }
         if readiness.contains(.read) || readiness.contains(.hangup) {
             if lingerUntil != nil { drain() } else { read(now, isHungUp: readiness.contains(.hangup)) }
@@ -104,8 +107,7 @@ final class ClientConnection: EventSource {
     }
 
     private func read(_ now: Moment, isHungUp: Bool) {
-        guard let number = descriptor?.rawValue else { return }
-        guard canRead || isHungUp else { return }
+        guard let number = descriptor?.rawValue, canRead else { return }
         // Handshakes are dear: those beyond a turn's share wait for the next turn, which finds them ready again.
         if let tls, !tls.isEstablished, !hub.takeHandshake() { return }
         var input = hub.borrowReadBuffer()
@@ -120,8 +122,6 @@ final class ClientConnection: EventSource {
                 process(&input, now: now)
                 // The peer has said, in TLS, that it will send nothing more.
                 if tls?.isInputEnded == true { endOfInput() }
-                // A peer that is gone for good while we wait for an answer.
-                if isHungUp, !canRead { endOfInput() }
             case .endOfStream:
                 process(&input, now: now)
                 endOfInput()
@@ -200,7 +200,7 @@ final class ClientConnection: EventSource {
 
     /// What was left unread while an answer was awaited.
     private func readLeftover() {
-        guard !leftover.isEmpty, stack.transport == .open else { return }
+        guard !leftover.isEmpty, canRead else { return }
         var input = ByteBuffer()
         swap(&input, &leftover)
         process(&input, now: hub.loop.now)
@@ -211,7 +211,7 @@ final class ClientConnection: EventSource {
     }
 
     /// What waits to be written.
-    private var queuedBytes: Int { outbound.count + ciphertext.count }
+    var queuedBytes: Int { outbound.count + ciphertext.count }
 
     // MARK: The stack
 
@@ -461,6 +461,7 @@ final class ClientConnection: EventSource {
         var effects: [Effect] = []
         stack.abandon(effects: &effects)
         hub.forget(self)
+        countedFor = nil
         for effect in effects { hub.carryOut(effect, self) }
         returnOutbound()
         leftover = ByteBuffer()

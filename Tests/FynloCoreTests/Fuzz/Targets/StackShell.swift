@@ -69,8 +69,11 @@ struct StackShell {
         case .answerReauthentication(let choice):
             guard awaitsReauthentication else { break }
             awaitsReauthentication = false
-            let token = choice & 1 == 0 ? nil : token(choice)
-            stack.deliver(reauthentication: token, now: now, output: &output, effects: &effects)
+            let refusal: AuthenticationFailure = choice & 2 == 0 ? .invalidToken : .unavailable
+            let outcome = choice & 1 == 0 ? nil : token(choice)
+            stack.deliver(
+                reauthentication: outcome.map { .accepted($0) } ?? .failed(refusal), now: now, output: &output,
+                effects: &effects)
         case .answerCommand(let choice):
             guard awaitsCommand else { break }
             awaitsCommand = false
