@@ -35,6 +35,8 @@ struct StackScript {
     let admitsUpgrades: Bool
     let start: Start
     let pieceBytes: Int
+    /// What leads to the start.
+    var prelude: [StackStep] = []
     var steps: [StackStep] = []
 
     init(_ input: [UInt8]) {
@@ -50,10 +52,10 @@ struct StackScript {
             default: .authenticated
             }
         pieceBytes = max(1, Int(input.byte()))
-        if start != .accepted { steps.append(.receive(Self.requests[0])) }
+        if start != .accepted { prelude.append(.receive(Self.requests[0])) }
         if start == .authenticated {
-            steps.append(.receive(Self.frame(Self.messages[0])))
-            steps.append(.answerAuthentication(0x07))
+            prelude.append(.receive(Self.frame(Self.messages[0])))
+            prelude.append(.answerAuthentication(0x07))
         }
         while !input.isEmpty { steps.append(Self.step(&input)) }
     }

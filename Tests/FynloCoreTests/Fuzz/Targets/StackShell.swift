@@ -14,7 +14,6 @@ struct StackShell {
     private(set) var now = Moment(
         instant: Instant(nanoseconds: 1_000_000_000), unixTime: UnixTime(milliseconds: 1_769_882_645_123))
     private let settings: SessionSettings
-    private let pieceBytes: Int
     private var leftover = ByteBuffer()
     private var hasInputEnded = false
 
@@ -28,15 +27,15 @@ struct StackShell {
     private var hasEnded = false
     private var cursor: EventSequence = 0
 
-    init(_ script: StackScript, pieceBytes: Int) {
+    init(_ script: StackScript) {
         settings = script.settings
-        self.pieceBytes = pieceBytes
         stack = ProtocolStack(
             id: FuzzSample.connection, settings: script.settings, refusal: script.refusal, now: now)
         stack.admitsUpgrades = script.admitsUpgrades
     }
 
-    mutating func play(_ step: StackStep) throws(FuzzFailure) -> StackReaction {
+    /// Does one step; the peer's bytes arrive in pieces of at most `pieceBytes`.
+    mutating func play(_ step: StackStep, pieceBytes: Int) throws(FuzzFailure) -> StackReaction {
         var output = ByteBuffer()
         var effects: [Effect] = []
         switch step {
