@@ -49,13 +49,17 @@ let package = Package(
             // Inputs that the fuzzer found; their tests read them where they lie.
             exclude: ["Fuzz/http", "Fuzz/websocket", "Fuzz/json", "Fuzz/token", "Fuzz/stack", "Fuzz/client"],
             swiftSettings: strict),
-        .testTarget(name: "FynloIOTests", dependencies: ["FynloIO", "FynloCore"], swiftSettings: strict),
+        .testTarget(
+            name: "FynloIOTests", dependencies: ["FynloIO", "FynloCore", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "FynloClientTests", dependencies: ["FynloClient", "FynloIO", "FynloCore"], swiftSettings: strict),
         .testTarget(
             name: "FynloServerTests",
-            dependencies: ["FynloServer", "FynloClient", "FynloIO", "FynloCore"],
+            dependencies: ["FynloServer", "FynloClient", "FynloIO", "FynloCore", "TestSupport"],
             swiftSettings: strict),
+
+        // Certificates and tokens made by the openssl program, for the tests.
+        .target(name: "TestSupport", dependencies: ["FynloCore"], path: "Tests/TestSupport", swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]
 )

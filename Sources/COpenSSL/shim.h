@@ -1,6 +1,7 @@
 // OpenSSL 3, for Swift: the headers, and inline wrappers where OpenSSL has macros.
 #pragma once
 #include <openssl/bio.h>
+#include <openssl/buffer.h>
 #include <openssl/crypto.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
@@ -32,6 +33,14 @@ static inline int co_set_groups(SSL_CTX *context, const char *groups) {
 
 static inline int co_set_host_name(SSL *ssl, const char *name) {
     return SSL_set_tlsext_host_name(ssl, name) == 1;
+}
+
+static inline void co_release_memory(BIO *bio) {
+    // A memory BIO keeps the room of the most it ever held. An empty one gets a new, empty buffer.
+    BUF_MEM *buffer = NULL;
+    if (BIO_ctrl_pending(bio) > 0 || BIO_get_mem_ptr(bio, &buffer) != 1 || buffer->max <= 2048) return;
+    BUF_MEM *fresh = BUF_MEM_new();
+    if (fresh != NULL) BIO_set_mem_buf(bio, fresh, BIO_CLOSE);
 }
 
 static inline void co_set_write_bio_eof(BIO *bio) {

@@ -24,6 +24,8 @@ struct ConnectionOptions {
 
         """
 
+    private static let defaultURL = "http://127.0.0.1:8000"
+
     private static var clientTypes: String { ClientType.allCases.map(\.rawValue).joined(separator: ", ") }
 
     private let tokenFile: String?

@@ -69,14 +69,16 @@ private final class Tail {
 
     private func connected(_ welcome: Welcome) {
         let place = welcome.sequence.map { ", event \($0) is the newest" } ?? ""
-        let resumed = welcome.isResumed ? "; the events missed follow" : ""
-        Console.note("\(isFirst ? "Connected" : "Connected again")\(place)\(isFirst ? "" : resumed).")
+        let missed = (welcome.sequence ?? 0) - (client.lastSequence ?? 0)
+        let resumed = welcome.isResumed && missed > 0 ? "; the \(missed) missed follow" : ""
+        Console.note("\(isFirst ? "Connected" : "Connected again")\(place)\(resumed).")
         isFirst = false
     }
 
     private func disconnected(_ closure: ClientClosure, retryIn: Duration?) {
-        let reason = closure.refusal?.sentence ?? closure.reason
-        let what = "\(isFirst ? "No connection" : "Connection lost") (\(closure.code)): \(reason)"
+        var reason = closure.refusal?.sentence ?? closure.reason
+        if reason.hasSuffix(".") { reason.removeLast() }
+        let what = "\(isFirst ? "No connection" : "Connection lost") (\(closure.code)): \(reason)."
         if let retryIn {
             Console.note("\(what) Trying again in \(seconds(retryIn)) s.")
             if let token = options.rereadToken() { client.token = token }

@@ -129,6 +129,9 @@ public final class EventLoop {
         wake(token, by: now.instant + duration)
     }
 
+    /// How many sources and pieces of delayed work wait for their time.
+    package var timerCount: Int { timers.count }
+
     // MARK: Work
 
     /// Runs `work` once at the end of this turn, before the next wait; what it adds in its turn runs in the same phase.
@@ -194,7 +197,8 @@ public final class EventLoop {
 
     /// In milliseconds; -1 for no limit. The clock is read again, as the handlers have taken their time.
     private func waitingTime(_ timeout: Duration?) -> Int32 {
-        guard endOfTurn.isEmpty else { return 0 }
+        // What was removed between two turns is not kept for as long as this one may wait.
+        guard endOfTurn.isEmpty, removed.isEmpty else { return 0 }
         var limit = timeout.map { min(max($0, .zero), .seconds(86_400)) }
         if let next = timers.nextDeadline {
             let left = min(max(next - SystemClock.instant, .zero), .seconds(86_400))

@@ -2,6 +2,7 @@
 // are understood here; names are the Resolver's.
 
 import CLinux
+public import FynloCore
 import Glibc
 
 /// One address, as a small value.
@@ -97,6 +98,15 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
         case .ipv4(let address, _): address == 0
         case .ipv6(let high, let low, _, _): high == 0 && low == 0
         case .unix: false
+        }
+    }
+
+    /// The IP address; `nil` for a local socket.
+    public var ipAddress: IPAddress? {
+        switch kind {
+        case .ipv4(let address, _): IPAddress(ipv4: address)
+        case .ipv6(let high, let low, _, _): IPAddress(bits: UInt128(high) << 64 | UInt128(low))
+        case .unix: nil
         }
     }
 

@@ -68,7 +68,10 @@ public final class TLSEngine {
     public func receive(
         _ ciphertext: inout ByteBuffer, plaintext: inout ByteBuffer, output: inout ByteBuffer
     ) throws(TLSError) {
-        defer { moveOutgoing(to: &output) }
+        defer {
+            moveOutgoing(to: &output)
+            co_release_memory(incoming)
+        }
         while !ciphertext.isEmpty {
             let taken = ciphertext.withReadable { bytes in
                 bytes.withUnsafeBytes { BIO_write(incoming, $0.baseAddress, Int32(clamping: $0.count)) }
@@ -142,6 +145,7 @@ public final class TLSEngine {
     }
 
     private func moveOutgoing(to output: inout ByteBuffer) {
+        defer { co_release_memory(outgoing) }
         while true {
             let pending = BIO_ctrl_pending(outgoing)
             guard pending > 0 else { return }

@@ -24,6 +24,7 @@ struct Config {
     var limits: Limits
     var http: HTTPLimits
     var allowedOrigins: [String]
+    var trustedProxies: TrustedProxies
     var allowsQueryToken: Bool
     var hasEcho: Bool
     var queryTimeout: Duration
@@ -112,16 +113,26 @@ struct Config {
             "REDIS_URL", "", "shared cache, as redis://host:port/0 or unix:/path; unset: no shared cache",
             kind: .secret),
         Variable("FYNLO_JWT_SECRET", "", "key of HS256 tokens, at least 32 bytes", kind: .secret),
-        Variable("FYNLO_JWT_JWKS_FILE", "", "JSON Web Key Set with the issuer's keys of ES256 and RS256"),
+        Variable(
+            "FYNLO_JWT_JWKS_FILE", "", "JSON Web Key Set with the issuer's keys of ES256 and RS256; HUP reads it anew"),
         Variable("FYNLO_JWT_AUDIENCE", "", "required in the tokens' aud, if set"),
         Variable("FYNLO_JWT_ISSUER", "", "required as the tokens' iss, if set"),
         Variable("FYNLO_JWT_LEEWAY", "30s", "how far the issuer's clock may differ"),
-        Variable("FYNLO_TLS_CERT", "", "certificate chain in PEM form; unset: plain HTTP, for a proxy to encrypt"),
-        Variable("FYNLO_TLS_KEY", "", "its key in PEM form, not encrypted"),
-        Variable("FYNLO_ALLOWED_ORIGINS", "", "comma-separated origins of browser pages; unset: only the own one"),
+        Variable(
+            "FYNLO_TLS_CERT", "",
+            "certificate chain in PEM form, for https and wss; unset: plain HTTP, for a proxy to encrypt"),
+        Variable("FYNLO_TLS_KEY", "", "its key in PEM form, not encrypted; HUP reads both anew"),
+        Variable(
+            "FYNLO_ALLOWED_ORIGINS", "",
+            "origins whose pages may use the server, as https://pos.example.com,https://…; unset: only its own"),
+        Variable(
+            "FYNLO_TRUSTED_PROXIES", "",
+            "proxies whose Forwarded and X-Forwarded-For are believed, as 10.0.0.5,10.1.0.0/16,2001:db8::/32"),
         Variable("FYNLO_MAX_CONNECTIONS", "", "open sockets; unset: the descriptor limit less 256"),
         Variable("FYNLO_MAX_UNAUTHENTICATED", "", "sockets not authenticated yet; unset: a quarter of the former"),
-        Variable("FYNLO_MAX_CONNECTIONS_PER_IP", "0", "open sockets of one address; 0: no limit"),
+        Variable(
+            "FYNLO_MAX_CONNECTIONS_PER_IP", "0",
+            "open sockets of one address, behind a trusted proxy of the one it names; 0: no limit"),
         Variable("FYNLO_MAX_CONNECTIONS_PER_RESTAURANT", "100", "tablets of one restaurant"),
         Variable("FYNLO_MAX_CONNECTIONS_PER_USER", "5", "tablets of one user in one restaurant"),
         Variable("FYNLO_AUTH_TIMEOUT", "10s", "time for the first message"),
@@ -149,8 +160,7 @@ struct Config {
     /// Variables of the contract that this version cannot honour. A server that ignored them would be less safe than
     /// its operator believes, so it does not start.
     private static let unsupported: [String: String] = [
-        "FYNLO_TRUSTED_PROXIES": "this version does not read forwarded addresses",
-        "FYNLO_ADMIN_LISTEN": "this version has one listener, FYNLO_LISTEN",
+        "FYNLO_ADMIN_LISTEN": "this version has one listener, FYNLO_LISTEN"
     ]
 
     /// Reads the configuration of `serve` and its relatives. `flags` are `--name value` pairs by variable name.
@@ -215,9 +225,10 @@ struct Config {
 
         allowedOrigins = (source.text("FYNLO_ALLOWED_ORIGINS") ?? "").split(separator: ",")
             .map { $0.trimmingWhitespace() }
-        for origin in allowedOrigins where !origin.hasPrefix("https://") && !origin.hasPrefix("http://") {
+        for origin in allowedOrigins where !Config.isOrigin(origin) {
             throw ConfigError("FYNLO_ALLOWED_ORIGINS lists origins such as https://pos.example.com, not \(origin).")
         }
+        trustedProxies = try Config.proxies(source.text("FYNLO_TRUSTED_PROXIES") ?? "")
         allowsQueryToken = try source.boolean("FYNLO_ALLOW_QUERY_TOKEN")
         hasEcho = try source.boolean("FYNLO_ECHO")
         drainTimeout = try source.duration("FYNLO_DRAIN_TIMEOUT")
@@ -239,6 +250,30 @@ struct Config {
             throw ConfigError(
                 "FYNLO_IDLE_PING has to be shorter than FYNLO_STALE_AFTER, or no tablet is asked in time.")
         }
+    }
+
+    /// Scheme and host, and the port if it is not the scheme's own, as a browser sends it: no path, not even a slash.
+    private static func isOrigin(_ text: String) -> Bool {
+        for scheme in ["https://", "http://"] where text.hasPrefix(scheme) {
+            let host = text.dropFirst(scheme.count)
+            return !host.isEmpty && !host.contains("/") && !host.hasSuffix(scheme == "https://" ? ":443" : ":80")
+        }
+        return false
+    }
+
+    /// A comma-separated list of addresses and networks.
+    private static func proxies(_ list: String) throws(ConfigError) -> TrustedProxies {
+        var networks: [IPNetwork] = []
+        for part in list.split(separator: ",") {
+            let text = part.trimmingWhitespace()
+            guard let network = IPNetwork(text) else {
+                throw ConfigError(
+                    "FYNLO_TRUSTED_PROXIES lists addresses such as 10.0.0.5 and networks such as 10.0.0.0/8, not \(text)."
+                )
+            }
+            networks.append(network)
+        }
+        return TrustedProxies(networks)
     }
 
     /// DATABASE_URL alone, for the subcommands that need nothing else.

@@ -30,7 +30,7 @@ final class Server {
         self.log = log
         let settings = SessionSettings(
             limits: config.limits, http: config.http, hasEcho: config.hasEcho, allowedOrigins: config.allowedOrigins,
-            allowsQueryToken: config.allowsQueryToken)
+            allowsQueryToken: config.allowsQueryToken, trustedProxies: config.trustedProxies)
         let node = ProcessSetup.randomBytes(8).reduce(0 as UInt64) { $0 << 8 | UInt64($1) }
         hub = Hub(loop: loop, settings: settings, log: log, node: node)
         pool = PostgresPool(loop: loop, settings: config.postgres, log: log)
@@ -122,5 +122,8 @@ final class Server {
         hub.abortAll()
         pool.close()
         redis?.close()
+        // The hub and those who carry out its effects hold each other.
+        hub.carryOut = { _, _ in }
+        hub.whenRestaurantEmptied = { _ in }
     }
 }

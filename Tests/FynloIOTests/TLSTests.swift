@@ -1,39 +1,8 @@
 import Foundation
 import FynloCore
 import FynloIO
+import TestSupport
 import Testing
-
-/// Certificates made for one test by the openssl program.
-final class TestCertificates {
-    let folder: String
-
-    init() throws {
-        folder = NSTemporaryDirectory() + "fynlo-tls-" + UUID().uuidString
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    }
-
-    deinit {
-        try? FileManager.default.removeItem(atPath: folder)
-    }
-
-    /// A self-signed certificate for `host` and its key; returns their paths.
-    func make(_ name: String, key: [String], host: String = "fynlo.test") throws -> (certificate: String, key: String) {
-        let paths = (certificate: "\(folder)/\(name).crt", key: "\(folder)/\(name).key")
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
-        process.arguments =
-            ["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=\(host)", "-addext", "subjectAltName=DNS:\(host)"]
-            + ["-newkey"] + key + ["-keyout", paths.key, "-out", paths.certificate]
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
-        try #require(process.terminationStatus == 0, "openssl makes a certificate")
-        return paths
-    }
-
-    static let ecdsa = ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    static let rsa = ["rsa:2048"]
-}
 
 @Suite("TLS over memory")
 struct TLSTests {

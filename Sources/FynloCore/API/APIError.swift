@@ -92,13 +92,19 @@ public struct APIError: Error, Equatable, Sendable {
         response.headers.append("Content-Type", "application/problem+json")
         response.headers.append("Cache-Control", "no-store")
         if let allowedMethods { response.headers.append("Allow", allowedMethods) }
-        if let retryAfter { response.headers.append("Retry-After", String(max(1, retryAfter.components.seconds))) }
+        if let retryAfter {
+            // Whole seconds, rounded up: who comes back earlier is refused again.
+            let parts = retryAfter.components
+            response.headers.append("Retry-After", String(max(1, parts.seconds + (parts.attoseconds > 0 ? 1 : 0))))
+        }
         switch code {
         case .authenticationRequired: response.headers.append("WWW-Authenticate", "Bearer realm=\"fynlo\"")
         case .invalidToken:
             response.headers.append("WWW-Authenticate", "Bearer realm=\"fynlo\", error=\"invalid_token\"")
         case .upgradeRequired:
+            // RFC 9110 §7.8: Upgrade is said to the next hop only, so Connection names it.
             response.headers.append("Upgrade", "websocket")
+            response.headers.append("Connection", "Upgrade")
             response.headers.append("Sec-WebSocket-Version", "13")
         default: break
         }

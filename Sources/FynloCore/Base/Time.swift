@@ -14,17 +14,16 @@ public struct Instant: Hashable, Comparable, Sendable {
         left.nanoseconds < right.nanoseconds
     }
 
-    /// The instant that comes `duration` later; the last one there is for what lies beyond, as deadlines do that come
-    /// from outside: a token may be valid until the year 9999.
+    /// The end of what an `Instant` can say (292 years) stands for everything beyond it: a peer's token may well be valid
+    /// for longer.
     public static func + (instant: Instant, duration: Duration) -> Instant {
-        let nanoseconds = duration.inNanoseconds
-        let (sum, isBeyond) = instant.nanoseconds.addingReportingOverflow(nanoseconds)
-        return Instant(nanoseconds: isBeyond ? (nanoseconds < 0 ? .min : .max) : sum)
+        let (sum, overflow) = instant.nanoseconds.addingReportingOverflow(duration.inNanoseconds)
+        return Instant(nanoseconds: overflow ? (duration < .zero ? .min : .max) : sum)
     }
 
     /// How long it is from `right` to `left`; negative when `left` is the earlier one.
     public static func - (left: Instant, right: Instant) -> Duration {
-        .nanoseconds(left.nanoseconds) - .nanoseconds(right.nanoseconds)
+        .nanoseconds(left.nanoseconds - right.nanoseconds)
     }
 }
 
@@ -58,15 +57,15 @@ public struct Moment: Sendable {
 }
 
 extension Duration {
-    /// Whole nanoseconds, rounded towards zero; beyond the 292 years that Int64 holds, its greatest or least value.
+    /// Whole nanoseconds; more than Int64's 292 years is as much as it can say.
     public var inNanoseconds: Int64 {
         let parts = components
-        let (whole, isBeyond) = parts.seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        let (sum, isJustBeyond) = whole.addingReportingOverflow(parts.attoseconds / 1_000_000_000)
-        return isBeyond || isJustBeyond ? (parts.seconds < 0 ? .min : .max) : sum
+        let (nanoseconds, overflow) = parts.seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        let (sum, overflow2) = nanoseconds.addingReportingOverflow(parts.attoseconds / 1_000_000_000)
+        return overflow || overflow2 ? (parts.seconds < 0 ? .min : .max) : sum
     }
 
-    /// Whole milliseconds, rounded towards zero, of a duration of up to 292 years.
+    /// Whole milliseconds, rounded towards zero.
     public var inMilliseconds: Int64 {
         inNanoseconds / 1_000_000
     }

@@ -29,6 +29,8 @@ struct ByteSet: Sendable {
     static let query = ByteSet("-._~:@/?%[]{}|\\^`" + subDelimiters + alphanumeric)
     /// RFC 3986 §3.2.2: a registered name or IPv4 address, `%` for its escapes included.
     static let registeredName = ByteSet("-._~%" + subDelimiters + alphanumeric)
+    /// RFC 7239 §6.3: what hides the name of a node or a port.
+    static let obfuscated = ByteSet("._-" + alphanumeric)
     /// RFC 3986 §3.2.2: what stands between the brackets of an IPv6 address.
     static let addressLiteral = ByteSet("0123456789abcdefABCDEF:.")
 }

@@ -10,7 +10,8 @@ public struct Limits: Sendable {
     /// FYNLO_MAX_UNAUTHENTICATED: sockets that have not proved who they are; a quarter, so that strangers cannot lock
     /// out staff.
     public var unauthenticatedConnections = 2_500
-    /// FYNLO_MAX_CONNECTIONS_PER_IP: sockets of one address; 0 is no limit, since a restaurant is one address.
+    /// FYNLO_MAX_CONNECTIONS_PER_IP: sockets of one address (of one /64 network of IPv6); 0 is no limit, since a
+    /// restaurant is one address.
     public var connectionsPerAddress = 0
     /// FYNLO_MAX_CONNECTIONS_PER_RESTAURANT: authenticated tablets of one restaurant.
     public var connectionsPerRestaurant = 100
@@ -19,6 +20,9 @@ public struct Limits: Sendable {
 
     // MARK: Times
 
+    /// How long a socket may be idle, while all places are taken, before it has to make room for a new one: a tablet has
+    /// long sent its upgrade by then.
+    public var strangerGrace = Duration.seconds(2)
     /// FYNLO_AUTH_TIMEOUT: from the upgrade to the first message.
     public var authenticationTimeout = Duration.seconds(10)
     /// FYNLO_IDLE_PING: silence after which the server asks for a sign of life.

@@ -27,10 +27,7 @@ public struct MessageDecoder: Sendable {
     /// so that the refusal can name the command's id.
     public func decode(_ text: Span<UInt8>) throws(APIError) -> ClientEnvelope {
         let members = try EnvelopeMembers(text)
-        guard let type = members.type, type.kind == .string else {
-            throw APIError(.invalidMessage, "The message has no type; send {\"type\":\"…\",\"data\":{…}}.")
-        }
-        return ClientEnvelope(id: members.id, message: message(type, members, text))
+        return ClientEnvelope(id: members.id, message: message(members, text))
     }
 
     /// The identifier under which a command is answered and remembered; `nil` when it has none, or a `null` one.
@@ -43,9 +40,14 @@ public struct MessageDecoder: Sendable {
         return id
     }
 
-    private func message(
-        _ type: JSONValue, _ members: EnvelopeMembers, _ text: Span<UInt8>
-    ) -> Result<ClientMessage, APIError> {
+    private func message(_ members: EnvelopeMembers, _ text: Span<UInt8>) -> Result<ClientMessage, APIError> {
+        if members.isAmbiguous {
+            return .failure(APIError(.invalidMessage, "The message has type or data more than once; send each once."))
+        }
+        guard let type = members.type, type.kind == .string else {
+            return .failure(
+                APIError(.invalidMessage, "The message has no type; send {\"type\":\"…\",\"data\":{…}}."))
+        }
         // The most frequent first.
         if JSON.equals(type, "ping", in: text) {
             return .success(ping(members.data, text))
@@ -148,6 +150,8 @@ private struct EnvelopeMembers {
     var type: JSONValue?
     var id: JSONValue?
     var data: JSONValue?
+    /// `type` or `data` is there more than once: two readers may read two messages.
+    let isAmbiguous: Bool
     /// The message itself.
     let whole: JSONValue
 
@@ -155,17 +159,18 @@ private struct EnvelopeMembers {
         var type: JSONValue?
         var id: JSONValue?
         var data: JSONValue?
-        var isRepeated = false
+        var isAmbiguous = false
+        var hasTwoIDs = false
         do {
             whole = try JSON.scanObject(text) { key, value in
                 if JSON.equals(key, "type", in: text) {
-                    if type != nil { isRepeated = true }
+                    if type != nil { isAmbiguous = true }
                     type = value
                 } else if JSON.equals(key, "id", in: text) {
-                    if id != nil { isRepeated = true }
+                    if id != nil { hasTwoIDs = true }
                     id = value
                 } else if JSON.equals(key, "data", in: text) {
-                    if data != nil { isRepeated = true }
+                    if data != nil { isAmbiguous = true }
                     data = value
                 }
             }
@@ -179,9 +184,8 @@ private struct EnvelopeMembers {
                 throw APIError(.invalidMessage, "The message has to be one JSON object.")
             }
         }
-        if isRepeated {
-            throw APIError(.invalidMessage, "The message has type, id or data more than once; send each once.")
-        }
+        if hasTwoIDs { throw APIError(.invalidMessage, "The message has its id more than once; send it once.") }
+        self.isAmbiguous = isAmbiguous
         self.type = type
         self.id = id
         self.data = data

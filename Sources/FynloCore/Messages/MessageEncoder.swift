@@ -118,8 +118,6 @@ public enum MessageEncoder {
             output.append(failure.isRetryable ? "\",\"retryable\":true" : "\",\"retryable\":false")
             append(retryAfter: retryAfter, &output)
             output.append("}")
-        case .reauthenticationError:
-            appendData(of: .authenticationError(.invalidToken, retryAfter: nil), at: time, &output)
         case .ping:
             output.append("{\"timestamp\":")
             output.append(json: time)
@@ -164,8 +162,10 @@ public enum MessageEncoder {
 
     private static func append(retryAfter: Duration?, _ output: inout ByteBuffer) {
         guard let retryAfter else { return }
+        // Rounded up: who comes back a fraction of a millisecond early is refused again.
+        let milliseconds = (retryAfter + .nanoseconds(999_999)).inMilliseconds
         output.append(",\"retry_after_ms\":")
-        output.append(decimal: max(1, retryAfter.inMilliseconds))
+        output.append(decimal: max(1, milliseconds))
     }
 }
 

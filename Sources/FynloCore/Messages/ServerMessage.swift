@@ -39,10 +39,8 @@ public struct Authenticated: Equatable, Sendable {
 /// A message of the server to one tablet.
 public enum ServerMessage: Equatable, Sendable {
     case authenticated(Authenticated)
-    /// `retryAfter` is told where it is known.
+    /// A refused `authenticate`, before the close, or a refused `reauth`; `retryAfter` is told where it is known.
     case authenticationError(AuthenticationFailure, retryAfter: Duration?)
-    /// A refused `reauth`: the connection stays up on its old token.
-    case reauthenticationError
     case ping
     case tokenExpiring(seconds: Int64)
     case acknowledgement(id: String, sequence: EventSequence?)
@@ -54,7 +52,7 @@ public enum ServerMessage: Equatable, Sendable {
     var type: StaticString {
         switch self {
         case .authenticated: "authenticated"
-        case .authenticationError, .reauthenticationError: "auth_error"
+        case .authenticationError: "auth_error"
         case .ping: "ping"
         case .tokenExpiring: "token_expired"
         case .acknowledgement: "ack"

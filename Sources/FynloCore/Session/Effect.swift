@@ -24,6 +24,13 @@ public enum AuthenticationOutcome: Equatable, Sendable {
     case failed(AuthenticationFailure, retryAfter: Duration?)
 }
 
+/// The outcome of a `reauth`.
+public enum ReauthenticationOutcome: Equatable, Sendable {
+    /// A checked token of the same user, who is still active.
+    case accepted(AccessToken)
+    case failed(AuthenticationFailure)
+}
+
 /// Who a connection acts for, and since when in the stream.
 public struct AcceptedIdentity: Equatable, Sendable {
     public let user: UserID

@@ -29,6 +29,8 @@ public struct ProtocolStack: Sendable {
 
     public let id: ConnectionID
     private let settings: SessionSettings
+    /// The other end of the socket, if it is a trusted proxy.
+    private let proxy: IPAddress?
     private var http: HTTPConnection?
     private var webSocket: WebSocketConnection?
     private var application: Application?
@@ -41,11 +43,19 @@ public struct ProtocolStack: Sendable {
     // One request at a time is being answered.
     private var requestID = ""
     private var requestCount: UInt64 = 0
+    /// The page's origin, if it may read the answer.
+    private var origin: String?
+    /// For whom a trusted proxy sent the request under way, or opened the WebSocket; `nil` for its own requests, between
+    /// requests, and for peers that speak for themselves.
+    public private(set) var forwardedFor: IPAddress?
 
-    /// The stack of a socket that was just accepted. With a `refusal`, any request gets that answer.
-    public init(id: ConnectionID, settings: SessionSettings, refusal: APIError? = nil, now: Moment) {
+    /// The stack of a socket that was just accepted from `peer`. With a `refusal`, any request gets that answer.
+    public init(
+        id: ConnectionID, settings: SessionSettings, peer: IPAddress? = nil, refusal: APIError? = nil, now: Moment
+    ) {
         self.id = id
         self.settings = settings
+        proxy = peer.flatMap { settings.trustedProxies.trusts($0) ? $0 : nil }
         self.refusal = refusal
         http = HTTPConnection(limits: settings.http, now: now.instant)
     }
@@ -67,6 +77,13 @@ public struct ProtocolStack: Sendable {
 
     /// True once the connection is a WebSocket: its output is made of frames.
     public var isWebSocket: Bool { webSocket != nil }
+
+    /// True while nothing is known of the peer and nothing is done for it: it has made no whole request yet, or none is
+    /// under way.
+    public var isStranger: Bool {
+        guard let http else { return false }
+        return requestCount == 0 ? !http.isAwaitingResponse : http.isIdle
+    }
 
     /// True while the answer to `authenticate` is awaited.
     public var isAuthenticating: Bool {
@@ -92,25 +109,33 @@ public struct ProtocolStack: Sendable {
 
     // MARK: From the peer
 
-    /// Takes what arrived from the front of `input`; leaves what cannot be used yet.
+    /// Takes what arrived from the front of `input`; leaves what cannot be used yet. `admits` is asked about the client
+    /// for whom a trusted proxy sends a request; it counts the client, while it is `forwardedFor`, or refuses it.
     public mutating func receive(
-        _ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer, effects: inout [Effect],
+        admits: (IPAddress) -> APIError? = { _ in nil }
     ) {
         while http != nil {
             guard let event = http?.next(&input, now: now, output: &output) else { return }
             switch event {
             case .failed(let error): respond(with: APIError(error), now: now, output: &output)
-            case .request(let request): handle(request, now: now, output: &output, effects: &effects)
+            case .request(let request):
+                handle(request, now: now, output: &output, effects: &effects, admits: admits)
             }
         }
-        if webSocket != nil, !input.isEmpty { heard(now: now.instant) }
         receiveFrames(&input, now: now, output: &output, effects: &effects)
     }
 
     private mutating func receiveFrames(
         _ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
-        while !isAuthenticating, let event = webSocket?.next(&input, now: now, output: &output) {
+        while !isAuthenticating {
+            let available = input.count
+            guard let event = webSocket?.next(&input, now: now, output: &output) else {
+                // A part of a message proves life as well as a whole one; what was left unused before does not.
+                if input.count < available { heard(now: now.instant) }
+                return
+            }
             switch event {
             case .message(let message):
                 guard message.kind == .text || isEcho else {
@@ -128,7 +153,7 @@ public struct ProtocolStack: Sendable {
                     }
                 }
             case .ping, .pong:
-                break
+                heard(now: now.instant)
             case .closing, .failed:
                 endSession(.goingAway, effects: &effects)
             }
@@ -179,12 +204,19 @@ public struct ProtocolStack: Sendable {
     // MARK: HTTP
 
     private mutating func handle(
-        _ request: HTTPRequest, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ request: HTTPRequest, now: Moment, output: inout ByteBuffer, effects: inout [Effect],
+        admits: (IPAddress) -> APIError?
     ) {
         requestCount += 1
         requestID = ProtocolStack.requestID(of: request, id: id, count: requestCount)
+        origin = settings.crossOrigin.listedOrigin(of: request)
         do throws(APIError) {
             if let refusal { throw refusal }
+            if let proxy, let client = settings.trustedProxies.client(of: request.headers, from: proxy) {
+                forwardedFor = client
+                if let refusal = admits(client) { throw refusal }
+            }
+            if request.method == .options { return respond(try options(request), now: now, output: &output) }
             let route = try settings.router.route(request.method, request.path)
             switch route {
             case .webSocket(let client, let restaurant):
@@ -222,8 +254,25 @@ public struct ProtocolStack: Sendable {
     private mutating func respond(_ response: HTTPResponse, now: Moment, output: inout ByteBuffer) {
         var response = response
         response.headers.append("X-Request-ID", requestID)
+        if response.status != 101 {
+            settings.crossOrigin.permit(origin, to: &response)
+            forwardedFor = nil
+        }
         requestID = ""
+        origin = nil
         http?.respond(response, now: now, output: &output)
+    }
+
+    /// What a path takes. The router refuses OPTIONS by naming the methods there are.
+    private func options(_ request: HTTPRequest) throws(APIError) -> HTTPResponse {
+        if request.path == "*" { return HTTPResponse(status: 204) }
+        do {
+            _ = try settings.router.route(.options, request.path)
+            return HTTPResponse(status: 204)
+        } catch {
+            guard let methods = error.allowedMethods else { throw error }
+            return settings.crossOrigin.options(request, methods: methods)
+        }
     }
 
     /// The client's X-Request-ID if it is sane (1 to 64 characters of a token), else one of ours.
@@ -260,19 +309,18 @@ public struct ProtocolStack: Sendable {
         output: inout ByteBuffer, effects: inout [Effect]
     ) throws(APIError) {
         let upgrade = try acceptUpgrade(request)
-        if let origin = request.headers.first("origin"),
-            !settings.allows(origin: origin, host: request.headers.first("host"))
-        {
+        let host = request.headers.first("host")
+        guard request.headers.values("origin").allSatisfy({ settings.allows(origin: $0, host: host) }) else {
             throw APIError(
                 .originRefused, "Pages of this origin may not connect; the operator lists those that may.")
         }
         guard admitsUpgrades else { throw AdmissionControl.full }
         var session = ServerSession(
             connection: id, restaurant: restaurant, client: client, settings: settings, now: now)
+        let token = settings.allowsQueryToken ? try QueryParameters(request).text("token") : nil
+        // From here on nothing is refused any more: what began is counted until its sessionEnded.
         effects.append(.upgraded)
-        if settings.allowsQueryToken, let token = try QueryParameters(request).text("token"), !token.isEmpty {
-            session.authenticate(queryToken: token, effects: &effects)
-        }
+        if let token, !token.isEmpty { session.authenticate(queryToken: token, effects: &effects) }
         switchProtocols(
             upgrade, .session(session), messageBytes: settings.limits.unauthenticatedMessageBytes, now: now,
             output: &output)
@@ -330,10 +378,10 @@ public struct ProtocolStack: Sendable {
 
     /// The outcome of Effect.reauthenticate.
     public mutating func deliver(
-        reauthentication token: AccessToken?, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        reauthentication outcome: ReauthenticationOutcome, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
         withSession(now: now, output: &output) { session, output in
-            session.deliver(reauthentication: token, now: now, output: &output, effects: &effects)
+            session.deliver(reauthentication: outcome, now: now, output: &output, effects: &effects)
         }
     }
 

@@ -34,8 +34,8 @@ public struct ServerSession: Sendable {
     private var state: State
     private var heartbeat: Heartbeat
     private var bucket: TokenBucket
-    private var refusals = 0
-    private var refusalsSince: Instant
+    /// When messages were refused for their rate, within the window; usually none, and never more than close it.
+    private var refusals: [Instant] = []
     private var sentMessages: UInt64 = 0
     private var lastSequence: EventSequence?
     private var commands = CommandFlow()
@@ -51,7 +51,6 @@ public struct ServerSession: Sendable {
         heartbeat = Heartbeat(now: now.instant)
         bucket = TokenBucket(
             now: now.instant, ratePerSecond: settings.limits.messagesPerSecond, burst: settings.limits.messageBurst)
-        refusalsSince = now.instant
     }
 
     /// True while the answer to `authenticate` is awaited: what the tablet sends meanwhile is left unread.
@@ -178,18 +177,15 @@ public struct ServerSession: Sendable {
         _ text: Span<UInt8>, retryAfter: Duration, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) -> CloseReason? {
         let limits = settings.limits
-        if now.instant - refusalsSince > limits.rateRefusalWindow {
-            refusals = 0
-            refusalsSince = now.instant
-        }
-        refusals += 1
+        refusals.removeAll { now.instant - $0 > limits.rateRefusalWindow }
+        refusals.append(now.instant)
         let id = try? settings.decoder.commandID(of: settings.decoder.decode(text), in: text)
         let error = APIError(
             .rateLimited,
             "More than \(limits.messagesPerSecond) messages per second; wait before you send the next.",
             retryAfter: retryAfter)
         send(.error(error, id: id ?? nil), now: now, output: &output)
-        return refusals >= limits.rateRefusals ? end(.rateLimited, effects: &effects) : nil
+        return refusals.count >= limits.rateRefusals ? end(.rateLimited, effects: &effects) : nil
     }
 
     // MARK: Commands
@@ -298,7 +294,7 @@ public struct ServerSession: Sendable {
         _ token: String?, _ active: Active, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
         guard let token, !active.isReauthenticating else {
-            send(.reauthenticationError, now: now, output: &output)
+            send(.authenticationError(.invalidToken, retryAfter: nil), now: now, output: &output)
             return
         }
         var active = active
@@ -307,24 +303,26 @@ public struct ServerSession: Sendable {
         effects.append(.reauthenticate(token: token, user: active.user))
     }
 
-    /// The outcome of `reauth`: a checked token of the same user, or `nil`.
+    /// The outcome of `reauth`; after a failure the connection stays up on its old token.
     public mutating func deliver(
-        reauthentication token: AccessToken?, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        reauthentication outcome: ReauthenticationOutcome, now: Moment, output: inout ByteBuffer,
+        effects: inout [Effect]
     ) -> CloseReason? {
         guard case .active(var active) = state else { return nil }
         active.isReauthenticating = false
-        if let token {
+        switch outcome {
+        case .failed(let failure):
+            state = .active(active)
+            send(.authenticationError(failure, retryAfter: nil), now: now, output: &output)
+            return nil
+        case .accepted(let token):
             let end = token.endOfUse(acceptedAt: now.unixTime, leeway: settings.limits.tokenLeeway)
             renewToken(of: &active, expiresAt: token.expiresAt, endsAt: end, now: now)
+            state = .active(active)
+            sendAuthenticated(
+                active, sequence: active.cursor.sequence, isResumed: false, now: now, output: &output)
+            return tickToken(now: now, output: &output, effects: &effects)
         }
-        state = .active(active)
-        guard token != nil else {
-            send(.reauthenticationError, now: now, output: &output)
-            return nil
-        }
-        sendAuthenticated(
-            active, sequence: active.cursor.sequence, isResumed: false, now: now, output: &output)
-        return tickToken(now: now, output: &output, effects: &effects)
     }
 
     private func renewToken(of active: inout Active, expiresAt: UnixTime, endsAt: UnixTime, now: Moment) {

@@ -6,14 +6,19 @@ public final class SessionSettings: Sendable {
     public let http: HTTPLimits
     public let router: Router
     public let decoder: MessageDecoder
-    /// FYNLO_ALLOWED_ORIGINS: origins of browsers that may open a WebSocket; empty: only the server's own.
+    /// FYNLO_ALLOWED_ORIGINS: origins of browsers' pages that may open a WebSocket and read the API; empty: only the
+    /// server's own.
     public let allowedOrigins: [String]
     /// FYNLO_ALLOW_QUERY_TOKEN: `?token=` authenticates.
     public let allowsQueryToken: Bool
+    /// FYNLO_TRUSTED_PROXIES: who may say for whom it speaks.
+    public let trustedProxies: TrustedProxies
+    let crossOrigin: CrossOrigin
 
     public init(
         limits: Limits = Limits(), http: HTTPLimits = HTTPLimits(), hasEcho: Bool = false,
-        allowedOrigins: [String] = [], allowsQueryToken: Bool = false
+        allowedOrigins: [String] = [], allowsQueryToken: Bool = false,
+        trustedProxies: TrustedProxies = TrustedProxies()
     ) {
         self.limits = limits
         self.http = http
@@ -21,6 +26,8 @@ public final class SessionSettings: Sendable {
         self.decoder = MessageDecoder(limits)
         self.allowedOrigins = allowedOrigins.map { $0.lowercased() }
         self.allowsQueryToken = allowsQueryToken
+        self.trustedProxies = trustedProxies
+        crossOrigin = CrossOrigin(allowedOrigins)
     }
 
     /// May a browser's page from `origin` open a WebSocket on `host` (the Host field)? Native apps send no Origin.

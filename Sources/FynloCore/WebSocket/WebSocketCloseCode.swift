@@ -17,11 +17,11 @@ public enum WebSocketCloseCode {
     public static let mandatoryExtension: UInt16 = 1010
     public static let internalError: UInt16 = 1011
 
-    /// True for codes that may stand in a close frame: those that RFC 6455 defines for it, and the ranges for
-    /// registered (3000–3999) and private (4000–4999) use.
+    /// True for codes that may stand in a close frame: those that RFC 6455 defines for it, 1012 to 1014, which IANA
+    /// registered since and proxies send, and the ranges for registered (3000–3999) and private (4000–4999) use.
     public static func isAllowedOnWire(_ code: UInt16) -> Bool {
         switch code {
-        case 1000...1003, 1007...1011, 3000...4999: true
+        case 1000...1003, 1007...1014, 3000...4999: true
         default: false
         }
     }

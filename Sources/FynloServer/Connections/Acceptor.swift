@@ -7,7 +7,8 @@ import FynloIO
 final class Acceptor: EventSource {
     private let loop: EventLoop
     private let hub: Hub
-    private let listener: Listener
+    /// Gone once no more is accepted, so that the port is free.
+    private var listener: Listener?
     private var token: SourceToken?
 
     /// Sockets accepted in one turn: the tablets that are in want to be served too.
@@ -19,18 +20,21 @@ final class Acceptor: EventSource {
     init(loop: EventLoop, hub: Hub, address: SocketAddress) throws(SystemError) {
         self.loop = loop
         self.hub = hub
-        listener = try Listener(address)
+        let listener = try Listener(address)
+        self.listener = listener
+        self.address = listener.localAddress
         token = try loop.add(self, descriptor: listener.fileDescriptor, interest: .read)
     }
 
     /// Where it listens: the real port when 0 was asked for.
-    var address: SocketAddress { listener.localAddress }
+    let address: SocketAddress
 
     func ready(_ readiness: Readiness, now: Moment) {
         for _ in 0..<Acceptor.acceptsPerTurn {
             do {
-                guard let accepted = try listener.accept() else { return }
+                guard let accepted = try listener?.accept() else { return }
                 let peer = accepted.peer
+                hub.makeRoom()
                 // Dropped without a word when even the refusals are too many.
                 if !hub.isExhausted { hub.adopt(accepted.takeDescriptor(), from: peer) }
             } catch {
@@ -56,5 +60,6 @@ final class Acceptor: EventSource {
         guard let token else { return }
         loop.remove(token)
         self.token = nil
+        listener = nil
     }
 }

@@ -8,6 +8,11 @@ import FynloIO
 final class ClientConnection: EventSource {
     let id: ConnectionID
     let peer: SocketAddress
+    /// The address this connection counts for: a trusted proxy's for its client while a request is under way, and as a
+    /// WebSocket; `nil` for nobody's.
+    private(set) var countedFor: IPAddress?
+    private let isProxied: Bool
+    private let acceptedAt: Instant
 
     /// The hub outlives its connections.
     private unowned let hub: Hub
@@ -46,14 +51,19 @@ final class ClientConnection: EventSource {
     private static let lingerTimeout = Duration.seconds(2)
 
     init(
-        descriptor: consuming FileDescriptor, peer: SocketAddress, hub: Hub, id: ConnectionID, refusal: APIError?
+        descriptor: consuming FileDescriptor, peer: SocketAddress, hub: Hub, id: ConnectionID,
+        countedFor: IPAddress?, refusal: APIError?
     ) {
         self.id = id
         self.peer = peer
+        self.countedFor = countedFor
+        isProxied = countedFor == nil
+        acceptedAt = hub.loop.now.instant
         self.hub = hub
         self.descriptor = consume descriptor
         tls = hub.makeTLSEngine()
-        stack = ProtocolStack(id: id, settings: hub.settings, refusal: refusal, now: hub.loop.now)
+        stack = ProtocolStack(
+            id: id, settings: hub.settings, peer: peer.ipAddress, refusal: refusal, now: hub.loop.now)
     }
 
     /// Joins the loop.
@@ -71,6 +81,14 @@ final class ClientConnection: EventSource {
 
     /// The authenticated user, if there is one.
     var user: UserID? { stack.user }
+
+    /// Where the client is: behind a trusted proxy, as that says it.
+    var clientAddress: String { stack.forwardedFor?.description ?? peer.hostText }
+
+    /// True when nobody loses anything by its end.
+    func canMakeRoom(_ now: Instant) -> Bool {
+        lingerUntil != nil || stack.isStranger && now - acceptedAt >= hub.settings.limits.strangerGrace
+    }
 
     /// True while `authenticate` has no answer yet.
     var isAuthenticating: Bool { stack.isAuthenticating }
@@ -111,6 +129,8 @@ final class ClientConnection: EventSource {
                 keep(input)
                 if isHungUp { abort() }
             }
+        } catch let error as TLSError {
+            endTLS(number, error)
         } catch {
             abort()
         }
@@ -133,14 +153,19 @@ final class ClientConnection: EventSource {
                 return received
             }
         }
-        do {
-            try tls?.receive(&encrypted, plaintext: &input, output: &ciphertext)
-        } catch {
-            // What OpenSSL has to say to the peer is an alert of a few bytes: it is written if it can be at once.
-            _ = try Socket.send(number, from: &ciphertext)
-            throw error
-        }
+        try tls?.receive(&encrypted, plaintext: &input, output: &ciphertext)
         return received
+    }
+
+    /// TLS cannot go on. What OpenSSL has to say to the peer is an alert of a few bytes: it is written if it can be at
+    /// once. A peer that could not finish its handshake gets the time to read it.
+    private func endTLS(_ number: Int32, _ error: TLSError) {
+        let wasEstablished = tls?.isEstablished == true
+        hub.log.info("tls_failed", ["client": clientAddress, "error": error.description])
+        tls = nil
+        _ = try? Socket.send(number, from: &ciphertext)
+        ciphertext = ByteBuffer()
+        if wasEstablished { abort() } else { linger(number) }
     }
 
     /// A method's name where a TLS record should begin: the peer speaks plain HTTP, and is told so in plain HTTP.
@@ -155,7 +180,11 @@ final class ClientConnection: EventSource {
 
     private func process(_ input: inout ByteBuffer, now: Moment) {
         withStack { stack, output, effects in
-            stack.receive(&input, now: now, output: &output, effects: &effects)
+            stack.receive(&input, now: now, output: &output, effects: &effects) { client in
+                releaseCount()
+                countedFor = client
+                return hub.occupy(client)
+            }
         }
         keep(input)
     }
@@ -195,8 +224,14 @@ final class ClientConnection: EventSource {
         if !wasWebSocket { stack.admitsUpgrades = hub.admitsUpgrades }
         body(&stack, &outbound, &effects)
         if !wasWebSocket, stack.isWebSocket { partialFrameBytes = outbound.count }
+        if isProxied, stack.forwardedFor == nil { releaseCount() }
         for effect in effects { hub.carryOut(effect, self) }
         settle()
+    }
+
+    private func releaseCount() {
+        if let countedFor { hub.release(countedFor) }
+        countedFor = nil
     }
 
     /// The answer to a request.
@@ -216,10 +251,10 @@ final class ClientConnection: EventSource {
     }
 
     /// The outcome of a `reauth`.
-    func deliver(reauthentication token: AccessToken?) {
+    func deliver(reauthentication outcome: ReauthenticationOutcome) {
         let now = hub.loop.now
         withStack { stack, output, effects in
-            stack.deliver(reauthentication: token, now: now, output: &output, effects: &effects)
+            stack.deliver(reauthentication: outcome, now: now, output: &output, effects: &effects)
         }
     }
 
@@ -365,7 +400,9 @@ final class ClientConnection: EventSource {
     /// be told from it. The close handshake's own time-out then resets the socket.
     private func becomeSlow() {
         isSlow = true
-        hub.log.info("slow_consumer", ["connection": id.uuid.description, "queued_bytes": String(queuedBytes)])
+        hub.log.info(
+            "slow_consumer",
+            ["connection": id.uuid.description, "client": clientAddress, "queued_bytes": String(queuedBytes)])
         outbound.truncate(to: min(partialFrameBytes, outbound.count))
         close(.slowConsumer)
     }

@@ -21,6 +21,11 @@ final class Hub {
     private var lastNumber: UInt64 = 0
     private var registry = ConnectionRegistry()
     private var admission: AdmissionControl
+    /// Sockets that could make room when they were last looked for, the oldest at the end.
+    private var strangers: [UInt64] = []
+    private var nextSearch = Instant(nanoseconds: 0)
+    /// A search looks at every connection, so it is not made for every newcomer.
+    private static let searchInterval = Duration.milliseconds(100)
 
     // What waits to be written at the end of the turn.
     private var unflushed: [ClientConnection] = []
@@ -50,17 +55,41 @@ final class Hub {
 
     /// Takes over an accepted socket; one over a limit is served a refusal only.
     func adopt(_ descriptor: consuming FileDescriptor, from peer: SocketAddress) {
-        let refusal = admission.accepted(from: peer.hostText)
+        // A trusted proxy's sockets count for the clients whose requests come through them.
+        let address = peer.ipAddress.flatMap { settings.trustedProxies.trusts($0) ? nil : $0 }
+        let refusal = admission.accepted(from: address)
         lastNumber += 1
         let connection = ClientConnection(
             descriptor: descriptor, peer: peer, hub: self, id: ConnectionID(node: node, number: lastNumber),
-            refusal: refusal)
+            countedFor: address, refusal: refusal)
         connections[lastNumber] = connection
         connection.start()
     }
 
     /// True when not even a refusal can be afforded.
     var isExhausted: Bool { admission.isExhausted }
+
+    /// When all places are taken, a socket that has had time to say something, and for which nothing is being done, goes,
+    /// the oldest first. WebSockets that have not authenticated are not among them: they have a limit and a time of their
+    /// own.
+    func makeRoom() {
+        guard admission.isFull else { return }
+        let now = loop.now.instant
+        if strangers.isEmpty, now >= nextSearch {
+            nextSearch = now + Hub.searchInterval
+            strangers = connections.values.filter { $0.canMakeRoom(now) }.map(\.id.number).sorted(by: >)
+        }
+        while let number = strangers.popLast() {
+            guard let connection = connections[number], connection.canMakeRoom(now) else { continue }
+            return connection.abort()
+        }
+    }
+
+    /// Counts a connection for the client in whose name a trusted proxy sent a request; returns the refusal of one too many.
+    func occupy(_ client: IPAddress) -> APIError? { admission.occupy(client) }
+
+    /// A connection no longer counts for a client.
+    func release(_ client: IPAddress) { admission.release(client) }
 
     /// A connection by its number; `nil` when it is gone.
     func connection(_ number: UInt64) -> ClientConnection? {
@@ -70,7 +99,7 @@ final class Hub {
     /// A connection has closed its socket.
     func forget(_ connection: ClientConnection) {
         guard connections.removeValue(forKey: connection.id.number) != nil else { return }
-        admission.closed(from: connection.peer.hostText)
+        admission.closed(from: connection.countedFor)
     }
 
     /// May one more WebSocket be opened?
@@ -204,6 +233,9 @@ final class Hub {
 
     /// Authenticated tablets.
     var tabletCount: Int { registry.count }
+
+    /// WebSockets that have not authenticated yet.
+    var unauthenticatedCount: Int { admission.unauthenticated }
 
     /// Restaurants with listeners.
     var restaurants: [RestaurantID] { Array(registry.restaurants) }

@@ -98,15 +98,17 @@ final class AuthenticationHandler {
 
     /// The outcome of a tablet's `reauth`: a valid token of the same, active user.
     func reauthenticate(_ token: String, user: UserID, connection number: UInt64) {
-        func answer(_ verified: AccessToken?) {
-            loop.atEndOfTurn { [hub] in hub.connection(number)?.deliver(reauthentication: verified) }
+        func answer(_ outcome: ReauthenticationOutcome) {
+            loop.atEndOfTurn { [hub] in hub.connection(number)?.deliver(reauthentication: outcome) }
         }
-        guard case .success(let verified) = verify(token) else { return answer(nil) }
+        guard case .success(let verified) = verify(token) else { return answer(.failed(.invalidToken)) }
         users.access(of: verified.subject, to: nil) { result in
-            guard case .success(.some(let record)) = result, record.userIsActive, record.user == user else {
-                return answer(nil)
+            switch result {
+            case .success(.some(let record)) where record.userIsActive && record.user == user:
+                answer(.accepted(verified))
+            case .success: answer(.failed(.invalidToken))
+            case .failure: answer(.failed(.unavailable))
             }
-            answer(verified)
         }
     }
 

@@ -59,7 +59,8 @@ final class MenuHandler {
                     reply(.success(response))
                 case .failure(let error):
                     log.warning("menu_not_invalidated", ["error": error.description])
-                    reply(.failure(APIError(error)))
+                    // 503 for a time-out too: nothing was read too slowly, something was not recorded.
+                    reply(.failure(error.isTimeout ? .unavailable : APIError(error)))
                 }
             }
         }

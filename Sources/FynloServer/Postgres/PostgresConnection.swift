@@ -70,23 +70,31 @@ final class PostgresConnection: EventSource {
 
     // MARK: Opening
 
-    /// Starts to connect; names are looked up on the helper thread.
-    func open() {
+    /// Starts to connect; names are looked up on the helper thread. `attempt` counts those that have failed since it last
+    /// went well: each begins with another address.
+    func open(attempt: Int = 0) {
         guard case .idle = state else { return }
-        guard let host = settings.hostToResolve else { return connect(settings) }
+        let hosts = settings.hostsToResolve
+        guard !hosts.isEmpty else { return connect(settings) }
         state = .resolving
         loop.offload {
-            Resolver.resolve(host: host, port: 0)
-        } then: { [weak self] result in
+            hosts.map { Resolver.resolve(host: $0, port: 0) }
+        } then: { [weak self] results in
             guard let self, case .resolving = self.state else { return }
-            switch result {
-            case .success(let addresses):
-                guard let address = addresses.first else {
-                    return self.close(.unreachable("\(host) has no address"))
+            var addresses: [String: [SocketAddress]] = [:]
+            var reason = ""
+            for (host, result) in zip(hosts, results) {
+                switch result {
+                case .success(let found): addresses[host] = found
+                case .failure(let error):
+                    addresses[host] = []
+                    reason = error.description
                 }
-                self.connect(self.settings.resolved(to: address))
-            case .failure(let error): self.close(.unreachable(error.description))
             }
+            guard let settings = self.settings.resolved(to: addresses, startingAt: attempt) else {
+                return self.close(.unreachable(reason))
+            }
+            self.connect(settings)
         }
     }
 
@@ -211,8 +219,17 @@ final class PostgresConnection: EventSource {
     }
 
     private func readResults(_ connection: OpaquePointer) {
+        var isBetweenStatements = false
         while case .ready = state, !pending.isEmpty, PQisBusy(connection) == 0 {
-            guard let raw = PQgetResult(connection) else { continue }  // between two statements of the pipeline
+            guard let raw = PQgetResult(connection) else {
+                // Once between two statements of the pipeline; twice when libpq has given up and has nothing to wait for.
+                guard !isBetweenStatements, PQstatus(connection) == CONNECTION_OK else {
+                    return close(.connectionLost(PostgresConnection.message(of: connection)))
+                }
+                isBetweenStatements = true
+                continue
+            }
+            isBetweenStatements = false
             let status = PQresultStatus(raw)
             let result = PostgresResult(raw)
             switch status {
@@ -227,7 +244,7 @@ final class PostgresConnection: EventSource {
                 pending[0].error = pending[0].error ?? error
             }
         }
-        if pending.isEmpty {
+        if case .ready = state, pending.isEmpty {
             // An idle connection's input: notices, or the end.
             if PQstatus(connection) == CONNECTION_BAD {
                 close(.connectionLost(PostgresConnection.message(of: connection)))
@@ -238,8 +255,9 @@ final class PostgresConnection: EventSource {
     private func finishFirst() {
         let done = pending.removeFirst()
         if let error = done.error {
-            // A failed preparation leaves no statement; a changed table makes one useless (0A000, 26000).
-            if let name = done.preparing { prepared.remove(name) }
+            // A failed preparation leaves no statement. One that was followed by an error of the statement itself does, and
+            // Postgres refuses to prepare it again.
+            if let name = done.preparing, done.result == nil { prepared.remove(name) }
             if case .server("26000", _) = error { prepared.remove(done.request.statement.name) }
             done.request.reply(.failure(error))
         } else if let result = done.result {

@@ -13,9 +13,12 @@ enum PostgresError: Error, Equatable, CustomStringConvertible {
     /// The answer does not have the shape that the statement promises: a schema of another version.
     case unexpectedAnswer(String)
 
-    /// SQLSTATE 57014: cancelled, by statement_timeout in practice.
+    /// SQLSTATE 57014, cancelled by statement_timeout in practice, or 55P03, a lock that was waited for too long.
     var isTimeout: Bool {
-        if case .server("57014", _) = self { true } else { false }
+        switch self {
+        case .server("57014", _), .server("55P03", _): true
+        default: false
+        }
     }
 
     /// True when the same request may succeed later without a change of ours.
@@ -25,8 +28,8 @@ enum PostgresError: Error, Equatable, CustomStringConvertible {
         case .unexpectedAnswer: return false
         case .server(let state, _):
             // Classes: connection exception, insufficient resources, operator intervention, system error, transaction
-            // rollback (deadlock); states: lock not available, a standby that cannot write.
-            return ["08", "53", "57", "58", "40"].contains(state.prefix(2)) || state == "55P03" || state == "25006"
+            // rollback (deadlock); state: a standby that cannot write.
+            return isTimeout || ["08", "53", "57", "58", "40"].contains(state.prefix(2)) || state == "25006"
         }
     }
 

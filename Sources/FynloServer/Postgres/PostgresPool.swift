@@ -27,6 +27,7 @@ final class PostgresPool {
     /// One connection, from its opening to its end.
     private final class Slot {
         let connection: PostgresConnection
+        var wasReady = false
         init(_ connection: PostgresConnection) { self.connection = connection }
     }
 
@@ -38,8 +39,11 @@ final class PostgresPool {
         var waiting: [PostgresRequest] = []
         /// Set after a failure: until then requests are refused instead of waiting for a database that is away.
         var retryAt: Instant?
+        /// Connections lost or not made since the last answer.
         var failures = 0
         var lastError = PostgresError.unreachable("no connection was tried yet")
+        /// One timer looks after all that wait.
+        var isWatchingTime = false
 
         init(maximumConnections: Int, inFlightPerConnection: Int) {
             self.maximumConnections = maximumConnections
@@ -100,7 +104,7 @@ final class PostgresPool {
             return loop.atEndOfTurn { reply(.failure(refusal)) }
         }
         lane.waiting.append(request)
-        if lane.waiting.count == 1 { failLate(lane, at: request.deadline) }
+        failLate(lane, at: request.deadline)
         loop.atEndOfTurn { [weak self] in self?.dispatch(lane) }
     }
 
@@ -118,19 +122,20 @@ final class PostgresPool {
 
     /// Hands waiting requests to connections that can take them; opens one more when all are busy.
     private func dispatch(_ lane: Lane) {
-        var next = 0
-        for slot in lane.slots where slot.connection.isReady {
-            while next < lane.waiting.count, slot.connection.isReady,
-                slot.connection.pendingCount < lane.inFlightPerConnection
-            {
+        for slot in lane.slots {
+            let room = lane.inFlightPerConnection - slot.connection.pendingCount
+            guard slot.connection.isReady, room > 0, !lane.waiting.isEmpty else { continue }
+            // Taken out before they are sent: when the connection breaks over one of them, it replies to what it was
+            // given, and the pool to what waits.
+            var batch = lane.waiting.prefix(room)
+            lane.waiting.removeFirst(batch.count)
+            while slot.connection.isReady, var request = batch.popFirst() {
                 // Its time to run counts from now; the wait for a connection is bounded by itself.
-                var request = lane.waiting[next]
-                next += 1
                 request.deadline = loop.now.instant + settings.queryTimeout
                 slot.connection.send(request)
             }
+            lane.waiting.insert(contentsOf: batch, at: 0)
         }
-        lane.waiting.removeFirst(min(next, lane.waiting.count))
         let opening = lane.slots.count(where: { !$0.connection.isReady })
         if !lane.waiting.isEmpty, lane.waiting.count > opening { open(lane) }
     }
@@ -140,20 +145,21 @@ final class PostgresPool {
         let connection = PostgresConnection(loop: loop, settings: settings)
         let slot = Slot(connection)
         lane.slots.append(slot)
-        connection.whenReady = { [weak self, weak lane] in
-            guard let self, let lane else { return }
-            lane.failures = 0
+        connection.whenReady = { [weak self, weak slot, weak lane] in
+            guard let self, let slot, let lane else { return }
+            slot.wasReady = true
             self.dispatch(lane)
         }
         connection.whenAnswered = { [weak self, weak lane] in
             guard let self, let lane else { return }
+            lane.failures = 0
             self.scheduleDispatch(lane)
         }
         connection.whenClosed = { [weak self, weak slot, weak lane] error in
             guard let self, let slot, let lane else { return }
             self.lost(slot, lane, error)
         }
-        connection.open()
+        connection.open(attempt: lane.failures)
     }
 
     private func scheduleDispatch(_ lane: Lane) {
@@ -166,15 +172,20 @@ final class PostgresPool {
         guard !isClosed else { return }
         log.warning("postgres_connection_lost", ["error": error.description])
         lane.lastError = error
+        if lane.retryAt == nil {
+            lane.failures += 1
+            // One connection that was cut says little about the database: the next is tried at once, and what was not
+            // sent yet waits for it.
+            if lane.failures == 1, slot.wasReady { return open(lane) }
+        }
         if lane.slots.isEmpty { failWaiting(lane, error) }
         guard lane.retryAt == nil else { return }
-        lane.failures += 1
         let delay = backoff(after: lane.failures)
         lane.retryAt = loop.now.instant + delay
         loop.after(delay) { [weak self] in
             lane.retryAt = nil
             guard let self, !self.isClosed else { return }
-            if lane.slots.isEmpty { self.open(lane) }
+            if lane.slots.isEmpty { self.open(lane) } else { self.dispatch(lane) }
         }
     }
 
@@ -187,7 +198,10 @@ final class PostgresPool {
 
     /// Requests that waited for a connection as long as a statement may run are refused.
     private func failLate(_ lane: Lane, at deadline: Instant) {
+        guard !lane.isWatchingTime else { return }
+        lane.isWatchingTime = true
         loop.after(deadline - loop.now.instant) { [weak self] in
+            lane.isWatchingTime = false
             guard let self else { return }
             let now = self.loop.now.instant
             let late = lane.waiting.prefix { $0.deadline <= now }

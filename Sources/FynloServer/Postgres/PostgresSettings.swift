@@ -66,18 +66,35 @@ struct PostgresSettings: Equatable {
         parameters["options"] = others + "-c " + option
     }
 
-    /// The host to look up before connecting, if it is a name: libpq would block on it.
-    var hostToResolve: String? {
-        guard parameters["hostaddr"] == nil, let host = parameters["host"], !host.isEmpty, !host.hasPrefix("/"),
-            !host.contains(","), SocketAddress(host: host, port: 0) == nil
-        else { return nil }
-        return host
+    /// The hosts to look up before connecting, those that are names: libpq would block on them. A URL may list several.
+    var hostsToResolve: [String] {
+        guard parameters["hostaddr"] == nil else { return [] }
+        return hosts.filter { host in
+            !host.isEmpty && !host.hasPrefix("/") && SocketAddress(host: host, port: 0) == nil
+        }
     }
 
-    /// The settings with the address of the host, which stays the name that certificates are checked for.
-    func resolved(to address: SocketAddress) -> PostgresSettings {
+    private var hosts: [String] {
+        (parameters["host"] ?? "").split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+    }
+
+    /// The settings with every address of the hosts that were looked up, to be tried in turn; each host's beginning with
+    /// number `start`, as an address that takes nothing uses up the time. The names stay, for certificates are checked for
+    /// them. A host without an address is left out; `nil` when none has one.
+    func resolved(to addresses: [String: [SocketAddress]], startingAt start: Int = 0) -> PostgresSettings? {
+        let ports = (parameters["port"] ?? "").split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+        var targets: [(host: String, address: String, port: String)] = []
+        for (index, host) in hosts.enumerated() {
+            let port = ports.indices.contains(index) ? ports[index] : ports.first ?? ""
+            // An empty address stands for the host itself: a path, or an address already.
+            let found = addresses[host].map { $0.map(\.hostText) } ?? [""]
+            for offset in found.indices { targets.append((host, found[(start + offset) % found.count], port)) }
+        }
+        guard !targets.isEmpty else { return nil }
         var copy = self
-        copy.parameters["hostaddr"] = address.hostText
+        copy.parameters["host"] = targets.map(\.host).joined(separator: ",")
+        copy.parameters["hostaddr"] = targets.map(\.address).joined(separator: ",")
+        copy.parameters["port"] = targets.map(\.port).joined(separator: ",")
         return copy
     }
 

@@ -9,7 +9,7 @@ struct EventLog {
     private static let after = PostgresStatement(
         name: "events_after",
         sql: """
-            select seq, type, data, (extract(epoch from created_at) * 1000)::bigint
+            select seq, type, data, floor(extract(epoch from created_at) * 1000)::bigint
             from restaurant_events where restaurant_id = $1 and seq > $2 order by seq limit $3
             """)
 

@@ -68,6 +68,9 @@ final class MenuCache {
                 // An older version, or rubbish under our key.
                 self.read(flight, key.seconds, fill, .miss)
             case .success(.null): self.read(flight, key.seconds, fill, .miss)
+            // Rubbish of another type, which a new copy replaces.
+            case .success(.error(let text)) where text.hasPrefix("WRONGTYPE"):
+                self.read(flight, key.seconds, fill, .miss)
             case .success, .failure: self.read(flight, key.seconds, fill, .bypass)
             }
         }

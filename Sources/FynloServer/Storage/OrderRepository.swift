@@ -20,7 +20,7 @@ struct OrderRepository {
         name: "update_order_status",
         sql: """
             select outcome, answer->>'seq', answer->'order', event_seq, event_type, event_data,
-                (extract(epoch from event_created_at) * 1000)::bigint
+                floor(extract(epoch from event_created_at) * 1000)::bigint
             from fynlo_update_order_status($1, $2, $3, $4, $5, $6, make_interval(secs => $7::float8))
             """)
 

@@ -20,3 +20,18 @@ enum Sample {
             createdAt: time)
     }
 }
+
+extension AccessToken {
+    private struct AllKeys: TokenSignatureChecking {
+        func isValid(
+            signature: [UInt8], of message: Span<UInt8>, algorithm: TokenAlgorithm, keyID: String?
+        ) -> Bool { true }
+    }
+
+    /// A checked token that ends at a whole second; `nil` when it has ended already.
+    static func sample(until end: UnixTime, now: UnixTime) throws(TokenError) -> AccessToken {
+        let header = Base64.encode(Array("{\"alg\":\"HS256\"}".utf8), as: .url)
+        let claims = Base64.encode(Array("{\"sub\":\"a\",\"exp\":\(end.seconds)}".utf8), as: .url)
+        return try verify("\(header).\(claims).c2ln", keys: AllKeys(), policy: TokenPolicy(), now: now)
+    }
+}

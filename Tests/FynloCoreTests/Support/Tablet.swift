@@ -67,8 +67,8 @@ struct Tablet {
         stack.deliver(command: answer, now: clock.now, output: &output, effects: &effects)
     }
 
-    mutating func deliver(reauthentication token: AccessToken?) {
-        stack.deliver(reauthentication: token, now: clock.now, output: &output, effects: &effects)
+    mutating func deliver(reauthentication outcome: ReauthenticationOutcome) {
+        stack.deliver(reauthentication: outcome, now: clock.now, output: &output, effects: &effects)
     }
 
     mutating func deliver(_ response: HTTPResponse) {
@@ -107,6 +107,18 @@ struct Tablet {
             }
         }
         clock.advance(to: end)
+    }
+
+    /// Lets time pass with a sign of life now and then.
+    mutating func live(_ duration: Duration) {
+        var left = duration
+        while left > .zero {
+            send(FrameBytes.frame(FrameBytes.pong))
+            let step = min(left, .seconds(20))
+            advance(step)
+            left -= step
+        }
+        send(FrameBytes.frame(FrameBytes.pong))
     }
 
     // MARK: What comes back

@@ -1,5 +1,6 @@
 import FynloCore
 import FynloIO
+import Testing
 
 @testable import FynloServer
 
@@ -34,6 +35,23 @@ extension TestTablet {
     /// The durable events, in the order they came.
     var events: [Document] {
         messages.filter { $0["seq"].integer != nil }
+    }
+}
+
+extension TestServer {
+    /// Does what a tablet does while the database is away: sends again until it is acknowledged.
+    func sendUntilAcknowledged(
+        _ tablet: TestTablet, sourceLocation: SourceLocation = #_sourceLocation, _ send: (TestTablet) -> Void
+    ) throws {
+        let deadline = loop.now.instant + .seconds(10)
+        repeat {
+            let count = tablet.answers.count
+            send(tablet)
+            try wait(for: "an answer", sourceLocation: sourceLocation) { tablet.answers.count > count }
+            if tablet.answers.last?["type"].string == "ack" { return }
+            try settle(.milliseconds(20))
+        } while loop.now.instant < deadline
+        Issue.record("no ack: \(tablet.texts.last ?? "nothing")", sourceLocation: sourceLocation)
     }
 }
 

@@ -30,6 +30,10 @@ enum Document: Decodable, Equatable {
         self = try JSONDecoder().decode(Document.self, from: Data(bytes))
     }
 
+    init(json: String) throws {
+        try self.init(Array(json.utf8))
+    }
+
     /// A member, `null` if there is none.
     subscript(name: String) -> Document {
         if case .object(let members) = self { members[name] ?? .null } else { .null }

@@ -28,7 +28,8 @@ final class TestDatabase {
         let base = try TestDatabase.variable("FYNLO_TEST_DATABASE_URL")
         schema = "test_" + TestDatabase.randomUUID().description.replacing("-", with: "")
         let separator = base.contains("?") ? "&" : "?"
-        url = base + separator + "options=-csearch_path%3D" + schema
+        // The servers' connections are told by their name from those of other tests.
+        url = base + separator + "application_name=\(schema)&options=-csearch_path%3D" + schema
         session = try PostgresSession(
             PostgresSettings(
                 url: base + separator + "options=-csearch_path%3D" + schema, queryTimeout: .seconds(60), role: .tool))
@@ -54,6 +55,22 @@ final class TestDatabase {
     /// A second connection, for what happens at the same time.
     func anotherSession() throws -> PostgresSession {
         try PostgresSession(PostgresSettings(url: url, queryTimeout: .seconds(60), role: .tool))
+    }
+
+    /// Ends every connection of the servers that use this database, as when it is restarted.
+    func terminateServers() throws {
+        try run(
+            """
+            select pg_terminate_backend(pid) from pg_stat_activity
+            where application_name = '\(schema)' and pid <> pg_backend_pid()
+            """)
+    }
+
+    /// Statements of the servers that use this database and have not come to their end.
+    func runningStatements() throws -> Int {
+        let count = try value(
+            "select count(*) from pg_stat_activity where application_name = '\(schema)' and state = 'active'")
+        return try #require(count.flatMap { Int($0) })
     }
 
     // MARK: Rows

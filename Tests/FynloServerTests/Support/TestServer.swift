@@ -9,6 +9,8 @@ final class TestServer {
     let loop: EventLoop
     let server: Server
     let database: TestDatabase
+    /// Tablets and requests encrypt, and trust this.
+    var tls: TLSContext?
 
     /// Variables by name override the tests' defaults; `adjust` reaches the limits that are no variables.
     init(
@@ -63,15 +65,15 @@ final class TestServer {
     ) throws -> TestTablet {
         try TestTablet(
             loop: loop, address: address, target: "/api/v1/websocket/ws/\(client)/\(restaurant)\(query)",
-            headers: headers, receiveBufferBytes: receiveBufferBytes)
+            headers: headers, receiveBufferBytes: receiveBufferBytes, tls: tls)
     }
 
     /// A tablet that is in; the rest of `authenticated` is its first message.
     func authenticatedTablet(
-        _ user: TestUser, at restaurant: RestaurantID, device: String? = nil, receiveBufferBytes: Int32? = nil,
-        sourceLocation: SourceLocation = #_sourceLocation
+        _ user: TestUser, at restaurant: RestaurantID, device: String? = nil, query: String = "",
+        receiveBufferBytes: Int32? = nil, sourceLocation: SourceLocation = #_sourceLocation
     ) throws -> TestTablet {
-        let tablet = try tablet(at: restaurant, receiveBufferBytes: receiveBufferBytes)
+        let tablet = try tablet(at: restaurant, query: query, receiveBufferBytes: receiveBufferBytes)
         tablet.authenticate(user, at: restaurant, device: device)
         try wait(for: "authenticated", sourceLocation: sourceLocation) {
             tablet.messages.contains { $0["type"].string == "authenticated" } || tablet.isClosed
@@ -97,7 +99,8 @@ final class TestServer {
         _ method: HTTPMethod, _ target: String, token: String? = nil, headers: HTTPHeaders = [:], body: [UInt8] = [],
         sourceLocation: SourceLocation = #_sourceLocation
     ) throws -> HTTPResponse {
-        let exchange = try TestExchange(loop: loop, address: address)
+        let exchange = try TestExchange(loop: loop, address: address, tls: tls)
+        defer { exchange.close() }
         var headers = headers
         if let token { headers.append("Authorization", "Bearer \(token)") }
         exchange.send(method, target, headers: headers, body: body)
@@ -113,6 +116,7 @@ final class TestServer {
         sourceLocation: SourceLocation = #_sourceLocation
     ) throws -> [UInt8] {
         let exchange = try TestExchange(loop: loop, address: address, parses: false)
+        defer { exchange.close() }
         exchange.send(bytes)
         try wait(for: "the end of a raw exchange", sourceLocation: sourceLocation) {
             exchange.isClosed || isEnough(exchange.received.bytes())

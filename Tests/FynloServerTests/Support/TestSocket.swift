@@ -16,16 +16,26 @@ class TestSocket: EventSource {
     private(set) var wasReset = false
     /// False: bytes are left with the kernel, as by a tablet that hangs.
     var isReading = true { didSet { updateInterest() } }
+    /// The most that is sent in one turn, and so in one segment.
+    var segmentBytes = Int.max
+    /// Encrypts, if the connection does.
+    let tls: TLSEngine?
+    private var ciphertext = ByteBuffer()
+    /// Why the connection broke, if TLS did.
+    private(set) var tlsError: TLSError?
 
     /// `receiveBufferBytes` makes the kernel hold less for a socket that does not read.
-    init(loop: EventLoop, address: SocketAddress, receiveBufferBytes: Int32? = nil) throws {
+    init(loop: EventLoop, address: SocketAddress, receiveBufferBytes: Int32? = nil, tls: TLSContext? = nil) throws {
         self.loop = loop
+        self.tls = try tls.map { try TLSEngine(client: $0, host: "fynlo.test") }
+        try self.tls?.start(output: &ciphertext)
         let descriptor = try Socket.nonBlockingConnect(to: address)
         let number = descriptor.rawValue
         if var bytes = receiveBufferBytes {
             setsockopt(number, SOL_SOCKET, SO_RCVBUF, &bytes, socklen_t(MemoryLayout<Int32>.size))
         }
         self.descriptor = consume descriptor
+        Socket.setNoDelay(number)
         token = try loop.add(self, descriptor: number, interest: [.read, .write])
     }
 
@@ -45,9 +55,28 @@ class TestSocket: EventSource {
         if let descriptor = descriptor.take() { descriptor.close() }
     }
 
+    /// Resets the connection.
+    func reset() {
+        if let token { loop.remove(token) }
+        token = nil
+        if let descriptor = descriptor.take() { Socket.abortiveClose(descriptor) }
+    }
+
     /// Sends nothing more, reads on.
     func shutdownWrite() {
         if let number = descriptor?.rawValue { Socket.shutdownWrite(number) }
+    }
+
+    /// Sends bytes past the encryption.
+    func sendRaw(_ bytes: [UInt8]) {
+        ciphertext.append(bytes)
+        updateInterest()
+    }
+
+    /// Sends nothing more and says so, in TLS alone; reads on.
+    func closeNotify() {
+        tls?.close(output: &ciphertext)
+        updateInterest()
     }
 
     /// What came is to be looked at.
@@ -59,16 +88,44 @@ class TestSocket: EventSource {
     private func updateInterest() {
         guard let token else { return }
         var interest: Interest = isReading ? [.read] : []
-        if !outbound.isEmpty { interest.insert(.write) }
+        if !ciphertext.isEmpty || !outbound.isEmpty && tls?.isEstablished != false { interest.insert(.write) }
         loop.setInterest(interest, for: token)
+    }
+
+    private func write(_ number: Int32) throws {
+        guard let tls else { return try write(number, &outbound) }
+        if tls.isEstablished { try tls.send(&outbound, limit: .max, output: &ciphertext) }
+        try write(number, &ciphertext)
+    }
+
+    private func write(_ number: Int32, _ buffer: inout ByteBuffer) throws {
+        guard buffer.count > segmentBytes else {
+            if !buffer.isEmpty { _ = try Socket.send(number, from: &buffer) }
+            return
+        }
+        var segment = ByteBuffer(Array(buffer.bytes().prefix(segmentBytes)))
+        if case .sent(let count) = try Socket.send(number, from: &segment) { buffer.consume(count) }
+    }
+
+    private func receive(_ number: Int32) throws -> Socket.Received {
+        guard let tls else { return try Socket.receive(number, into: &received, limit: 65_536) }
+        var encrypted = ByteBuffer()
+        let result = try Socket.receive(number, into: &encrypted, limit: 65_536)
+        do {
+            try tls.receive(&encrypted, plaintext: &received, output: &ciphertext)
+        } catch {
+            tlsError = error
+            throw error
+        }
+        return result
     }
 
     func ready(_ readiness: Readiness, now: Moment) {
         guard let number = descriptor?.rawValue else { return }
         do {
-            if !outbound.isEmpty { _ = try Socket.send(number, from: &outbound) }
+            try write(number)
             if isReading {
-                switch try Socket.receive(number, into: &received, limit: 65_536) {
+                switch try receive(number) {
                 case .bytes: process()
                 case .endOfStream:
                     isClosed = true
@@ -95,9 +152,12 @@ final class TestExchange: TestSocket {
     private let parses: Bool
 
     /// `parses: false` keeps the bytes as they come.
-    init(loop: EventLoop, address: SocketAddress, parses: Bool = true) throws {
+    init(
+        loop: EventLoop, address: SocketAddress, parses: Bool = true, receiveBufferBytes: Int32? = nil,
+        tls: TLSContext? = nil
+    ) throws {
         self.parses = parses
-        try super.init(loop: loop, address: address)
+        try super.init(loop: loop, address: address, receiveBufferBytes: receiveBufferBytes, tls: tls)
     }
 
     func send(_ method: HTTPMethod, _ target: String, headers: HTTPHeaders = [:], body: [UInt8] = []) {
@@ -107,6 +167,12 @@ final class TestExchange: TestSocket {
         HTTPEncoder.encodeRequest(method: method, target: target, headers: headers, body: body, into: &request)
         methods.append(method)
         send(request.bytes())
+    }
+
+    /// Sends a GET request as it is written.
+    func send(raw text: String) {
+        methods.append(.get)
+        send(Array(text.utf8))
     }
 
     override func process() {
@@ -141,9 +207,9 @@ final class TestTablet: TestSocket {
 
     init(
         loop: EventLoop, address: SocketAddress, target: String, headers: HTTPHeaders = [:],
-        receiveBufferBytes: Int32? = nil
+        receiveBufferBytes: Int32? = nil, tls: TLSContext? = nil
     ) throws {
-        try super.init(loop: loop, address: address, receiveBufferBytes: receiveBufferBytes)
+        try super.init(loop: loop, address: address, receiveBufferBytes: receiveBufferBytes, tls: tls)
         var all = headers
         all.append("Host", "fynlo.test")
         let key = WebSocketHandshake.makeKey(random: ProcessSetup.randomBytes(16))

@@ -1,0 +1,92 @@
+import FynloCore
+import Testing
+
+private func route(
+    _ method: HTTPMethod, _ path: String, hasEcho: Bool = true
+) -> Result<Route, APIError> {
+    Result { () throws(APIError) in try Router(hasEcho: hasEcho).route(method, path) }
+}
+
+extension Result where Success == Route, Failure == APIError {
+    fileprivate var route: Route? { try? get() }
+
+    fileprivate var error: APIError? {
+        if case .failure(let error) = self { error } else { nil }
+    }
+}
+
+@Suite("Router")
+struct RouterTests {
+    private static let methods: [HTTPMethod] = [
+        .get, .head, .post, .put, .patch, .delete, .options, .other("TRACE"), .other("get"),
+    ]
+    private static let socket = "/api/v1/websocket/ws/pos/\(Sample.restaurant)"
+
+    @Test(
+        "every path takes its methods, and answers 405 with Allow to every other",
+        arguments: [
+            ("/api/v1/menu", .menu, "GET, HEAD"), ("/api/v1/menu/categories", .menuCategories, "GET, HEAD"),
+            ("/api/v1/menu/cache/invalidate", .invalidateMenuCache, "POST"), ("/health", .health, "GET, HEAD"),
+            ("/health/live", .healthLive, "GET, HEAD"), ("/health/ready", .healthReady, "GET, HEAD"),
+            ("/debug/echo", .echo, "GET, POST"), ("/debug/json", .echoJSON, "POST"),
+            (socket, .webSocket(client: .pos, restaurant: Sample.restaurant), "GET"),
+        ] as [(String, Route, String)])
+    func methods(path: String, expected: Route, allowed: String) {
+        let names = allowed.split(separator: ", ").map(String.init)
+        for method in Self.methods {
+            let result = route(method, path)
+            if names.contains(method.name) {
+                #expect(result.route == expected, "\(method.name)")
+            } else {
+                #expect(result.error?.status == 405 && result.error?.code == .methodNotAllowed, "\(method.name)")
+                #expect(result.error?.allowedMethods == allowed, "\(method.name)")
+            }
+        }
+    }
+
+    @Test("a socket's path says which client of which restaurant", arguments: ClientType.allCases)
+    func sockets(client: ClientType) {
+        let expected = Route.webSocket(client: client, restaurant: Sample.restaurant)
+        let path = "/api/v1/websocket/ws/\(client.rawValue)/\(Sample.restaurant)"
+        #expect(route(.get, path).route == expected)
+        #expect(route(.get, path, hasEcho: false).route == expected)
+        let upper = "/api/v1/websocket/ws/\(client.rawValue)/\(Sample.restaurant.description.uppercased())"
+        #expect(route(.get, upper).route == expected)
+    }
+
+    @Test(
+        "a restaurant that is not a UUID is 400",
+        arguments: ["", "1", "11111111-1111-4111-8111-11111111111", "11111111111141118111111111111111", "x", "*", " "])
+    func malformedRestaurant(text: String) {
+        let error = route(.get, "/api/v1/websocket/ws/kitchen/\(text)").error
+        #expect(error?.status == 400 && error?.code == .invalidRequest)
+    }
+
+    @Test(
+        "everything else is 404, whatever the method",
+        arguments: [
+            "/", "", "*", "/api", "/api/v1", "/api/v1/", "/api/v1/menu/", "//api/v1/menu", "/api//v1/menu",
+            "/API/v1/menu",
+            "/api/v1/Menu", "/api/v1/menu/categories/", "/api/v1/menu/x", "/api/v1/menu/cache", "/api/v2/menu",
+            "/health/",
+            "/health/dead", "/healthz", "/api/v1/websocket", "/api/v1/websocket/ws", "/api/v1/websocket/ws/pos",
+            "/api/v1/websocket/ws/waiter/\(Sample.restaurant)", "/api/v1/websocket/ws/POS/\(Sample.restaurant)",
+            "/api/v1/websocket/ws//\(Sample.restaurant)", socket + "/", socket + "/x",
+            "/api/v1/websocket/ws/waiter/nonsense", "/api/v1/websockets/ws/pos/\(Sample.restaurant)", "/debug",
+            "/debug/",
+            "/debug/echo/", "/debug/json/x", "/ws/pos/\(Sample.restaurant)", "/api/v1/menu\0",
+        ])
+    func unknown(path: String) {
+        for method in Self.methods {
+            let error = route(method, path).error
+            #expect(error?.status == 404 && error?.code == .notFound && error?.allowedMethods == nil)
+        }
+    }
+
+    @Test(
+        "the endpoints for conformance suites exist only when they are asked for",
+        arguments: ["/debug/echo", "/debug/json"])
+    func noEcho(path: String) {
+        for method in Self.methods { #expect(route(method, path, hasEcho: false).error?.status == 404) }
+    }
+}

@@ -1,0 +1,82 @@
+import FynloCore
+import FynloIO
+import Testing
+
+@testable import FynloServer
+
+@Suite("A server that is told to stop")
+struct DrainTests {
+    @Test("says 1001 to every tablet, lets a command in flight commit, and frees its port")
+    func drains() throws {
+        let server = try TestServer()
+        let restaurant = try server.database.addRestaurant()
+        let user = try server.database.addUser(.manager, at: restaurant)
+        let order = try server.database.addOrder(at: restaurant)
+        let first = try server.authenticatedTablet(user, at: restaurant)
+        let second = try server.authenticatedTablet(user, at: restaurant)
+        let stranger = try server.tablet(at: restaurant)
+        let idle = try TestExchange(loop: server.loop, address: server.address)
+        try server.wait(for: "all of them") { server.server.hub.connectionCount == 4 }
+
+        let lock = try server.database.anotherSession()
+        _ = try lock.execute("begin; select 1 from orders where id = '\(order)' for update").get()
+        first.say(#"{"type":"order.status_update","id":"last","data":{"order_id":"\#(order)","status":"ready"}}"#)
+        first.say(#"{"type":"ping"}"#)
+        try server.wait(for: "the command to be on its way") { !first.messages("pong").isEmpty }
+
+        var isDone = false
+        server.server.drain { isDone = true }
+        try server.wait(for: "the tablets' goodbye") {
+            first.isClosed && second.isClosed && stranger.isClosed && idle.isClosed
+        }
+        for tablet in [first, second, stranger] {
+            #expect(tablet.closeCode == 1001)
+            #expect(!tablet.wasReset)
+        }
+        #expect(!isDone, "a command is in flight")
+        _ = try lock.execute("commit").get()
+        try server.wait(for: "the end") { isDone }
+        #expect(try server.database.value("select status from orders where id = '\(order)'") == "ready")
+
+        let late = try TestSocket(loop: server.loop, address: server.address)
+        try server.wait(for: "a refused connection") { late.isClosed }
+        #expect(late.wasReset)
+        let another = try Listener(server.address)
+        #expect(another.localAddress.port == server.address.port)
+    }
+
+    @Test("does not wait longer than FYNLO_DRAIN_TIMEOUT for a tablet that does not answer")
+    func timeout() throws {
+        let server = try TestServer(["FYNLO_DRAIN_TIMEOUT": "200ms"])
+        let restaurant = try server.database.addRestaurant()
+        let tablet = try server.authenticatedTablet(
+            try server.database.addUser(.employee, at: restaurant), at: restaurant)
+        tablet.isReading = false
+        var isDone = false
+        let start = server.loop.now.instant
+        server.server.drain { isDone = true }
+        try server.wait(for: "the end", atMost: .seconds(3)) { isDone }
+        #expect(server.loop.now.instant - start >= .milliseconds(190))
+        #expect(server.server.hub.connectionCount == 0)
+    }
+
+    @Test("answers the request under way before it closes the connection")
+    func request() throws {
+        let server = try TestServer()
+        let restaurant = try server.database.addRestaurant()
+        let user = try server.database.addUser(.manager, at: restaurant)
+        let lock = try server.database.anotherSession()
+        _ = try lock.execute("begin; lock table products in access exclusive mode").get()
+        let exchange = try TestExchange(loop: server.loop, address: server.address)
+        exchange.send(
+            .get, "/api/v1/menu?restaurant_id=\(restaurant)", headers: ["Authorization": "Bearer \(user.token())"])
+        let waiting = "select 1 from pg_locks where not granted and relation = 'products'::regclass"
+        try server.wait(for: "the statement to wait") { (try? server.database.run(waiting).count) == 1 }
+        var isDone = false
+        server.server.drain { isDone = true }
+        _ = try lock.execute("rollback").get()
+        try server.wait(for: "the end") { isDone }
+        #expect(exchange.responses.first?.status == 200)
+        #expect(exchange.responses.first?.headers.first("connection") == "close")
+    }
+}
