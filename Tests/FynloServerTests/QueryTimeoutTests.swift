@@ -32,7 +32,7 @@ struct QueryTimeoutTests {
         let problem = try expectProblem(answer, 504, code: "query_timeout")
         #expect(problem["detail"].string == QueryTimeoutTests.sentence)
         #expect(answer.headers.first("retry-after") != nil)
-        #expect((.milliseconds(200)...(.milliseconds(900))).contains(took))
+        #expect((.milliseconds(200)...(.seconds(2))).contains(took))
         #expect(try server.database.runningStatements() == 0)
         // The connection is as good as new, and other requests were never held up.
         #expect(try server.request(.get, "/health/ready").status == 200)

@@ -22,9 +22,10 @@ struct FuzzCorpusTests {
 
     @Test("keep every promise when cut short", arguments: FuzzTarget.allCases)
     func prefixes(target: FuzzTarget) throws {
-        for file in try inputs(of: target) {
+        // Those with a name of their own; what the fuzzer adds is named by its hash and explores much of this by itself.
+        for file in try inputs(of: target) where file.lastPathComponent.count < 40 {
             let input = [UInt8](try Data(contentsOf: file))
-            guard input.count <= 256 else { continue }
+            guard input.count <= 512 else { continue }
             for length in 0..<input.count {
                 #expect(throws: Never.self, "\(target)/\(file.lastPathComponent), \(length) bytes") {
                     try target.run(Array(input[..<length]))

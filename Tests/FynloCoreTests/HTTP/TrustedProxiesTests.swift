@@ -122,6 +122,29 @@ struct TrustedProxiesTests {
         }
     }
 
+    @Test("takes the proxy's word whatever the client wrote before it", arguments: [1, 2, 3] as [UInt64])
+    func lies(seed: UInt64) throws {
+        var generator = SeededBytes(seed)
+        let pieces = [
+            "for=", "\"", "\\", ",", ";", "=", "[", "]", ":", "::", "unknown", "_x", "10.0.0.2", "203.0.113.1", " ", "\t",
+            "[2001:db8::1]", "99999", "é", "\u{1F600}", "for", "proto=http", "65536",
+        ]
+        for _ in 0..<3_000 {
+            let lie = (0..<Int.random(in: 0...12, using: &generator)).compactMap { _ in
+                pieces.randomElement(using: &generator)
+            }.joined()
+            // A field of its own is always believed; of one field, Forwarded may have become unreadable.
+            for row in [
+                Row.xff(lie + ", 203.0.113.9", client: nil), .xff(lie, "203.0.113.9", client: nil),
+                .forwarded(lie, "for=203.0.113.9", client: nil),
+            ] {
+                #expect(try client(row, from: Self.proxy)?.description == "203.0.113.9", "\(lie)")
+            }
+            let appended = try client(.forwarded(lie + ", for=203.0.113.9", client: nil), from: Self.proxy)
+            #expect(["203.0.113.9", Self.proxy].contains(appended?.description), "\(lie)")
+        }
+    }
+
     @Test("trusts a proxy on a socket for both kinds of addresses")
     func mapped() throws {
         #expect(try client(.xff("203.0.113.9", client: nil), from: "::ffff:10.0.0.1")?.description == "203.0.113.9")

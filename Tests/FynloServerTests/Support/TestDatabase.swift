@@ -57,11 +57,11 @@ final class TestDatabase {
         try PostgresSession(PostgresSettings(url: url, queryTimeout: .seconds(60), role: .tool))
     }
 
-    /// Ends every connection of the servers that use this database, as when it is restarted.
+    /// Ends every connection of the servers that use this database, as when it is restarted, and waits for their end.
     func terminateServers() throws {
         try run(
             """
-            select pg_terminate_backend(pid) from pg_stat_activity
+            select pg_terminate_backend(pid, 5000) from pg_stat_activity
             where application_name = '\(schema)' and pid <> pg_backend_pid()
             """)
     }

@@ -13,6 +13,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case token
     /// A whole connection: HTTP, upgrade, authentication, messages, time, answers and the end.
     case stack
+    /// A client's connection, whatever the server sends.
+    case client
 
     /// Runs one input; throws when a promise of the core was broken. (A trap is the other way to fail.)
     public func run(_ input: [UInt8]) throws(FuzzFailure) {
@@ -22,6 +24,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .json: try fuzzJSON(input)
         case .token: try fuzzToken(input)
         case .stack: try fuzzStack(input)
+        case .client: try fuzzClient(input)
         }
     }
 }

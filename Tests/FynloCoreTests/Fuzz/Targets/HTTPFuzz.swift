@@ -88,6 +88,11 @@ private func check(_ request: HTTPRequest, _ limits: HTTPLimits) throws(FuzzFail
         _ = try? parameters.integer("page", in: 1...100, default: 1)
         _ = try? parameters.boolean("include_inactive", default: false)
     }
+    if let proxy = IPAddress("10.0.0.1"), let network = IPNetwork("10.0.0.0/8") {
+        let client = TrustedProxies([network]).client(of: request.headers, from: proxy)
+        try require(client == nil || TrustedProxies.isForwarded(request.headers), "a client has to be named")
+        try require(TrustedProxies().client(of: request.headers, from: proxy) == proxy, "who is not trusted is itself")
+    }
     _ = try? Router(hasEcho: true).route(request.method, path)
     try checkThatWritingAndReading(request)
 }

@@ -5,21 +5,25 @@ import FynloCore
 
 func fuzzStack(_ input: [UInt8]) throws(FuzzFailure) {
     let script = StackScript(input)
-    var whole = StackShell(script, pieceBytes: .max)
-    var split = StackShell(script, pieceBytes: script.pieceBytes)
+    var whole = StackShell(script)
+    var split = whole
     var listener = StackListener()
+    for step in script.prelude {
+        // Whole for both, which saves much of the time that an input takes.
+        let reaction = try whole.play(step, pieceBytes: .max)
+        _ = try split.play(step, pieceBytes: .max)
+        try listener.hear(reaction.output, from: whole)
+    }
     for (index, step) in script.steps.enumerated() {
-        let reaction = try whole.play(step)
-        let other = try split.play(step)
+        let reaction = try whole.play(step, pieceBytes: .max)
+        let other = try split.play(step, pieceBytes: script.pieceBytes)
         try require(
             (reaction.output == other.output || withoutContinue(reaction.output) == withoutContinue(other.output))
                 && describe(reaction.effects) == describe(other.effects)
                 && whole.stack.transport == split.stack.transport && whole.stack.user == split.stack.user
                 && whole.stack.nextDeadline == split.stack.nextDeadline && whole.now.instant == split.now.instant,
             "the pieces do not matter: step \(index), \(step), \(reaction) or \(other)")
-        try listener.hear(
-            reaction.output, isWebSocket: whole.stack.isWebSocket, isEcho: whole.stack.isEcho,
-            isAccepted: whole.isAccepted)
+        try listener.hear(reaction.output, from: whole)
     }
     try whole.abandon()
     try split.abandon()
@@ -73,10 +77,8 @@ private struct StackListener {
     private var hasHeardRefusal = false
     private var hasHeardClose = false
 
-    mutating func hear(
-        _ bytes: [UInt8], isWebSocket: Bool, isEcho: Bool, isAccepted: Bool
-    ) throws(FuzzFailure) {
-        guard isWebSocket, !isEcho else { return }
+    mutating func hear(_ bytes: [UInt8], from shell: StackShell) throws(FuzzFailure) {
+        guard shell.stack.isWebSocket, !shell.stack.isEcho else { return }
         var rest = bytes[...]
         if !isUpgraded {
             isUpgraded = true
@@ -85,7 +87,7 @@ private struct StackListener {
             else { throw FuzzFailure(description: "an upgrade is told") }
             rest = rest[(end + 4)...]
         }
-        while !rest.isEmpty { try hearFrame(&rest, isAccepted: isAccepted) }
+        while !rest.isEmpty { try hearFrame(&rest, isAccepted: shell.isAccepted) }
     }
 
     private mutating func hearFrame(_ rest: inout ArraySlice<UInt8>, isAccepted: Bool) throws(FuzzFailure) {

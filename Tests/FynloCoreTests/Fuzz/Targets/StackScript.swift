@@ -31,16 +31,21 @@ struct StackScript {
     }
 
     let settings: SessionSettings
+    /// A proxy that is trusted, or nobody in particular.
+    let peer: IPAddress?
     let refusal: APIError?
     let admitsUpgrades: Bool
     let start: Start
     let pieceBytes: Int
+    /// What leads to the start.
+    var prelude: [StackStep] = []
     var steps: [StackStep] = []
 
     init(_ input: [UInt8]) {
         var input = FuzzInput(input)
         let flags = input.byte()
         settings = Self.settings[Int(flags & 7)]
+        peer = flags & 128 == 0 ? nil : IPAddress("10.0.0.1")
         refusal = flags & 8 == 0 ? nil : APIError(.connectionLimit, "Too many.", retryAfter: .seconds(1))
         admitsUpgrades = flags & 16 == 0
         start =
@@ -50,10 +55,10 @@ struct StackScript {
             default: .authenticated
             }
         pieceBytes = max(1, Int(input.byte()))
-        if start != .accepted { steps.append(.receive(Self.requests[0])) }
+        if start != .accepted { prelude.append(.receive(Self.requests[0])) }
         if start == .authenticated {
-            steps.append(.receive(Self.frame(Self.messages[0])))
-            steps.append(.answerAuthentication(0x07))
+            prelude.append(.receive(Self.frame(Self.messages[0])))
+            prelude.append(.answerAuthentication(0x07))
         }
         while !input.isEmpty { steps.append(Self.step(&input)) }
     }
@@ -127,6 +132,8 @@ struct StackScript {
         Array("POST /debug/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc".utf8),
         Array("POST /debug/json HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n".utf8),
         Array("GET / HTTP/1.0\r\n\r\n".utf8),
+        Array("OPTIONS /api/v1/menu HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\n\r\n".utf8),
+        Array("GET /api/v1/menu HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6, 10.0.0.2\r\n\r\n".utf8),
     ]
 
     private static func upgrade(_ target: String) -> [UInt8] {
@@ -139,7 +146,8 @@ struct StackScript {
 
     // MARK: Settings
 
-    /// By the lowest three flags: the conformance echo, tokens in the query, and limits that a short script reaches.
+    /// By the lowest three flags: the conformance echo, tokens in the query, and limits that a short script reaches,
+    /// with a page elsewhere that may use the API.
     private static let settings: [SessionSettings] = (0..<8).map { flags in
         var limits = Limits()
         if flags & 4 != 0 {
@@ -157,7 +165,8 @@ struct StackScript {
             http.bodyBytes = 64
         }
         return SessionSettings(
-            limits: limits, http: http, hasEcho: flags & 1 != 0, allowedOrigins: [],
-            allowsQueryToken: flags & 2 != 0)
+            limits: limits, http: http, hasEcho: flags & 1 != 0,
+            allowedOrigins: flags & 4 == 0 ? [] : ["https://a.example"], allowsQueryToken: flags & 2 != 0,
+            trustedProxies: TrustedProxies([IPNetwork("10.0.0.0/8")].compactMap(\.self)))
     }
 }

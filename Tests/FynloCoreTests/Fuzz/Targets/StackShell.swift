@@ -14,7 +14,6 @@ struct StackShell {
     private(set) var now = Moment(
         instant: Instant(nanoseconds: 1_000_000_000), unixTime: UnixTime(milliseconds: 1_769_882_645_123))
     private let settings: SessionSettings
-    private let pieceBytes: Int
     private var leftover = ByteBuffer()
     private var hasInputEnded = false
 
@@ -28,15 +27,15 @@ struct StackShell {
     private var hasEnded = false
     private var cursor: EventSequence = 0
 
-    init(_ script: StackScript, pieceBytes: Int) {
+    init(_ script: StackScript) {
         settings = script.settings
-        self.pieceBytes = pieceBytes
         stack = ProtocolStack(
-            id: FuzzSample.connection, settings: script.settings, refusal: script.refusal, now: now)
+            id: FuzzSample.connection, settings: script.settings, peer: script.peer, refusal: script.refusal, now: now)
         stack.admitsUpgrades = script.admitsUpgrades
     }
 
-    mutating func play(_ step: StackStep) throws(FuzzFailure) -> StackReaction {
+    /// Does one step; the peer's bytes arrive in pieces of at most `pieceBytes`.
+    mutating func play(_ step: StackStep, pieceBytes: Int) throws(FuzzFailure) -> StackReaction {
         var output = ByteBuffer()
         var effects: [Effect] = []
         switch step {
@@ -45,7 +44,7 @@ struct StackShell {
             guard !hasInputEnded, stack.transport == .open || stack.transport == .paused else { break }
             for piece in pieces(of: bytes[...], of: pieceBytes) {
                 leftover.append(Array(piece))
-                stack.receive(&leftover, now: now, output: &output, effects: &effects)
+                receive(&output, &effects)
             }
         case .pass(let milliseconds):
             pass(milliseconds)
@@ -69,11 +68,8 @@ struct StackShell {
         case .answerReauthentication(let choice):
             guard awaitsReauthentication else { break }
             awaitsReauthentication = false
-            let refusal: AuthenticationFailure = choice & 2 == 0 ? .invalidToken : .unavailable
-            let outcome = choice & 1 == 0 ? nil : token(choice)
             stack.deliver(
-                reauthentication: outcome.map { .accepted($0) } ?? .failed(refusal), now: now, output: &output,
-                effects: &effects)
+                reauthentication: reauthentication(choice), now: now, output: &output, effects: &effects)
         case .answerCommand(let choice):
             guard awaitsCommand else { break }
             awaitsCommand = false
@@ -92,7 +88,7 @@ struct StackShell {
         }
         // What was left unread while an answer was awaited.
         if !leftover.isEmpty, stack.transport == .open {
-            stack.receive(&leftover, now: now, output: &output, effects: &effects)
+            receive(&output, &effects)
         }
         try note(effects)
         try check()
@@ -113,6 +109,13 @@ struct StackShell {
     }
 
     // MARK: Steps
+
+    private mutating func receive(_ output: inout ByteBuffer, _ effects: inout [Effect]) {
+        stack.receive(&leftover, now: now, output: &output, effects: &effects) { client in
+            // Addresses that end in an odd digit have too many connections.
+            client.bits & 1 == 0 ? nil : APIError(.connectionLimit, "Too many.")
+        }
+    }
 
     private mutating func pass(_ milliseconds: Int64) {
         now.instant = now.instant + .milliseconds(milliseconds)
@@ -148,6 +151,13 @@ struct StackShell {
                 user: FuzzSample.user, role: .employee, restaurant: FuzzSample.restaurant,
                 sequence: EventSequence(choice >> 4), tokenExpiresAt: token.expiresAt,
                 tokenEndsAt: token.endOfUse(acceptedAt: now.unixTime, leeway: settings.limits.tokenLeeway)))
+    }
+
+    private func reauthentication(_ choice: UInt8) -> ReauthenticationOutcome {
+        guard choice & 1 == 1, let token = token(choice) else {
+            return .failed(choice & 2 == 0 ? .invalidToken : .unavailable)
+        }
+        return .accepted(token)
     }
 
     /// A token that ends at one of the times worth trying; `nil` if it is over.
@@ -215,6 +225,8 @@ struct StackShell {
 
     private func check() throws(FuzzFailure) {
         try require((stack.user != nil) == (isAccepted && !hasEnded), "a user from the acceptance to the end")
+        try require(
+            stack.forwardedFor == nil || stack.isWebSocket || awaitsResponse, "nobody is forwarded between requests")
         try require(stack.isAuthenticating == (awaitsAuthentication && !hasEnded), "waiting means waiting")
         if stack.transport == .open, !hasInputEnded {
             let http = settings.http

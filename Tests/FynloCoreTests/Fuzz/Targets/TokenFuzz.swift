@@ -89,6 +89,12 @@ private func checkEncodings(_ text: String) throws(FuzzFailure) {
         try require(
             Base64.decode(Base64.encode(bytes, as: alphabet), as: alphabet) == bytes, "base64 there and back")
     }
+    if let address = IPAddress(text) {
+        try require(IPAddress(address.description) == address, "an address there and back: \(address)")
+    }
+    if let network = IPNetwork(text) {
+        try require(network.contains(network.address), "a network holds its own address")
+    }
     if let uuid = UUID128(text) {
         try require(uuid.description == text.lowercased(), "a UUID there and back")
     }

@@ -4,7 +4,7 @@
 import FynloCore
 
 /// An event, comparable, with its payload.
-private enum FuzzedEvent: Equatable {
+enum FuzzedEvent: Equatable {
     case message(WebSocketMessage.Kind, [UInt8])
     case ping, pong
     case closing(UInt16?, String)
@@ -130,7 +130,7 @@ private struct FuzzedEnd {
 }
 
 /// The other end, which must understand everything.
-private struct FuzzedPeer {
+struct FuzzedPeer {
     private var connection: WebSocketConnection
     private(set) var messages: [FuzzedEvent] = []
     private(set) var pongs = 0
