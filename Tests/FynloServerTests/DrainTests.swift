@@ -79,4 +79,26 @@ struct DrainTests {
         #expect(exchange.responses.first?.status == 200)
         #expect(exchange.responses.first?.headers.first("connection") == "close")
     }
+
+    @Test("opens no WebSocket any more for a request that had begun")
+    func lateUpgrade() throws {
+        let server = try TestServer()
+        let restaurant = try server.database.addRestaurant()
+        let late = try TestExchange(loop: server.loop, address: server.address)
+        late.send(Array("GET /api/v1/websocket/ws/pos/\(restaurant) HTTP/1.1\r\nHost: a\r\n".utf8))
+        try server.wait(for: "half a request") { server.server.hub.connection(1) != nil && late.outbound.isEmpty }
+        try server.settle(.milliseconds(20))
+        var isDone = false
+        server.server.drain { isDone = true }
+        late.send(
+            Array(
+                """
+                Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n
+                """.utf8))
+        try server.wait(for: "the end", atMost: .seconds(5)) { isDone && late.isClosed }
+        let answer = String(decoding: late.received.bytes(), as: UTF8.self)
+        #expect(answer.hasPrefix("HTTP/1.1 503 "))
+        #expect(answer.lowercased().contains("connection: close"))
+    }
 }

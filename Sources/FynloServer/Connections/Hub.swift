@@ -19,6 +19,7 @@ final class Hub {
 
     private var connections: [UInt64: ClientConnection] = [:]
     private var lastNumber: UInt64 = 0
+    private var isLeaving = false
     private var registry = ConnectionRegistry()
     private var admission: AdmissionControl
     /// Sockets that could make room when they were last looked for, the oldest at the end.
@@ -102,8 +103,9 @@ final class Hub {
         admission.closed(from: connection.countedFor)
     }
 
-    /// May one more WebSocket be opened?
-    var admitsUpgrades: Bool { admission.admitsUpgrades }
+    /// May one more WebSocket be opened? None that began its request before the server began to leave, and would hold it
+    /// up.
+    var admitsUpgrades: Bool { !isLeaving && admission.admitsUpgrades }
 
     /// A connection became a WebSocket.
     func upgraded() {
@@ -218,8 +220,9 @@ final class Hub {
 
     // MARK: All of them
 
-    /// Ends every connection with a reason; idle ones of HTTP at once.
+    /// Ends every connection for good, since the server is leaving; idle ones of HTTP at once.
     func closeAll(_ reason: CloseReason) {
+        isLeaving = true
         for connection in Array(connections.values) { connection.close(reason) }
     }
 
