@@ -126,7 +126,8 @@ struct TrustedProxiesTests {
     func lies(seed: UInt64) throws {
         var generator = SeededBytes(seed)
         let pieces = [
-            "for=", "\"", "\\", ",", ";", "=", "[", "]", ":", "::", "unknown", "_x", "10.0.0.2", "203.0.113.1", " ", "\t",
+            "for=", "\"", "\\", ",", ";", "=", "[", "]", ":", "::", "unknown", "_x", "10.0.0.2", "203.0.113.1", " ",
+            "\t",
             "[2001:db8::1]", "99999", "é", "\u{1F600}", "for", "proto=http", "65536",
         ]
         for _ in 0..<3_000 {
