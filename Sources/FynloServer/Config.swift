@@ -174,7 +174,8 @@ struct Config {
         } catch {
             throw ConfigError("FYNLO_LISTEN cannot be used: \(error)")
         }
-        queryTimeout = try source.duration("FYNLO_QUERY_TIMEOUT")
+        // Postgres counts its time-outs in milliseconds, 2^31 of them at most; nobody waits for a day.
+        queryTimeout = try source.duration("FYNLO_QUERY_TIMEOUT", maximum: .seconds(86_400))
         postgres = try Config.postgres(environment: environment, queryTimeout: queryTimeout)
         do {
             redis = try source.text("REDIS_URL").map { url throws(RedisError) in try RedisSettings(url) }
@@ -330,12 +331,15 @@ struct Config {
             }
         }
 
-        func duration(_ name: String, minimum: Duration = .milliseconds(1)) throws(ConfigError) -> Duration {
+        func duration(
+            _ name: String, minimum: Duration = .milliseconds(1), maximum: Duration = .seconds(3_650 * 86_400)
+        ) throws(ConfigError) -> Duration {
             let text = value(name)
-            guard let duration = Duration(configuration: text), duration >= minimum,
-                duration <= .seconds(3_650 * 86_400)
-            else {
+            guard let duration = Duration(configuration: text), duration >= minimum else {
                 throw ConfigError("\(name) has to be a duration such as 500ms, 30s, 5m, 2h or 7d, not \(text).")
+            }
+            guard duration <= maximum else {
+                throw ConfigError("\(name) may be \(maximum.components.seconds / 86_400)d at most, not \(text).")
             }
             return duration
         }

@@ -4,118 +4,15 @@ import Testing
 
 @testable import FynloServer
 
-/// Passes bytes between the server and its database, until it is told to be silent or to hang up.
-private final class Proxy: EventSource {
-    /// One direction's socket and the bytes on their way to it.
-    private final class End: EventSource {
-        let descriptor: FileDescriptor
-        var outbound = ByteBuffer()
-        var token: SourceToken?
-        weak var other: End?
-        unowned let proxy: Proxy
-
-        init(_ descriptor: consuming FileDescriptor, _ proxy: Proxy) {
-            self.descriptor = descriptor
-            self.proxy = proxy
-        }
-
-        func ready(_ readiness: Readiness, now: Moment) {
-            guard !proxy.isSilent, let other, let token else { return }
-            do {
-                if case .endOfStream = try Socket.receive(
-                    descriptor.rawValue, into: &other.outbound, limit: 65_536)
-                {
-                    return proxy.hangUp()
-                }
-                _ = try Socket.send(descriptor.rawValue, from: &outbound)
-                _ = try Socket.send(other.descriptor.rawValue, from: &other.outbound)
-                proxy.loop.setInterest(outbound.isEmpty ? .read : [.read, .write], for: token)
-                if let otherToken = other.token {
-                    proxy.loop.setInterest(other.outbound.isEmpty ? .read : [.read, .write], for: otherToken)
-                }
-            } catch {
-                proxy.hangUp()
-            }
-        }
-    }
-
-    let loop: EventLoop
-    let listener: Listener
-    private let target: SocketAddress
-    private var token: SourceToken?
-    private var ends: [End] = []
-    /// Takes everything in and passes nothing on, as a network that was cut.
-    var isSilent = false
-
-    init(loop: EventLoop, target: SocketAddress) throws {
-        self.loop = loop
-        self.target = target
-        listener = try Listener(SocketAddress(parsing: "127.0.0.1:0"))
-        token = try loop.add(self, descriptor: listener.fileDescriptor, interest: .read)
-    }
-
-    func ready(_ readiness: Readiness, now: Moment) {
-        do {
-            while let accepted = try listener.accept() {
-                let near = End(accepted.takeDescriptor(), self)
-                let far = End(try Socket.nonBlockingConnect(to: target), self)
-                near.other = far
-                far.other = near
-                for end in [near, far] {
-                    end.token = try loop.add(end, descriptor: end.descriptor.rawValue, interest: .read)
-                    ends.append(end)
-                }
-            }
-        } catch {
-            Issue.record(error)
-        }
-    }
-
-    /// Ends all connections at once.
-    func hangUp() {
-        for end in ends {
-            if let token = end.token { loop.remove(token) }
-            end.token = nil
-        }
-        ends = []
-    }
-
-    func close() {
-        hangUp()
-        if let token { loop.remove(token) }
-        token = nil
-    }
-}
-
 @Suite("When the database is away")
 struct DatabaseAwayTests {
-    /// Where the tests' PostgreSQL listens, as a socket's path.
-    private static func databaseSocket(_ database: TestDatabase) throws -> SocketAddress {
-        let folder = try #require(try database.value("show unix_socket_directories"))
-        let port = try #require(try database.value("show port"))
-        return try SocketAddress.unix("\(folder)/.s.PGSQL.\(port)")
-    }
-
-    private static func server(
-        through proxyAddress: SocketAddress, _ database: TestDatabase, loop: EventLoop, _ more: [String: String] = [:]
-    ) throws -> TestServer {
-        let user = try #require(try database.value("select current_user"))
-        let name = try #require(try database.value("select current_database()"))
-        let options = String(database.url.split(separator: "options=").last ?? "")
-        // The proxy speaks TCP to us; where that needs a password, the tests have none to give.
-        let url = "postgresql://\(user)@127.0.0.1:\(proxyAddress.port)/\(name)?sslmode=disable&options=\(options)"
-        return try TestServer(["DATABASE_URL": url].merging(more) { $1 }, database: database, loop: loop)
-    }
-
     @Test("a server starts without it, says so, and serves as soon as it is there")
     func late() throws {
         let database = try TestDatabase()
         let loop = try EventLoop()
-        let proxy = try Proxy(loop: loop, target: try Self.databaseSocket(database))
-        // Nobody answers behind the proxy's port until it exists: a port that is closed again.
-        let port = proxy.listener.localAddress
+        let proxy = try DatabaseProxy(loop: loop, to: database)
         proxy.isSilent = true
-        let server = try Self.server(through: port, database, loop: loop)
+        let server = try TestServer(["DATABASE_URL": proxy.url], database: database, loop: loop)
         #expect(try server.request(.get, "/health/live").status == 200)
         proxy.hangUp()
         let away = try server.request(.get, "/health/ready")
@@ -132,9 +29,9 @@ struct DatabaseAwayTests {
     func silence() throws {
         let database = try TestDatabase()
         let loop = try EventLoop()
-        let proxy = try Proxy(loop: loop, target: try Self.databaseSocket(database))
-        let server = try Self.server(
-            through: proxy.listener.localAddress, database, loop: loop, ["FYNLO_QUERY_TIMEOUT": "1s"])
+        let proxy = try DatabaseProxy(loop: loop, to: database)
+        let server = try TestServer(
+            ["DATABASE_URL": proxy.url, "FYNLO_QUERY_TIMEOUT": "1s"], database: database, loop: loop)
         let restaurant = try database.addRestaurant()
         let user = try database.addUser(.manager, at: restaurant)
         let order = try database.addOrder(at: restaurant)
@@ -166,6 +63,76 @@ struct DatabaseAwayTests {
                 "select count(*) from restaurant_events where restaurant_id = '\(restaurant)' and type = 'order.status_changed'"
             ) == "1")
         #expect(!tablet.isClosed)
+        proxy.close()
+    }
+
+    @Test("tablets stay, and get what others committed meanwhile, in order and once")
+    func committedMeanwhile() throws {
+        let database = try TestDatabase()
+        let loop = try EventLoop()
+        let proxy = try DatabaseProxy(loop: loop, to: database)
+        let server = try TestServer(["DATABASE_URL": proxy.url], database: database, loop: loop)
+        let restaurant = try database.addRestaurant()
+        let order = try database.addOrder(at: restaurant)
+        let tablets = [try server.staffTablet(at: restaurant), try server.staffTablet(at: restaurant)]
+        let head = try #require(tablets[0].messages[0]["data"]["seq"].integer)
+        proxy.isSilent = true
+        proxy.hangUp()
+        for status in ["pending", "confirmed", "preparing"] {
+            try database.run("update orders set status = '\(status)' where id = '\(order)'")
+        }
+        _ = try database.addOrder(at: restaurant)
+        for tablet in tablets { tablet.say(type: "ping") }
+        try server.wait(for: "pongs") { tablets.allSatisfy { $0.messages("pong").count == 1 } }
+        #expect(tablets.allSatisfy { $0.events.isEmpty })
+        proxy.isSilent = false
+        proxy.hangUp()
+        try server.wait(for: "the events", atMost: .seconds(30)) { tablets.allSatisfy { $0.events.count >= 4 } }
+        // And one that comes as it always did.
+        try database.run("update orders set status = 'ready' where id = '\(order)'")
+        try server.wait(for: "the last one") { tablets.allSatisfy { $0.events.count >= 5 } }
+        for tablet in tablets {
+            #expect(tablet.events.map { $0["seq"].integer } == (1...5).map { head + $0 })
+            #expect(
+                tablet.messages("order.status_changed").map { $0["data"]["status"].string }
+                    == ["pending", "confirmed", "preparing", "ready"])
+            #expect(!tablet.isClosed)
+        }
+        proxy.close()
+    }
+
+    @Test("a command whose answer was lost after its commit is acknowledged when sent again, and took effect once")
+    func answerLost() throws {
+        let database = try TestDatabase()
+        let loop = try EventLoop()
+        let proxy = try DatabaseProxy(loop: loop, to: database)
+        let server = try TestServer(["DATABASE_URL": proxy.url], database: database, loop: loop)
+        let restaurant = try database.addRestaurant()
+        let order = try database.addOrder(at: restaurant)
+        let tablet = try server.staffTablet(at: restaurant)
+        let other = try server.staffTablet(at: restaurant)
+        // Its connection knows the statement, so that one answer is all it waits for.
+        tablet.update(order, to: .pending, id: "first")
+        try server.wait(for: "the first") { tablet.answers.count == 1 }
+        proxy.holdsAnswers = true
+        tablet.update(order, to: .confirmed, id: "lost")
+        try server.wait(for: "the commit") {
+            (try? database.value("select status from orders where id = '\(order)'")) == "confirmed"
+        }
+        #expect(tablet.answers.count == 1)
+        proxy.holdsAnswers = false
+        proxy.hangUp()
+        try server.wait(for: "the error") { tablet.answers.count == 2 }
+        #expect(tablet.answers[1]["data"]["code"].string == "unavailable")
+        try server.sendUntilAcknowledged(tablet) { $0.update(order, to: .confirmed, id: "lost") }
+        try server.wait(for: "the event") { tablet.events.count == 2 && other.events.count == 2 }
+        #expect(tablet.answers.last?["data"]["seq"].integer == tablet.events[1]["seq"].integer)
+        // Another command, and everybody has each event once.
+        tablet.update(order, to: .ready, id: "last")
+        try server.wait(for: "the last event") { tablet.events.count >= 3 && other.events.count >= 3 }
+        for one in [tablet, other] {
+            #expect(one.events.map { $0["data"]["status"].string } == ["pending", "confirmed", "ready"])
+        }
         proxy.close()
     }
 }

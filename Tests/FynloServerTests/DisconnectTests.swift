@@ -77,6 +77,91 @@ struct DisconnectTests {
         tablet.close()
     }
 
+    /// What clients were in the middle of.
+    enum Middle: String, CaseIterable {
+        case requestBody, awaitedResponse, unreadResponses, headerOfFrame, payloadOfFrame, fragments, unreadEvents,
+            reauthentication, closingOfServer, closingOfBoth, lingering
+    }
+
+    @Test("leave nothing behind, whatever they were in the middle of", arguments: Middle.allCases, Way.allCases)
+    func vanish(middle: Middle, way: Way) throws {
+        // One connection in all, and one of this address: whoever comes later finds out what is still counted.
+        let server = try TestServer([
+            "FYNLO_ECHO": "1", "FYNLO_MAX_CONNECTIONS": "1", "FYNLO_MAX_CONNECTIONS_PER_IP": "1",
+            "FYNLO_MAX_CONNECTIONS_PER_RESTAURANT": "1", "FYNLO_MAX_UNAUTHENTICATED": "1",
+        ])
+        let hub = server.server.hub
+        let restaurant = try server.database.addRestaurant()
+        let user = try server.database.addUser(.manager, at: restaurant)
+        var lock: RowLock?
+        let client: TestSocket
+        switch middle {
+        case .requestBody, .awaitedResponse, .unreadResponses, .lingering:
+            let exchange = try TestExchange(loop: server.loop, address: server.address, receiveBufferBytes: 65_536)
+            client = exchange
+            switch middle {
+            case .requestBody:
+                exchange.send(Array("POST /debug/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf".utf8))
+            case .awaitedResponse:
+                lock = try RowLock("lock table users in access exclusive mode", in: server.database)
+                exchange.send(
+                    .get, "/api/v1/menu?restaurant_id=\(restaurant)",
+                    headers: ["Authorization": "Bearer \(user.token())"])
+                try server.wait(for: "the look-up") { lock?.isInTheWay == true }
+            case .unreadResponses:
+                exchange.isReading = false
+                for _ in 0..<20 { exchange.send(.post, "/debug/echo", body: Array(repeating: 1, count: 1_000_000)) }
+                try server.wait(for: "a queue") { (hub.connection(1)?.queuedBytes ?? 0) > 0 }
+            default:
+                exchange.send(.get, "/health/live", headers: ["Connection": "close"])
+                try server.wait(for: "the answer") { !exchange.responses.isEmpty }
+            }
+        case .headerOfFrame, .payloadOfFrame, .fragments, .unreadEvents, .reauthentication, .closingOfServer,
+            .closingOfBoth:
+            let tablet = try server.authenticatedTablet(user, at: restaurant, receiveBufferBytes: 65_536)
+            client = tablet
+            let frame = ClientFrame.text(#"{"type":"ping"}"#).bytes
+            switch middle {
+            case .headerOfFrame: tablet.send(Array(frame.prefix(3)))
+            case .payloadOfFrame: tablet.send(Array(frame.dropLast()))
+            case .fragments: tablet.send(ClientFrame.text(#"{"type":"#, isFinal: false).bytes)
+            case .unreadEvents:
+                tablet.isReading = false
+                let data = "{\"note\":\"\(String(repeating: "x", count: 16_000))\"}"
+                for _ in 0..<90 { tablet.say(type: "kitchen.item_ready", data: data) }
+                try server.settle(.milliseconds(50))
+            case .reauthentication:
+                lock = try RowLock("lock table users in access exclusive mode", in: server.database)
+                tablet.say(type: "reauth", data: "{\"token\":\"\(user.token())\"}")
+                try server.wait(for: "the look-up") { lock?.isInTheWay == true }
+            case .closingOfServer:
+                tablet.isReading = false
+                hub.connection(1)?.close(.accessRevoked)
+                try server.settle(.milliseconds(10))
+            default:
+                hub.connection(1)?.close(.accessRevoked)
+                try server.wait(for: "the close frame") { tablet.closeCode == 4006 }
+            }
+        }
+        try server.settle(.milliseconds(10))
+        weak let connection = hub.connection(1)
+        switch way {
+        case .close: client.close()
+        case .reset: client.reset()
+        case .halfClose: client.shutdownWrite()
+        }
+        try server.settle(.milliseconds(10))
+        lock?.release()
+        client.isReading = true
+        try server.wait(for: "the end of \(middle.rawValue) by \(way.rawValue)") { hub.connectionCount == 0 }
+        try server.wait(for: "the connection to be freed") { connection == nil }
+        #expect(hub.tabletCount == 0 && hub.unauthenticatedCount == 0 && hub.restaurants.isEmpty)
+        client.close()
+        let next = try server.authenticatedTablet(user, at: restaurant)
+        next.say(type: "ping")
+        try server.wait(for: "a pong") { next.messages("pong").count == 1 }
+    }
+
     @Test("are let go at once when they are gone for good, also when an answer is awaited", arguments: [true, false])
     func goneForGood(isTablet: Bool) throws {
         let server = try TestServer()

@@ -229,4 +229,41 @@ struct PostgresPoolTests {
         }
         postgres.close()
     }
+
+    @Test("calls each reply once, however often the connections are cut", arguments: 1...4 as ClosedRange<UInt64>)
+    func cuts(seed: UInt64) throws {
+        let database = try TestDatabase()
+        let loop = try EventLoop()
+        let proxy = try DatabaseProxy(loop: loop, to: database)
+        var limits = PostgresPool.Limits()
+        limits.shortReadsInFlight = 8
+        limits.exclusiveConnections = 3
+        let user = try User(url: proxy.url, loop: loop, limits: limits)
+        var random = SeededRandom(seed: seed)
+        var count = 0
+        for _ in 0..<40 {
+            for _ in 0..<random.below(20) {
+                user.send("select \(random.below(5))", as: count, random.pick([.exclusive, .shortRead]))
+                count += 1
+            }
+            for _ in 0..<random.below(6) { try loop.turn(timeout: .milliseconds(5)) }
+            switch random.below(4) {
+            case 0: proxy.hangUp()
+            case 1: proxy.holdsAnswers.toggle()
+            default: break
+            }
+        }
+        proxy.holdsAnswers = false
+        try user.wait(for: "all replies", atMost: .seconds(20)) { user.replies.count == count }
+        try user.wait(for: "an answer", atMost: .seconds(20)) {
+            user.send("select 'well'", as: count)
+            _ = try? loop.run(until: { user.replies[count] != nil }, for: .seconds(10))
+            count += 1
+            return user.value(count - 1) == "well"
+        }
+        #expect(user.replies.count == count)
+        #expect(user.replies.values.allSatisfy { $0.count == 1 })
+        #expect(user.pool.requestCount == 0)
+        proxy.close()
+    }
 }

@@ -85,9 +85,10 @@ final class Logger {
         write(line)
     }
 
-    /// A field's value, cut so that a line with several of them stays whole.
+    /// A field's value, cut so that a line with several of them stays whole. Counted in bytes, as a character may have any
+    /// number of them; each may become six when it is escaped.
     private static func shortened(_ value: String) -> String {
-        value.utf8.count <= 512 ? value : String(value.prefix(256)) + "…"
+        value.utf8.count <= 320 ? value : String(decoding: value.utf8.prefix(317), as: UTF8.self) + "…"
     }
 
     private func write(_ line: ByteBuffer) {

@@ -1,0 +1,145 @@
+import FynloCore
+import FynloIO
+import Testing
+
+@testable import FynloServer
+
+/// Stands between a server and the tests' PostgreSQL and passes the bytes on, until it is told to be silent or to hang up.
+final class DatabaseProxy: EventSource {
+    /// Takes nothing and passes nothing on, as a network that was cut. New connections are accepted all the same.
+    var isSilent = false { didSet { for pair in pairs { pair.setInterest() } } }
+    /// Passes on what is asked, and keeps back what is answered.
+    var holdsAnswers = false { didSet { for pair in pairs { pair.setInterest() } } }
+    /// How often somebody connected.
+    private(set) var connectionCount = 0
+    /// For DATABASE_URL.
+    let url: String
+
+    fileprivate let loop: EventLoop
+    private let listener: Listener
+    private let target: SocketAddress
+    private var token: SourceToken?
+    fileprivate var pairs: [ProxyPair] = []
+
+    init(loop: EventLoop, to database: TestDatabase) throws {
+        self.loop = loop
+        let folder = try #require(try database.value("show unix_socket_directories"))
+        let port = try #require(try database.value("show port"))
+        target = try SocketAddress.unix("\(folder)/.s.PGSQL.\(port)")
+        listener = try Listener(SocketAddress(parsing: "127.0.0.1:0"))
+        let user = try #require(try database.value("select current_user"))
+        let name = try #require(try database.value("select current_database()"))
+        let options = String(database.url.split(separator: "options=").last ?? "")
+        url =
+            "postgresql://\(user)@127.0.0.1:\(listener.localAddress.port)/\(name)"
+            + "?sslmode=disable&gssencmode=disable&options=\(options)"
+        token = try loop.add(self, descriptor: listener.fileDescriptor, interest: .read)
+    }
+
+    func ready(_ readiness: Readiness, now: Moment) {
+        do {
+            while let accepted = try listener.accept() {
+                connectionCount += 1
+                let pair = ProxyPair(self)
+                pairs.append(pair)
+                try pair.open(accepted.takeDescriptor(), Socket.nonBlockingConnect(to: target))
+            }
+        } catch {
+            Issue.record(error)
+        }
+    }
+
+    /// Ends all connections at once.
+    func hangUp() {
+        for pair in pairs { pair.close() }
+    }
+
+    func close() {
+        hangUp()
+        if let token { loop.remove(token) }
+        token = nil
+    }
+}
+
+/// One connection of a server, and that to the database behind it.
+private final class ProxyPair {
+    private unowned let proxy: DatabaseProxy
+    private var near: ProxyEnd?
+    private var far: ProxyEnd?
+
+    init(_ proxy: DatabaseProxy) {
+        self.proxy = proxy
+    }
+
+    /// Is what comes from this end to be left alone?
+    func holds(_ end: ProxyEnd) -> Bool { proxy.isSilent || proxy.holdsAnswers && end === far }
+
+    func open(_ near: consuming FileDescriptor, _ far: consuming FileDescriptor) throws {
+        self.near = try ProxyEnd(near, self, proxy.loop)
+        self.far = try ProxyEnd(far, self, proxy.loop)
+    }
+
+    func other(than end: ProxyEnd) -> ProxyEnd? { end === near ? far : near }
+
+    func setInterest() {
+        near?.setInterest()
+        far?.setInterest()
+    }
+
+    func close() {
+        near?.close()
+        far?.close()
+        (near, far) = (nil, nil)
+        proxy.pairs.removeAll { $0 === self }
+    }
+}
+
+private final class ProxyEnd: EventSource {
+    private let loop: EventLoop
+    private weak var pair: ProxyPair?
+    private var descriptor: FileDescriptor?
+    private var token: SourceToken?
+    private var outbound = ByteBuffer()
+
+    init(_ descriptor: consuming FileDescriptor, _ pair: ProxyPair, _ loop: EventLoop) throws {
+        self.loop = loop
+        self.pair = pair
+        let number = descriptor.rawValue
+        self.descriptor = consume descriptor
+        token = try loop.add(self, descriptor: number, interest: .read)
+    }
+
+    func ready(_ readiness: Readiness, now: Moment) {
+        guard let number = descriptor?.rawValue, let pair, let other = pair.other(than: self) else { return }
+        do {
+            if readiness.contains(.write) { try flush() }
+            guard readiness.contains(.read), !pair.holds(self) else { return }
+            if case .endOfStream = try Socket.receive(number, into: &other.outbound, limit: 65_536) {
+                // What it said last is passed on first.
+                try other.flush()
+                return pair.close()
+            }
+            try other.flush()
+        } catch {
+            pair.close()
+        }
+    }
+
+    private func flush() throws {
+        if let number = descriptor?.rawValue { _ = try Socket.send(number, from: &outbound) }
+        setInterest()
+    }
+
+    func setInterest() {
+        guard let token, let pair else { return }
+        var interest: Interest = pair.holds(self) ? [] : .read
+        if !outbound.isEmpty { interest.insert(.write) }
+        loop.setInterest(interest, for: token)
+    }
+
+    func close() {
+        if let token { loop.remove(token) }
+        token = nil
+        descriptor = nil
+    }
+}
