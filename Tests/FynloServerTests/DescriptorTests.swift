@@ -57,10 +57,9 @@ struct DescriptorTests {
         let used = server.processorTime
         _ = try loop.run(until: { false }, for: .seconds(1))
         #expect(server.processorTime - used < .milliseconds(500))
-        #expect(server.descriptorCount <= limit)
 
         for client in crowd { client.close() }
-        try Self.wait(loop, for: "the descriptors to be given back") { server.descriptorCount < 40 }
+        try Self.wait(loop, for: "the descriptors to be given back") { server.descriptorCount < limit - 20 }
         let late = try Self.tablet(loop, server, user, restaurant)
         late.say(type: "ping")
         try Self.wait(loop, for: "a pong") { late.messages("pong").count == 1 }
