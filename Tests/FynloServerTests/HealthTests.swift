@@ -95,4 +95,26 @@ struct HealthTests {
         try server.database.terminateServers()
         _ = try waitForReady(server, redis: "ok")
     }
+
+    @Test("asks Postgres once for many who ask at the same time")
+    func shared() throws {
+        let database = try TestDatabase()
+        // A ledger that counts how often it is read.
+        try database.run(
+            """
+            create sequence readings;
+            alter table fynlo_migrations rename to ledger;
+            create function count_reading() returns bigint language sql volatile as $$ select nextval('readings') $$;
+            create view fynlo_migrations as select l.* from ledger l, (select count_reading() as n offset 0) as c
+            """)
+        let server = try TestServer(database: database)
+        _ = try health(server, "/health/ready")
+        let before = try #require(try database.value("select last_value from readings").flatMap { Int($0) })
+        let clients = try (0..<200).map { _ in try TestExchange(loop: server.loop, address: server.address) }
+        for client in clients { client.send(.get, "/health/ready") }
+        try server.wait(for: "all answers") { clients.allSatisfy { !$0.responses.isEmpty } }
+        #expect(clients.allSatisfy { $0.responses[0].status == 200 })
+        let after = try #require(try database.value("select last_value from readings").flatMap { Int($0) })
+        #expect((1...100).contains(after - before))
+    }
 }

@@ -167,6 +167,7 @@ struct MenuCacheTests {
         ("a menu with something behind it", "VERSION 1\n[]]"),
         ("no total", "VERSION\n[]"),
         ("a negative total", "VERSION -1\n[]"),
+        ("a total beyond all pages", "VERSION 9223372036854775807\n[]"),
         ("an old version", "0 0\n[]"),
         ("another version", "99999 0\n[]"),
         ("a version beyond all numbers", "99999999999999999999999 0\n[]"),

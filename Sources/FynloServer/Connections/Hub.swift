@@ -147,7 +147,7 @@ final class Hub {
 
     /// Remembers to write what a connection has queued, once, at the end of the turn.
     func scheduleFlush(_ connection: ClientConnection) {
-        if unflushed.isEmpty { loop.atEndOfTurn { [unowned self] in flush() } }
+        if unflushed.isEmpty { loop.atEndOfTurn { [weak self] in self?.flush() } }
         unflushed.append(connection)
     }
 
@@ -174,7 +174,7 @@ final class Hub {
     func takeHandshake() -> Bool {
         guard handshakesLeft > 0 else { return false }
         if handshakesLeft == Hub.handshakesPerTurn {
-            loop.atEndOfTurn { [unowned self] in handshakesLeft = Hub.handshakesPerTurn }
+            loop.atEndOfTurn { [weak self] in self?.handshakesLeft = Hub.handshakesPerTurn }
         }
         handshakesLeft -= 1
         return true

@@ -10,6 +10,14 @@ final class HealthHandler {
     private let pool: PostgresPool
     private let redis: RedisConnection?
     private let started: Instant
+    /// Who waits for the question that is under way.
+    private var waiting: [(Finding) -> Void] = []
+
+    /// What is known of the database.
+    private struct Finding {
+        let postgres: String
+        let migrations: String
+    }
 
     private static let applied = PostgresStatement(
         name: "health", sql: "select coalesce(max(version), 0) from fynlo_migrations")
@@ -27,35 +35,46 @@ final class HealthHandler {
         HealthHandler.response(200, "{\"status\":\"ok\"}")
     }
 
-    /// `GET /health/ready` and `GET /health`: can requests be served? The summary has numbers besides.
+    /// `GET /health/ready` and `GET /health`: can requests be served? The summary has numbers besides. Anybody may ask, so
+    /// those who ask while Postgres is being asked share its answer.
     func ready(isSummary: Bool, reply: @escaping (HTTPResponse) -> Void) {
+        waiting.append { [unowned self] finding in reply(response(finding, isSummary: isSummary)) }
+        guard waiting.count == 1 else { return }
         pool.send(HealthHandler.applied, [], .shortRead) { [weak self] result in
             guard let self else { return }
-            var postgres = "unavailable"
-            var migrations = "unknown"
-            switch result {
-            case .success(let rows):
-                postgres = "ok"
-                migrations = rows.first?.integer(0) == Int64(Migration.latestVersion) ? "current" : "missing"
-            case .failure(.server("42P01", _)):
-                // There is no ledger: reachable, but not migrated.
-                postgres = "ok"
-                migrations = "missing"
-            case .failure: break
-            }
-            let isReady = postgres == "ok" && migrations == "current"
-            let redis = self.redis.map { $0.isReady ? "ok" : "unavailable" } ?? "not configured"
-            var body = "{\"status\":\"\(isReady ? "ok" : "unavailable")\",\"postgres\":\"\(postgres)\""
-            body += ",\"migrations\":\"\(migrations)\",\"redis\":\"\(redis)\""
-            if isSummary {
-                let uptime = (self.loop.now.instant - self.started).inMilliseconds / 1000
-                body += ",\"version\":\"\(fynloVersion)\",\"uptime_seconds\":\(uptime)"
-                body += ",\"connections\":\(self.hub.connectionCount),\"tablets\":\(self.hub.tabletCount)"
-            }
-            var response = HealthHandler.response(isReady ? 200 : 503, body + "}")
-            if !isReady { response.headers.append("Retry-After", "1") }
-            reply(response)
+            let finding = HealthHandler.finding(result)
+            let replies = self.waiting
+            self.waiting = []
+            for reply in replies { reply(finding) }
         }
+    }
+
+    private static func finding(_ result: Result<PostgresResult, PostgresError>) -> Finding {
+        switch result {
+        case .success(let rows):
+            let isCurrent = rows.first?.integer(0) == Int64(Migration.latestVersion)
+            return Finding(postgres: "ok", migrations: isCurrent ? "current" : "missing")
+        case .failure(.server("42P01", _)):
+            // There is no ledger: reachable, but not migrated.
+            return Finding(postgres: "ok", migrations: "missing")
+        case .failure:
+            return Finding(postgres: "unavailable", migrations: "unknown")
+        }
+    }
+
+    private func response(_ finding: Finding, isSummary: Bool) -> HTTPResponse {
+        let isReady = finding.postgres == "ok" && finding.migrations == "current"
+        let redis = self.redis.map { $0.isReady ? "ok" : "unavailable" } ?? "not configured"
+        var body = "{\"status\":\"\(isReady ? "ok" : "unavailable")\",\"postgres\":\"\(finding.postgres)\""
+        body += ",\"migrations\":\"\(finding.migrations)\",\"redis\":\"\(redis)\""
+        if isSummary {
+            let uptime = (loop.now.instant - started).inMilliseconds / 1000
+            body += ",\"version\":\"\(fynloVersion)\",\"uptime_seconds\":\(uptime)"
+            body += ",\"connections\":\(hub.connectionCount),\"tablets\":\(hub.tabletCount)"
+        }
+        var response = HealthHandler.response(isReady ? 200 : 503, body + "}")
+        if !isReady { response.headers.append("Retry-After", "1") }
+        return response
     }
 
     private static func response(_ status: Int, _ body: String) -> HTTPResponse {

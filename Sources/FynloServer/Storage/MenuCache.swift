@@ -31,6 +31,9 @@ final class MenuCache {
     /// Redis gets this long; then Postgres is asked.
     private static let budget = Duration.milliseconds(50)
 
+    /// More products than any restaurant has: pages are counted from it, which must not overflow.
+    private static let maximumTotal: Int64 = 1_000_000_000_000
+
     init(redis: RedisConnection?) {
         self.redis = redis
     }
@@ -102,9 +105,9 @@ final class MenuCache {
     private static func decode(_ bytes: [UInt8]) -> MenuDocument? {
         guard let end = bytes.prefix(64).firstIndex(of: UInt8(ascii: "\n")) else { return nil }
         let parts = String(decoding: bytes[..<end], as: UTF8.self).split(separator: " ")
-        guard parts.count == 2, let version = Int64(parts[0]), let total = Int64(parts[1]), total >= 0 else {
-            return nil
-        }
+        guard parts.count == 2, let version = Int64(parts[0]), let total = Int64(parts[1]),
+            (0...MenuCache.maximumTotal).contains(total)
+        else { return nil }
         let body = Array(bytes[(end + 1)...])
         // Rubbish that begins like a value of ours is not passed on as a menu.
         guard (try? JSON.scan(body.span))?.kind == .array else { return nil }
