@@ -43,13 +43,15 @@ final class Server {
                 }
             }
         }
-        let feeds = FeedHandler(hub: hub, events: EventLog(pool: pool), log: log)
+        let feeds = FeedHandler(loop: loop, hub: hub, events: EventLog(pool: pool), log: log)
+        let users = UserRepository(pool: pool)
+        let access = AccessHandler(hub: hub, users: users, log: log)
         authentication = AuthenticationHandler(
-            loop: loop, hub: hub, feeds: feeds, users: UserRepository(pool: pool),
+            loop: loop, hub: hub, feeds: feeds, access: access, users: users,
             keys: try config.tokens.loadKeys(), policy: config.tokens.policy, log: log)
         let orders = OrderRepository(pool: pool, idempotencyWindow: config.idempotencyWindow)
         effects = EffectHandler(
-            loop: loop, hub: hub, authentication: authentication,
+            loop: loop, hub: hub, authentication: authentication, feeds: feeds,
             menus: MenuHandler(
                 authentication: authentication, menus: MenuRepository(pool: pool), cache: MenuCache(redis: redis),
                 log: log),
@@ -57,8 +59,18 @@ final class Server {
             health: HealthHandler(loop: loop, hub: hub, pool: pool, redis: redis))
         pulse = Pulse(loop: loop, pool: pool) { [hub] in
             hub.restaurants
-        } found: { [feeds] restaurant, head in
-            feeds.hint(restaurant, head: head)
+        } found: { [feeds, access] finding in
+            for counters in finding.counters {
+                feeds.hint(counters.restaurant, head: counters.head)
+                access.found(counters.restaurant, version: counters.accessVersion)
+            }
+            for restaurant in finding.missing { access.found(restaurant, version: nil) }
+            feeds.tick()
+        }
+        pool.whenNotified = { [feeds, access, pulse] payload in
+            guard let counters = StreamCounters(notification: payload) else { return pulse.ask() }
+            feeds.hint(counters.restaurant, head: counters.head)
+            access.found(counters.restaurant, version: counters.accessVersion)
         }
         pruner = Pruner(
             loop: loop, pool: pool, log: log, eventRetention: config.eventRetention,
@@ -66,7 +78,10 @@ final class Server {
         acceptor = try Acceptor(loop: loop, hub: hub, address: config.listen)
         hub.tlsContext = try config.tls?.load()
         hub.carryOut = { [effects] effect, connection in effects.carryOut(effect, for: connection) }
-        hub.whenRestaurantEmptied = { [feeds] in feeds.leave($0) }
+        hub.whenRestaurantEmptied = { [feeds, access] restaurant in
+            feeds.leave(restaurant)
+            access.leave(restaurant)
+        }
         pool.start()
         redis?.open()
         pulse.start()
@@ -125,5 +140,6 @@ final class Server {
         // The hub and those who carry out its effects hold each other.
         hub.carryOut = { _, _ in }
         hub.whenRestaurantEmptied = { _ in }
+        pool.whenNotified = { _ in }
     }
 }

@@ -21,12 +21,17 @@ public struct AccessRecord: Equatable, Sendable {
     public var restaurantIsActive: Bool
     /// The restaurant's newest event.
     public var head: EventSequence
+    /// The event before the first that is kept.
+    public var oldestResumable: EventSequence
     /// The restaurant's menu version.
     public var menuVersion: Int64
+    /// The version of the access to the restaurant that these rights belong to.
+    public var accessVersion: Int64
 
     public init(
         user: UserID, role: Role?, userIsActive: Bool, homeRestaurant: RestaurantID?, isMember: Bool,
-        restaurantIsActive: Bool, head: EventSequence, menuVersion: Int64
+        restaurantIsActive: Bool, head: EventSequence,
+        oldestResumable: EventSequence = 0, menuVersion: Int64, accessVersion: Int64 = 0
     ) {
         self.user = user
         self.role = role
@@ -35,7 +40,9 @@ public struct AccessRecord: Equatable, Sendable {
         self.isMember = isMember
         self.restaurantIsActive = restaurantIsActive
         self.head = head
+        self.oldestResumable = oldestResumable
         self.menuVersion = menuVersion
+        self.accessVersion = accessVersion
     }
 }
 

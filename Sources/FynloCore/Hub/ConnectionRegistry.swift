@@ -16,6 +16,8 @@ public struct ConnectionRegistry: Sendable {
         /// ConnectionID.number.
         public let connection: UInt64
         public let user: UserID
+        /// The role the user had when the connection was taken in.
+        public let role: Role
         public let device: String?
     }
 
@@ -74,7 +76,7 @@ public struct ConnectionRegistry: Sendable {
 }
 
 extension ConnectionRegistry.Member {
-    public init(_ connection: UInt64, user: UserID, device: String?) {
-        self.init(connection: connection, user: user, device: device)
+    public init(_ connection: UInt64, user: UserID, role: Role = .employee, device: String?) {
+        self.init(connection: connection, user: user, role: role, device: device)
     }
 }

@@ -60,6 +60,8 @@ public struct Limits: Sendable {
     public var sendQueueBytes = 1_048_576
     /// Commands of one connection that wait for the one in flight.
     public var waitingCommands = 64
+    /// Events sent to a tablet that resumes; one that missed more reloads, which is cheaper for both.
+    public var replayedEvents = 1_000
     /// Bytes of a command's identifier.
     public var commandIDBytes = 128
     /// Bytes of `client_type`, `client_version` and `device_id`.

@@ -14,6 +14,8 @@ public enum Effect: Sendable {
     case storage(StorageRequest)
     /// Send these bytes, one text frame, to every tablet of the restaurant.
     case broadcast(ByteBuffer, restaurant: RestaurantID)
+    /// Send the tablet what it missed, from its `replayPosition` on, a part at a time; `deliver(replay:)`.
+    case replay(restaurant: RestaurantID)
     /// The session is over, authenticated (then it leaves the registry) or not. Once per upgraded connection.
     case sessionEnded(restaurant: RestaurantID, wasAuthenticated: Bool)
 }
@@ -31,25 +33,38 @@ public enum ReauthenticationOutcome: Equatable, Sendable {
     case failed(AuthenticationFailure)
 }
 
+/// A part of what a tablet missed.
+public enum Replay: Sendable {
+    /// The next events, in order.
+    case events(ArraySlice<EventFrame>)
+    /// There are no more: live events follow.
+    case finished
+    /// They are no longer there. `head` is the newest event, after which live events follow.
+    case lost(head: EventSequence)
+}
+
 /// Who a connection acts for, and since when in the stream.
 public struct AcceptedIdentity: Equatable, Sendable {
     public let user: UserID
     public let role: Role
     public let restaurant: RestaurantID
-    /// The newest event the tablet will not be sent.
+    /// The newest event; a tablet that resumes from one before it is sent those in between.
     public let sequence: EventSequence
+    /// The earliest event from which the stream can be continued: the one before the first that is kept.
+    public let oldestResumable: EventSequence
     public let tokenExpiresAt: UnixTime
     /// See AccessToken.endOfUse.
     public let tokenEndsAt: UnixTime
 
     public init(
-        user: UserID, role: Role, restaurant: RestaurantID, sequence: EventSequence, tokenExpiresAt: UnixTime,
-        tokenEndsAt: UnixTime
+        user: UserID, role: Role, restaurant: RestaurantID, sequence: EventSequence,
+        oldestResumable: EventSequence = 0, tokenExpiresAt: UnixTime, tokenEndsAt: UnixTime
     ) {
         self.user = user
         self.role = role
         self.restaurant = restaurant
         self.sequence = sequence
+        self.oldestResumable = oldestResumable
         self.tokenExpiresAt = tokenExpiresAt
         self.tokenEndsAt = tokenEndsAt
     }

@@ -95,6 +95,11 @@ public struct ProtocolStack: Sendable {
         if case .session(let session) = application { session.user } else { nil }
     }
 
+    /// The restaurant of the WebSocket's path.
+    public var restaurant: RestaurantID? {
+        if case .session(let session) = application { session.restaurant } else { nil }
+    }
+
     /// When `tick` is next due.
     public var nextDeadline: Instant? {
         var deadline = http?.nextDeadline
@@ -397,12 +402,26 @@ public struct ProtocolStack: Sendable {
     }
 
     /// A whole frame for every tablet of the restaurant: an event with its number, or a transient one without.
-    public mutating func deliver(frame: ByteBuffer, sequence: EventSequence?, output: inout ByteBuffer) {
-        guard case .session(var session) = application else { return }
-        application = nil
-        let isAdmitted = session.admits(sequence)
-        application = .session(session)
-        if isAdmitted { output.append(frame) }
+    public mutating func deliver(
+        frame: ByteBuffer, sequence: EventSequence?, now: Moment, output: inout ByteBuffer
+    ) {
+        withSession(now: now, output: &output) { session, output in
+            session.deliver(frame: frame, sequence: sequence, now: now, output: &output)
+            return nil
+        }
+    }
+
+    /// The number after which the tablet is still to be sent what it missed; `nil` once it has caught up.
+    public var replayPosition: EventSequence? {
+        if case .session(let session) = application { session.replayPosition } else { nil }
+    }
+
+    /// An answer to Effect.replay.
+    public mutating func deliver(replay: Replay, now: Moment, output: inout ByteBuffer) {
+        withSession(now: now, output: &output) { session, output in
+            session.deliver(replay: replay, now: now, output: &output)
+            return nil
+        }
     }
 
     // MARK: Time and the end

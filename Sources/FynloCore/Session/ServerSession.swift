@@ -275,19 +275,29 @@ public struct ServerSession: Sendable {
             return fail(failure, retryAfter: retryAfter, now: now, output: &output, effects: &effects)
         case .accepted(let identity):
             heartbeat.heard(now: now.instant)
+            let cursor = startingCursor(identity)
             var active = Active(
-                user: identity.user, role: identity.role, cursor: ResumeCursor(after: identity.sequence),
-                tokenExpiresAt: identity.tokenExpiresAt, tokenEnd: now.instant)
+                user: identity.user, role: identity.role, cursor: cursor, tokenExpiresAt: identity.tokenExpiresAt,
+                tokenEnd: now.instant)
             renewToken(
                 of: &active, expiresAt: identity.tokenExpiresAt, endsAt: identity.tokenEndsAt, now: now)
             state = .active(active)
-            let isResumed = lastSequence == identity.sequence
+            let isResumed = lastSequence == cursor.sequence
             sendAuthenticated(active, sequence: identity.sequence, isResumed: isResumed, now: now, output: &output)
             if lastSequence != nil, !isResumed {
                 send(.resyncRequired(head: identity.sequence), now: now, output: &output)
             }
+            if cursor.isReplaying { effects.append(.replay(restaurant: restaurant)) }
             return tickToken(now: now, output: &output, effects: &effects)
         }
+    }
+
+    /// Where a tablet joins the stream: after what it has seen, if that can be continued exactly, else at the newest event.
+    private func startingCursor(_ identity: AcceptedIdentity) -> ResumeCursor {
+        guard let seen = lastSequence, seen >= identity.oldestResumable, seen < identity.sequence,
+            identity.sequence - seen <= EventSequence(settings.limits.replayedEvents)
+        else { return ResumeCursor(after: identity.sequence) }
+        return ResumeCursor(after: seen, isReplaying: true)
     }
 
     private mutating func reauthenticate(
@@ -345,13 +355,40 @@ public struct ServerSession: Sendable {
 
     // MARK: From the restaurant
 
-    /// True if an event, or a transient message (`sequence` nil), is to be sent to this tablet; asked once per event.
-    public mutating func admits(_ sequence: EventSequence?) -> Bool {
-        guard case .active(var active) = state else { return false }
-        guard let sequence else { return true }
-        let isNew = active.cursor.admits(sequence)
-        if isNew { state = .active(active) }
-        return isNew
+    /// A whole frame for every tablet of the restaurant: a live event with its number, once each, or a transient message
+    /// without.
+    public mutating func deliver(
+        frame: ByteBuffer, sequence: EventSequence?, now: Moment, output: inout ByteBuffer
+    ) {
+        guard case .active(var active) = state else { return }
+        if let sequence {
+            let verdict = active.cursor.take(live: sequence)
+            if verdict == .pass { return }
+            state = .active(active)
+            if verdict == .gap { send(.resyncRequired(head: sequence - 1), now: now, output: &output) }
+        }
+        output.append(frame)
+    }
+
+    /// The number after which the tablet is still to be sent what it missed; `nil` once it has caught up.
+    public var replayPosition: EventSequence? {
+        guard case .active(let active) = state, active.cursor.isReplaying else { return nil }
+        return active.cursor.sequence
+    }
+
+    /// What the tablet missed, a part at a time; asked for by Effect.replay.
+    public mutating func deliver(replay: Replay, now: Moment, output: inout ByteBuffer) {
+        guard case .active(var active) = state, active.cursor.isReplaying else { return }
+        switch replay {
+        case .events(let events):
+            for event in events where active.cursor.take(replayed: event.sequence) { output.append(event.frame) }
+        case .finished:
+            active.cursor.finishReplay()
+        case .lost(let head):
+            active.cursor = ResumeCursor(after: max(head, active.cursor.sequence))
+        }
+        state = .active(active)
+        if case .lost(let head) = replay { send(.resyncRequired(head: head), now: now, output: &output) }
     }
 
     // MARK: Time

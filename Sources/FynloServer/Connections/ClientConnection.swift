@@ -38,9 +38,13 @@ final class ClientConnection: EventSource {
     /// Set when the last byte is written: the peer may still read it, so its own close is waited for until then.
     private var lingerUntil: Instant?
     private var isSlow = false
+    /// Set while the tablet is to read some before it is sent more of what it missed.
+    var resumesReplay = false
 
     /// Bytes read in one turn: the others want to be served too.
     private static let readBytesPerTurn = 65_536
+    /// What a tablet missed is queued no further ahead than this.
+    private static let replayBytesAhead = 65_536
     /// A peer that does not read what it asked for is not read from.
     private static let backPressureBytes = 131_072
     /// Plaintext encrypted at a time; what is not encrypted yet can still be dropped.
@@ -81,6 +85,9 @@ final class ClientConnection: EventSource {
 
     /// The authenticated user, if there is one.
     var user: UserID? { stack.user }
+
+    /// The restaurant a tablet is of, or asks to be of.
+    var restaurant: RestaurantID? { stack.restaurant }
 
     /// Where the client is: behind a trusted proxy, as that says it.
     var clientAddress: String { stack.forwardedFor?.description ?? peer.hostText }
@@ -268,8 +275,23 @@ final class ClientConnection: EventSource {
 
     /// A frame for every tablet of the restaurant.
     func deliver(frame: ByteBuffer, sequence: EventSequence?) {
-        withStack { stack, output, _ in stack.deliver(frame: frame, sequence: sequence, output: &output) }
+        let now = hub.loop.now
+        withStack { stack, output, _ in
+            stack.deliver(frame: frame, sequence: sequence, now: now, output: &output)
+        }
     }
+
+    /// A part of what the tablet missed.
+    func deliver(replay: Replay) {
+        let now = hub.loop.now
+        withStack { stack, output, _ in stack.deliver(replay: replay, now: now, output: &output) }
+    }
+
+    /// The number after which the tablet is still to be sent what it missed; `nil` when it has caught up.
+    var replayPosition: EventSequence? { stack.replayPosition }
+
+    /// True when there is room for one more part of it.
+    var takesMore: Bool { queuedBytes < ClientConnection.replayBytesAhead }
 
     /// Ends the connection with a reason.
     func close(_ reason: CloseReason) {
@@ -351,6 +373,10 @@ final class ClientConnection: EventSource {
         if stack.transport == .closing { return linger(number) }
         updateInterest(token)
         readLeftover()
+        if resumesReplay, let restaurant {
+            resumesReplay = false
+            hub.carryOut(.replay(restaurant: restaurant), self)
+        }
     }
 
     /// One write; true when the kernel took all of it.

@@ -114,9 +114,11 @@ final class Hub {
 
     /// Takes an authenticated connection into its restaurant, or refuses it. The same device's older connection, if any,
     /// is closed.
-    func admit(_ connection: ClientConnection, user: UserID, device: String?, to restaurant: RestaurantID) -> Bool {
+    func admit(
+        _ connection: ClientConnection, user: UserID, role: Role, device: String?, to restaurant: RestaurantID
+    ) -> Bool {
         let limits = settings.limits
-        let member = ConnectionRegistry.Member(connection.id.number, user: user, device: device)
+        let member = ConnectionRegistry.Member(connection.id.number, user: user, role: role, device: device)
         switch registry.admit(
             member, to: restaurant, perRestaurant: limits.connectionsPerRestaurant,
             perUser: limits.connectionsPerUser)
@@ -242,6 +244,11 @@ final class Hub {
 
     /// Restaurants with listeners.
     var restaurants: [RestaurantID] { Array(registry.restaurants) }
+
+    /// The tablets of a restaurant.
+    func members(of restaurant: RestaurantID) -> [ConnectionRegistry.Member] {
+        registry.members(of: restaurant)
+    }
 
     /// True when somebody listens to the restaurant.
     func hasListeners(_ restaurant: RestaurantID) -> Bool {

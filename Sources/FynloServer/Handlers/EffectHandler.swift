@@ -8,17 +8,19 @@ final class EffectHandler {
     private let loop: EventLoop
     private let hub: Hub
     private let authentication: AuthenticationHandler
+    private let feeds: FeedHandler
     private let menus: MenuHandler
     private let orders: OrderHandler
     private let health: HealthHandler
 
     init(
-        loop: EventLoop, hub: Hub, authentication: AuthenticationHandler, menus: MenuHandler, orders: OrderHandler,
-        health: HealthHandler
+        loop: EventLoop, hub: Hub, authentication: AuthenticationHandler, feeds: FeedHandler, menus: MenuHandler,
+        orders: OrderHandler, health: HealthHandler
     ) {
         self.loop = loop
         self.hub = hub
         self.authentication = authentication
+        self.feeds = feeds
         self.menus = menus
         self.orders = orders
         self.health = health
@@ -39,6 +41,8 @@ final class EffectHandler {
             orders.handle(request, connection: number)
         case .broadcast(let frame, let restaurant):
             hub.broadcast(frame, sequence: nil, to: restaurant)
+        case .replay(let restaurant):
+            feeds.replay(to: connection, of: restaurant)
         case .sessionEnded(let restaurant, let wasAuthenticated):
             hub.sessionEnded(connection, restaurant: restaurant, wasAuthenticated: wasAuthenticated)
         }

@@ -1,24 +1,47 @@
 // The event streams of the restaurants that have listeners here: hints and committed rows go in, frames go out to the
-// tablets, encoded once for all of them.
+// tablets, encoded once for all of them. Tablets that were away are sent what they missed, as fast as they read it.
 
 import FynloCore
 import FynloIO
 
 /// One feed per restaurant with listeners.
 final class FeedHandler {
+    private let loop: EventLoop
     private let hub: Hub
     private let events: EventLog
     private let log: Logger
     private var feeds: [RestaurantID: RestaurantFeed] = [:]
+    /// What all feeds keep for tablets that come back.
+    private var tailBytes = 0
 
-    init(hub: Hub, events: EventLog, log: Logger) {
+    // Replays.
+    /// Tablets that wait for rows that are being read, by number.
+    private var waiting: [RestaurantID: [UInt64]] = [:]
+    /// Reads that wait for their turn, and how many are under way.
+    private var reads: [(restaurant: RestaurantID, read: RestaurantFeed.Read)] = []
+    private var readsUnderWay = 0
+    private var framesLeft = FeedHandler.framesPerTurn
+    /// Tablets whose replay goes on in the next turn.
+    private var postponed: [UInt64] = []
+
+    /// Reads for replays at the same time: in one turn come at most this many pages.
+    private static let concurrentReads = 4
+    /// Replayed frames in one turn, for all tablets together: half a millisecond's work.
+    private static let framesPerTurn = 2_000
+    /// How long what was read for one tablet is kept for the others: those of a restaurant come back within seconds.
+    private static let tailLifetime = Duration.seconds(30)
+    /// Bytes kept for all restaurants together; beyond it all is let go of, and read again for whom it is needed.
+    private static let maximumTailBytes = 64 << 20
+
+    init(loop: EventLoop, hub: Hub, events: EventLog, log: Logger) {
+        self.loop = loop
         self.hub = hub
         self.events = events
         self.log = log
     }
 
     /// A tablet joins: `head` is the newest event the database knows of. Returns the newest event that the tablet will
-    /// not be sent.
+    /// not be sent live.
     func join(_ restaurant: RestaurantID, head: EventSequence) -> EventSequence {
         guard let cursor = feeds[restaurant]?.cursor else {
             feeds[restaurant] = RestaurantFeed(head: head)
@@ -30,27 +53,34 @@ final class FeedHandler {
 
     /// The last tablet has left.
     func leave(_ restaurant: RestaurantID) {
-        feeds[restaurant] = nil
+        if let feed = feeds.removeValue(forKey: restaurant) { tailBytes -= feed.tailBytes }
+        waiting[restaurant] = nil
+    }
+
+    /// Changes a feed in place, if there is one.
+    @discardableResult
+    private func update<Result>(_ restaurant: RestaurantID, _ body: (inout RestaurantFeed) -> Result) -> Result? {
+        guard let index = feeds.index(forKey: restaurant) else { return nil }
+        let before = feeds.values[index].tailBytes
+        let result = body(&feeds.values[index])
+        tailBytes += feeds.values[index].tailBytes - before
+        return result
     }
 
     /// Somebody says how far the stream goes.
     func hint(_ restaurant: RestaurantID, head: EventSequence) {
-        guard let step = feeds[restaurant]?.hint(head: head) else { return }
+        guard let step = update(restaurant, { $0.hint(head: head) }) else { return }
         take(step, restaurant)
     }
 
     /// This process committed an event.
     func committed(_ event: OrderEvent) {
-        guard let step = feeds[event.restaurant]?.committed(event) else { return }
+        guard let step = update(event.restaurant, { $0.committed(event) }) else { return }
         take(step, event.restaurant)
     }
 
     private func take(_ step: RestaurantFeed.Step, _ restaurant: RestaurantID) {
-        for event in step.events {
-            var frame = ByteBuffer()
-            WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { MessageEncoder.append(event, to: &$0) }
-            hub.broadcast(frame, sequence: event.sequence, to: restaurant)
-        }
+        for event in step.events { hub.broadcast(event.frame, sequence: event.sequence, to: restaurant) }
         guard let cursor = step.readAfter else { return }
         events.events(of: restaurant, after: cursor, limit: RestaurantFeed.pageRows) { [weak self] result in
             self?.read(restaurant, after: cursor, result)
@@ -64,10 +94,109 @@ final class FeedHandler {
         guard feeds[restaurant]?.isReading(after: cursor) == true else { return }
         switch result {
         case .success(let rows):
-            if let step = feeds[restaurant]?.deliver(rows) { take(step, restaurant) }
+            if let step = update(restaurant, { $0.deliver(rows) }) { take(step, restaurant) }
         case .failure(let error):
             log.warning("events_unread", ["error": error.description])
-            feeds[restaurant]?.readFailed()
+            update(restaurant) { $0.readFailed() }
         }
+    }
+
+    // MARK: Replay
+
+    /// Sends a tablet what it missed, as long as it takes it; it is called again when the tablet has read some.
+    func replay(to connection: ClientConnection, of restaurant: RestaurantID) {
+        while let position = connection.replayPosition, connection.takesMore {
+            guard framesLeft > 0 else { return postpone(connection) }
+            guard let page = update(restaurant, { $0.replay(after: position, now: loop.now.instant) }) else { return }
+            switch page {
+            case .events(let events):
+                spend(events.count)
+                connection.deliver(replay: .events(events))
+            case .caughtUp:
+                connection.deliver(replay: .finished)
+            case .lost:
+                connection.deliver(replay: .lost(head: feeds[restaurant]?.cursor ?? position))
+            case .waiting:
+                waiting[restaurant, default: []].append(connection.id.number)
+                return scheduleRead(restaurant)
+            }
+        }
+        connection.resumesReplay = connection.replayPosition != nil
+    }
+
+    private func scheduleRead(_ restaurant: RestaurantID) {
+        guard case .some(.some(let read)) = update(restaurant, { $0.nextReplayRead() }) else { return }
+        reads.append((restaurant, read))
+        startReads()
+    }
+
+    private func startReads() {
+        while readsUnderWay < FeedHandler.concurrentReads, !reads.isEmpty {
+            let (restaurant, read) = reads.removeFirst()
+            guard feeds[restaurant] != nil else { continue }
+            readsUnderWay += 1
+            events.events(of: restaurant, after: read.after, limit: read.limit) { [weak self] result in
+                self?.finish(read, restaurant, result)
+            }
+        }
+    }
+
+    private func finish(
+        _ read: RestaurantFeed.Read, _ restaurant: RestaurantID, _ result: Result<[OrderEvent], PostgresError>
+    ) {
+        readsUnderWay -= 1
+        switch result {
+        case .success(let rows):
+            update(restaurant) { $0.deliver(rows, to: read) }
+            limitTails()
+            scheduleRead(restaurant)
+            for number in waiting.removeValue(forKey: restaurant) ?? [] { resume(number, of: restaurant) }
+        case .failure(let error):
+            // Tried again by the next pulse.
+            log.warning("events_unread", ["error": error.description])
+            update(restaurant) { $0.replayReadFailed() }
+        }
+        startReads()
+    }
+
+    private func resume(_ number: UInt64, of restaurant: RestaurantID) {
+        if let connection = hub.connection(number) { replay(to: connection, of: restaurant) }
+    }
+
+    private func spend(_ frames: Int) {
+        if framesLeft == FeedHandler.framesPerTurn {
+            loop.after(.zero) { [weak self] in self?.beginTurn() }
+        }
+        framesLeft -= frames
+    }
+
+    private func postpone(_ connection: ClientConnection) {
+        postponed.append(connection.id.number)
+    }
+
+    private func beginTurn() {
+        framesLeft = FeedHandler.framesPerTurn
+        let numbers = postponed
+        postponed = []
+        for number in numbers {
+            if let connection = hub.connection(number), let restaurant = connection.restaurant {
+                replay(to: connection, of: restaurant)
+            }
+        }
+    }
+
+    private func limitTails() {
+        guard tailBytes > FeedHandler.maximumTailBytes else { return }
+        forgetTails(unusedSince: loop.now.instant + .seconds(1))
+    }
+
+    /// What is due once a pulse: reads that failed are made again, and what is kept for nobody is let go of.
+    func tick() {
+        if tailBytes > 0 { forgetTails(unusedSince: loop.now.instant + (.zero - FeedHandler.tailLifetime)) }
+        for restaurant in waiting.keys { scheduleRead(restaurant) }
+    }
+
+    private func forgetTails(unusedSince deadline: Instant) {
+        for restaurant in feeds.keys { update(restaurant) { $0.forgetTail(unusedSince: deadline) } }
     }
 }

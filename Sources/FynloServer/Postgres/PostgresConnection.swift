@@ -50,6 +50,8 @@ final class PostgresConnection: EventSource {
     var whenClosed: (PostgresError) -> Void = { _ in }
     /// A request was answered.
     var whenAnswered: () -> Void = {}
+    /// A notification's payload came, of a channel that a request listens to.
+    var whenNotified: (String) -> Void = { _ in }
 
     init(loop: EventLoop, settings: PostgresSettings) {
         self.loop = loop
@@ -213,6 +215,7 @@ final class PostgresConnection: EventSource {
                 return close(.connectionLost(PostgresConnection.message(of: connection)))
             }
             readResults(connection)
+            readNotifications()
             if readiness.contains(.write) { flush() }
         case .idle, .resolving, .closed: break
         }
@@ -249,6 +252,14 @@ final class PostgresConnection: EventSource {
             if PQstatus(connection) == CONNECTION_BAD {
                 close(.connectionLost(PostgresConnection.message(of: connection)))
             }
+        }
+    }
+
+    private func readNotifications() {
+        while case .ready = state, let connection, let notification = PQnotifies(connection) {
+            let payload = String(cString: notification.pointee.extra)
+            PQfreemem(notification)
+            whenNotified(payload)
         }
     }
 

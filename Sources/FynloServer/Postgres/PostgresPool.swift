@@ -1,5 +1,5 @@
-// The connections of one process: one or two for short reads, which share them by pipelining, and some that serve one
-// request at a time, so that no lock and no slow statement stalls anybody else's.
+// The connections of one process: two for short reads, which share them by pipelining, and some that serve one request at a
+// time, so that no lock and no slow statement stalls anybody else's.
 
 import FynloCore
 import FynloIO
@@ -10,6 +10,8 @@ final class PostgresPool {
     enum Sharing {
         /// A short read by primary key: pipelined with others.
         case shortRead
+        /// As `shortRead`, for what is delivered to tablets that are connected: it never waits behind those who come.
+        case live
         /// A write, or a read that may take long: a connection of its own.
         case exclusive
     }
@@ -56,6 +58,7 @@ final class PostgresPool {
     private let limits: Limits
     private let log: Logger
     private let shortReads: Lane
+    private let live: Lane
     private let exclusives: Lane
     private var isClosed = false
     private var random = SystemRandomNumberGenerator()
@@ -66,19 +69,27 @@ final class PostgresPool {
         self.log = log
         self.limits = limits
         shortReads = Lane(maximumConnections: 1, inFlightPerConnection: limits.shortReadsInFlight)
+        live = Lane(maximumConnections: 1, inFlightPerConnection: limits.shortReadsInFlight)
         exclusives = Lane(maximumConnections: limits.exclusiveConnections, inFlightPerConnection: 1)
     }
 
     /// Opens the first connection of each kind, so that the first request finds one.
     func start() {
-        open(shortReads)
-        open(exclusives)
+        for lane in lanes { open(lane) }
     }
+
+    private var lanes: [Lane] { [shortReads, live, exclusives] }
+
+    /// What programs say by NOTIFY on this channel is told to `whenNotified`, as long as there is a connection; what was said
+    /// while there was none is not.
+    static let channel = "fynlo_changes"
+    var whenNotified: (String) -> Void = { _ in }
+    private static let listen = PostgresStatement(name: "listen", sql: "listen \(channel)")
 
     /// Closes everything; requests under way are answered as lost.
     func close() {
         isClosed = true
-        for lane in [shortReads, exclusives] {
+        for lane in lanes {
             for slot in lane.slots { slot.connection.close(.connectionLost("the server is going away")) }
             failWaiting(lane, .overloaded)
         }
@@ -86,7 +97,7 @@ final class PostgresPool {
 
     /// Requests on their way or waiting.
     var requestCount: Int {
-        [shortReads, exclusives].reduce(0) { sum, lane in
+        lanes.reduce(0) { sum, lane in
             sum + lane.waiting.count + lane.slots.reduce(0) { $0 + $1.connection.pendingCount }
         }
     }
@@ -96,7 +107,12 @@ final class PostgresPool {
         _ statement: PostgresStatement, _ parameters: [PostgresValue], _ sharing: Sharing,
         reply: @escaping (Result<PostgresResult, PostgresError>) -> Void
     ) {
-        let lane = sharing == .shortRead ? shortReads : exclusives
+        let lane =
+            switch sharing {
+            case .shortRead: shortReads
+            case .live: live
+            case .exclusive: exclusives
+            }
         let request = PostgresRequest(
             statement: statement, parameters: parameters, deadline: loop.now.instant + settings.queryTimeout,
             reply: reply)
@@ -148,8 +164,10 @@ final class PostgresPool {
         connection.whenReady = { [weak self, weak slot, weak lane] in
             guard let self, let slot, let lane else { return }
             slot.wasReady = true
+            if lane === self.live { self.listen(slot.connection) }
             self.dispatch(lane)
         }
+        connection.whenNotified = { [weak self] in self?.whenNotified($0) }
         connection.whenAnswered = { [weak self, weak lane] in
             guard let self, let lane else { return }
             lane.failures = 0
@@ -160,6 +178,18 @@ final class PostgresPool {
             self.lost(slot, lane, error)
         }
         connection.open(attempt: lane.failures)
+    }
+
+    private func listen(_ connection: PostgresConnection) {
+        connection.send(
+            PostgresRequest(
+                statement: PostgresPool.listen, parameters: [], deadline: loop.now.instant + settings.queryTimeout
+            ) { [log] result in
+                // Without it the pulse tells everything, a little later.
+                if case .failure(let error) = result {
+                    log.warning("postgres_not_listening", ["error": error.description])
+                }
+            })
     }
 
     private func scheduleDispatch(_ lane: Lane) {

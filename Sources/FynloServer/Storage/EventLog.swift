@@ -19,7 +19,7 @@ struct EventLog {
         reply: @escaping (Result<[OrderEvent], PostgresError>) -> Void
     ) {
         pool.send(
-            EventLog.after, [.uuid(restaurant.uuid), .integer(sequence), .integer(Int64(limit))], .shortRead
+            EventLog.after, [.uuid(restaurant.uuid), .integer(sequence), .integer(Int64(limit))], .live
         ) { result in
             reply(
                 result.flatMap { rows in

@@ -75,9 +75,7 @@ struct MenuRepository {
 
     private static let invalidate = PostgresStatement(
         name: "menu_invalidate",
-        sql:
-            "update restaurant_streams set menu_version = menu_version + 1 where restaurant_id = $1 returning menu_version"
-    )
+        sql: "select fynlo_renew_menu($1)")
 
     /// One page of products, with the version it is of.
     func page(
@@ -99,7 +97,8 @@ struct MenuRepository {
         }
     }
 
-    /// Makes every cached copy of the restaurant's menu an old one, whatever their number; replies with the new version.
+    /// Makes every cached copy of the restaurant's menu an old one, whatever their number, and tells the tablets; replies
+    /// with the new version.
     func invalidate(
         _ restaurant: RestaurantID, reply: @escaping (Result<Int64, PostgresError>) -> Void
     ) {

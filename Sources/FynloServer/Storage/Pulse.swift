@@ -1,28 +1,38 @@
-// One question a second: how far are the streams of the restaurants that have listeners here? Whatever hint was lost,
-// the pulse finds what it told of.
+// One question a second: how far are the streams of the restaurants that have listeners here, and the versions of their
+// menus and their access? Whatever hint was lost, the pulse finds what it told of.
 
 import FynloCore
 import FynloIO
 
-/// Reads the heads of the watched restaurants at most a second apart.
+/// Reads the counters of the watched restaurants at most a second apart.
 final class Pulse: EventSource {
     private let loop: EventLoop
     private let pool: PostgresPool
     private let restaurants: () -> [RestaurantID]
-    private let found: (RestaurantID, EventSequence) -> Void
+    private let found: (Finding) -> Void
     private var token: SourceToken?
     private var isAsking = false
 
+    /// What one question found.
+    struct Finding {
+        let counters: [StreamCounters]
+        /// Restaurants that are no more.
+        let missing: [RestaurantID]
+    }
+
     static let interval = Duration.milliseconds(900)
 
-    private static let heads = PostgresStatement(
+    private static let counters = PostgresStatement(
         name: "pulse",
-        sql: "select restaurant_id, head from restaurant_streams where restaurant_id = any($1::uuid[])")
+        sql: """
+            select restaurant_id, head, menu_version, access_version
+            from restaurant_streams where restaurant_id = any($1::uuid[])
+            """)
 
-    /// `restaurants` are asked about; `found` is told each one's head.
+    /// `restaurants` are asked about; `found` is told what was found.
     init(
         loop: EventLoop, pool: PostgresPool, restaurants: @escaping () -> [RestaurantID],
-        found: @escaping (RestaurantID, EventSequence) -> Void
+        found: @escaping (Finding) -> Void
     ) {
         self.loop = loop
         self.pool = pool
@@ -48,21 +58,26 @@ final class Pulse: EventSource {
         return now.instant + Pulse.interval
     }
 
-    private func ask() {
+    /// Asks at once: somebody says that there is something to find.
+    func ask() {
         let watched = restaurants()
         guard !isAsking, !watched.isEmpty else { return }
         isAsking = true
         let list = "{" + watched.map(\.description).joined(separator: ",") + "}"
-        pool.send(Pulse.heads, [.text(list)], .shortRead) { [weak self] result in
+        pool.send(Pulse.counters, [.text(list)], .live) { [weak self] result in
             guard let self else { return }
             self.isAsking = false
             // A failed pulse is followed by the next one; the pool has logged why.
             guard case .success(let rows) = result else { return }
-            for row in rows.rows {
-                if let restaurant = row.uuid(0), let head = row.integer(1) {
-                    self.found(RestaurantID(restaurant), head)
-                }
+            let counters = rows.rows.compactMap { row -> StreamCounters? in
+                guard let restaurant = row.uuid(0), let head = row.integer(1), let menu = row.integer(2),
+                    let access = row.integer(3)
+                else { return nil }
+                return StreamCounters(
+                    restaurant: RestaurantID(restaurant), head: head, menuVersion: menu, accessVersion: access)
             }
+            let missing = Set(watched).subtracting(counters.map(\.restaurant))
+            self.found(Finding(counters: counters, missing: Array(missing)))
         }
     }
 }

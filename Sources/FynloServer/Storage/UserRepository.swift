@@ -2,6 +2,14 @@
 
 import FynloCore
 
+/// What users may do in a restaurant.
+struct AccessRights {
+    /// The version of the access to the restaurant.
+    let version: Int64
+    /// Of those who exist.
+    var records: [UserID: AccessRecord] = [:]
+}
+
 /// Reads users and their restaurants.
 struct UserRepository {
     let pool: PostgresPool
@@ -9,8 +17,21 @@ struct UserRepository {
     private static let access = PostgresStatement(
         name: "access",
         sql: """
-            select user_id, role, user_is_active, home_restaurant, is_member, restaurant_is_active, head, menu_version
+            select user_id, role, user_is_active, home_restaurant, is_member, restaurant_is_active, head, menu_version,
+                access_version, (select min(seq) - 1 from restaurant_events where restaurant_id = $2)
             from fynlo_access($1::text, $2::uuid)
+            """)
+
+    private static let rights = PostgresStatement(
+        name: "rights",
+        sql: """
+            select s.access_version, u.id, u.role, u.is_active, u.restaurant_id, m.user_id is not null,
+                coalesce(r.is_active, false)
+            from (select $1::uuid as restaurant) asked
+            left join restaurants r on r.id = asked.restaurant
+            left join restaurant_streams s on s.restaurant_id = asked.restaurant
+            left join users u on u.id = any ($2::uuid[])
+            left join user_restaurants m on m.user_id = u.id and m.restaurant_id = asked.restaurant
             """)
 
     /// What is known of the user with `users.supabase_id = subject` and of the restaurant they ask for; `nil`: there is
@@ -40,6 +61,32 @@ struct UserRepository {
                 user: UserID(user), role: Role(rawValue: role), userIsActive: isActive,
                 homeRestaurant: row.uuid(3).map(RestaurantID.init), isMember: row.boolean(4) ?? false,
                 restaurantIsActive: row.boolean(5) ?? false, head: row.integer(6) ?? 0,
-                menuVersion: row.integer(7) ?? 0))
+                oldestResumable: row.integer(9) ?? row.integer(6) ?? 0, menuVersion: row.integer(7) ?? 0,
+                accessVersion: row.integer(8) ?? 0))
+    }
+
+    /// The rights of these users in a restaurant, all as of one version.
+    func rights(
+        of users: Set<UserID>, in restaurant: RestaurantID,
+        reply: @escaping (Result<AccessRights, PostgresError>) -> Void
+    ) {
+        let list = "{" + users.map(\.description).joined(separator: ",") + "}"
+        pool.send(UserRepository.rights, [.uuid(restaurant.uuid), .text(list)], .live) { result in
+            reply(
+                result.flatMap { rows in
+                    var rights = AccessRights(version: rows.first?.integer(0) ?? 0)
+                    for row in rows.rows {
+                        guard let user = row.uuid(1).map(UserID.init), let role = row.string(2),
+                            let isActive = row.boolean(3)
+                        else { continue }
+                        rights.records[user] = AccessRecord(
+                            user: user, role: Role(rawValue: role), userIsActive: isActive,
+                            homeRestaurant: row.uuid(4).map(RestaurantID.init), isMember: row.boolean(5) ?? false,
+                            restaurantIsActive: row.boolean(6) ?? false, head: 0, menuVersion: 0,
+                            accessVersion: rights.version)
+                    }
+                    return .success(rights)
+                })
+        }
     }
 }

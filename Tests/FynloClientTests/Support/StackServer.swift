@@ -112,6 +112,9 @@ final class StackServer: EventSource {
             if let answer = storage(commands) {
                 connection.with { $0.deliver(command: answer, now: $1, output: &$2, effects: &$3) }
             }
+        case .replay:
+            // These streams have nothing that is missed.
+            connection.with { stack, now, output, _ in stack.deliver(replay: .finished, now: now, output: &output) }
         case .broadcast(let frame, _):
             for other in connections.values { other.deliver(frame, sequence: nil) }
         }
@@ -164,7 +167,7 @@ final class StackConnection: EventSource {
     }
 
     func deliver(_ frame: ByteBuffer, sequence: EventSequence?) {
-        with { stack, _, output, _ in stack.deliver(frame: frame, sequence: sequence, output: &output) }
+        with { stack, now, output, _ in stack.deliver(frame: frame, sequence: sequence, now: now, output: &output) }
     }
 
     func close(_ reason: CloseReason) {

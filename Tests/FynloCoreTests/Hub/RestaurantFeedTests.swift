@@ -3,12 +3,12 @@ import Testing
 
 /// A step, comparable to what a test expects.
 private struct Step: Equatable {
-    let events: [OrderEvent]
+    let events: [EventSequence]
     let readAfter: EventSequence?
 }
 
 private func step(_ events: [EventSequence] = [], read: EventSequence? = nil) -> Step {
-    Step(events: events.map(Sample.event), readAfter: read)
+    Step(events: events, readAfter: read)
 }
 
 /// The feed, with steps that can be compared.
@@ -25,7 +25,7 @@ private struct Feed {
     mutating func readFailed() { feed.readFailed() }
 
     private func plain(_ step: RestaurantFeed.Step) -> Step {
-        Step(events: step.events, readAfter: step.readAfter)
+        Step(events: step.events.map(\.sequence), readAfter: step.readAfter)
     }
 }
 
@@ -144,7 +144,7 @@ struct RestaurantFeedTests {
         /// The read under way, with what the table held at the time it looked.
         var reading: (after: EventSequence, rows: [OrderEvent]?)?
         func take(_ step: Step) {
-            out += step.events.map(\.sequence)
+            out += step.events
             if let after = step.readAfter {
                 #expect(reading == nil, "one read at a time")
                 reading = (after, nil)

@@ -76,10 +76,19 @@ struct ClientServerPair {
             effects += asked
             for effect in asked {
                 if effect.authentication != nil, let outcome { server.deliver(outcome) }
+                if case .replay = effect { replay() }
                 if effect.storage != nil, !answers.isEmpty { server.deliver(answers.removeFirst()) }
             }
             asked = server.takeEffects()
         }
+    }
+
+    /// What the client missed, up to the head it was told of.
+    private mutating func replay() {
+        guard let position = server.stack.replayPosition, case .accepted(let identity) = outcome else { return }
+        let missed = (position + 1...identity.sequence).map { EventFrame(Sample.event($0)) }
+        server.deliver(replay: .events(missed[...]))
+        server.deliver(replay: .finished)
     }
 
     /// Bytes reach the client.

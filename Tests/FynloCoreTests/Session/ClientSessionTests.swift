@@ -31,14 +31,14 @@ struct ClientSessionTests {
                     token: "header.payload.signature", user: "\(Sample.user)", restaurant: "\(Sample.restaurant)",
                     clientType: "kitchen", clientVersion: "2.1", deviceID: "tablet \"7\"", lastSequence: 5))
         #expect(pair.client.state == .connected)
-        #expect(pair.types == ["authenticated", "resync_required"])
+        #expect(pair.types == ["authenticated", "order.updated", "order.updated"])
         let welcomes = pair.events.compactMap { if case .connected(let welcome) = $0 { welcome } else { nil } }
         #expect(welcomes.count == 1)
         let welcome = try #require(welcomes.first)
         #expect(welcome.connection == Sample.connection.uuid.description)
         #expect(welcome.role == "manager")
         #expect(welcome.sequence == 7)
-        #expect(!welcome.isResumed)
+        #expect(welcome.isResumed)
         #expect(welcome.heartbeatInterval == .seconds(15))
     }
 
@@ -102,6 +102,11 @@ struct ClientSessionTests {
         upToDate.open()
         #expect(upToDate.client.lastSequence == 7)
         #expect(upToDate.types == ["authenticated"])
+
+        var behind = ClientServerPair(lastSequence: 4)
+        behind.open()
+        #expect(behind.business.map(\.sequence) == [5, 6, 7])
+        #expect(behind.client.lastSequence == 7)
 
         var tooFarBehind = ClientServerPair(lastSequence: 2)
         tooFarBehind.open()

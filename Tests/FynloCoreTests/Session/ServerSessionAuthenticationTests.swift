@@ -52,8 +52,8 @@ struct ServerSessionAuthenticationTests {
     @Test(
         "says whether the tablet has missed something",
         arguments: [
-            ("", false, false), (",\"last_seq\":7", true, false), (",\"last_seq\":6", false, true),
-            (",\"last_seq\":8", false, true),
+            ("", false, false), (",\"last_seq\":7", true, false), (",\"last_seq\":6", true, false),
+            (",\"last_seq\":3", true, false), (",\"last_seq\":2", false, true), (",\"last_seq\":8", false, true),
             (",\"last_seq\":-1", false, true), (",\"last_seq\":9223372036854775807", false, true),
             (",\"last_seq\":\"7\"", false, false),
         ])
@@ -64,6 +64,43 @@ struct ServerSessionAuthenticationTests {
         let heard = tablet.heard()
         #expect(heard.first?.data?["resumed"] == .boolean(isResumed))
         #expect(Array(heard.dropFirst()) == (isResyncRequired ? [.message("resync_required", ["seq": 7])] : []))
+    }
+
+    @Test("sends what was missed before anything newer, once each, and tells of what is lost")
+    func replay() {
+        var tablet = Tablet.upgraded()
+        tablet.send(Tablet.authenticate(",\"last_seq\":4"))
+        tablet.deliver(.accepted(tablet.identity(sequence: 7)))
+        #expect(tablet.takeEffects().last?.name == "replay")
+        #expect(tablet.stack.replayPosition == 4)
+        _ = tablet.heard()
+        func events(_ numbers: ClosedRange<EventSequence>) -> Replay {
+            .events(numbers.map { EventFrame(Sample.event($0)) }[...])
+        }
+        tablet.deliver(event: #"{"type":"order.updated","data":{},"seq":8}"#, sequence: 8)
+        tablet.deliver(event: #"{"type":"table.occupied","data":{}}"#, sequence: nil)
+        #expect(tablet.heard().map(\.type) == ["table.occupied"], "what has no number does not wait")
+        tablet.deliver(replay: events(4...6))
+        tablet.deliver(replay: events(6...8))
+        #expect(tablet.stack.replayPosition == 8)
+        tablet.deliver(replay: .finished)
+        #expect(tablet.heard().map(\.data) == [["n": 5], ["n": 6], ["n": 7], ["n": 8]])
+        #expect(tablet.stack.replayPosition == nil)
+        tablet.deliver(replay: events(9...9))
+        tablet.deliver(event: #"{"type":"order.updated","data":{"n":9},"seq":9}"#, sequence: 9)
+        #expect(tablet.heard().map(\.data) == [["n": 9]])
+        tablet.deliver(event: #"{"type":"order.updated","data":{"n":12},"seq":12}"#, sequence: 12)
+        #expect(
+            tablet.heard() == [.message("resync_required", ["seq": 11]), .message("order.updated", ["n": 12])])
+
+        var lost = Tablet.upgraded()
+        lost.send(Tablet.authenticate(",\"last_seq\":4"))
+        lost.deliver(.accepted(lost.identity(sequence: 7)))
+        _ = lost.heard()
+        lost.deliver(replay: .lost(head: 9))
+        #expect(lost.heard() == [.message("resync_required", ["seq": 9])])
+        lost.deliver(event: #"{"type":"order.updated","data":{"n":10},"seq":10}"#, sequence: 10)
+        #expect(lost.heard() == [.message("order.updated", ["n": 10])])
     }
 
     // MARK: The table of the contract

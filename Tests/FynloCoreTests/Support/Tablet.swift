@@ -80,7 +80,12 @@ struct Tablet {
     mutating func deliver(event text: String, sequence: EventSequence?) {
         var frame = ByteBuffer()
         WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { $0.append(text) }
-        stack.deliver(frame: frame, sequence: sequence, output: &output)
+        stack.deliver(frame: frame, sequence: sequence, now: clock.now, output: &output)
+    }
+
+    /// A part of what it missed.
+    mutating func deliver(replay: Replay) {
+        stack.deliver(replay: replay, now: clock.now, output: &output)
     }
 
     mutating func close(_ reason: CloseReason) {
@@ -212,11 +217,12 @@ struct Tablet {
         return tablet
     }
 
+    /// Events before the fourth are no longer kept.
     func identity(sequence: EventSequence = 7, tokenLasts: Duration = .seconds(3_600)) -> AcceptedIdentity {
         let end = UnixTime(milliseconds: clock.now.unixTime.milliseconds + tokenLasts.inMilliseconds)
         return AcceptedIdentity(
-            user: Sample.user, role: .manager, restaurant: Sample.restaurant, sequence: sequence, tokenExpiresAt: end,
-            tokenEndsAt: end)
+            user: Sample.user, role: .manager, restaurant: Sample.restaurant, sequence: sequence,
+            oldestResumable: 3, tokenExpiresAt: end, tokenEndsAt: end)
     }
 }
 
@@ -260,6 +266,7 @@ extension Effect {
         case .upgraded: "upgraded"
         case .authenticate: "authenticate"
         case .reauthenticate: "reauthenticate"
+        case .replay: "replay"
         case .storage: "storage"
         case .broadcast: "broadcast"
         case .sessionEnded(_, let wasAuthenticated): wasAuthenticated ? "ended" : "ended unauthenticated"

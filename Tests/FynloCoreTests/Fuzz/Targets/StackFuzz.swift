@@ -56,6 +56,7 @@ private func describe(_ effects: [Effect]) -> [ComparableEffect] {
         case .reauthenticate(let token, let user): .reauthenticate(token, user)
         case .storage(let request): .storage(request)
         case .broadcast(let frame, let restaurant): .broadcast(frame.bytes(), restaurant)
+        case .replay(let restaurant): .replay(restaurant)
         case .sessionEnded(let restaurant, let wasAuthenticated): .sessionEnded(restaurant, wasAuthenticated)
         }
     }
@@ -68,6 +69,7 @@ private enum ComparableEffect: Equatable {
     case reauthenticate(String, UserID)
     case storage(StorageRequest)
     case broadcast([UInt8], RestaurantID)
+    case replay(RestaurantID)
     case sessionEnded(RestaurantID, Bool)
 }
 

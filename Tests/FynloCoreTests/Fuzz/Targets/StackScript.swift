@@ -17,6 +17,8 @@ enum StackStep {
     case answerReauthentication(UInt8)
     case answerCommand(UInt8)
     case answerRequest(UInt8)
+    /// The tablet is sent some of what it missed, the end of it, or that it is lost.
+    case answerReplay(UInt8)
     /// An event for the restaurant, or a transient one.
     case broadcast(EventSequence?)
     case close(CloseReason)
@@ -64,7 +66,7 @@ struct StackScript {
     }
 
     private static func step(_ input: inout FuzzInput) -> StackStep {
-        switch input.byte() % 20 {
+        switch input.byte() % 21 {
         case 0: return .receive(input.take(Int(input.byte())))
         case 1: return .receive(input.take(Int(input.byte()) << 8 | Int(input.byte())))
         case 2: return .receive(frame(input.take(Int(input.byte()))))
@@ -89,7 +91,8 @@ struct StackScript {
         case 16: return .broadcast(EventSequence(input.byte()))
         case 17: return .broadcast(nil)
         case 18: return .close(CloseReason.allCases[Int(input.byte()) % CloseReason.allCases.count])
-        default: return .endOfInput
+        case 19: return .endOfInput
+        default: return .answerReplay(input.byte())
         }
     }
 

@@ -63,7 +63,7 @@ struct StackShell {
             stack.deliver(authentication: outcome, now: now, output: &output, effects: &effects)
             if wasAuthenticating, case .accepted(let identity) = outcome {
                 isAccepted = true
-                cursor = identity.sequence
+                cursor = stack.replayPosition ?? identity.sequence
             }
         case .answerReauthentication(let choice):
             guard awaitsReauthentication else { break }
@@ -78,6 +78,8 @@ struct StackShell {
             guard awaitsResponse else { break }
             awaitsResponse = false
             stack.deliver(response: response(choice), now: now, output: &output)
+        case .answerReplay(let choice):
+            try replay(choice, &output)
         case .broadcast(let sequence):
             try broadcast(sequence, &output)
         case .close(let reason):
@@ -132,10 +134,38 @@ struct StackShell {
     private mutating func broadcast(_ sequence: EventSequence?, _ output: inout ByteBuffer) throws(FuzzFailure) {
         var frame = ByteBuffer()
         WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { $0.append("{\"type\":\"order.updated\"}") }
-        let isExpected = stack.user != nil && (sequence.map { $0 > cursor } ?? true)
-        stack.deliver(frame: frame, sequence: sequence, output: &output)
-        try require(output.bytes() == (isExpected ? frame.bytes() : []), "each event once and in order")
+        let isExpected =
+            stack.user != nil && (sequence.map { $0 > cursor && stack.replayPosition == nil } ?? true)
+        stack.deliver(frame: frame, sequence: sequence, now: now, output: &output)
+        let isGap = sequence.map { $0 - 1 > cursor } ?? false
+        let bytes = isExpected ? frame.bytes() : []
+        try require(
+            isExpected && isGap ? output.bytes().suffix(bytes.count) == bytes[...] : output.bytes() == bytes,
+            "each event once and in order")
         if isExpected, let sequence { cursor = sequence }
+    }
+
+    private mutating func replay(_ choice: UInt8, _ output: inout ByteBuffer) throws(FuzzFailure) {
+        let position = stack.replayPosition
+        let events = (0..<EventSequence(choice & 15)).map { offset in
+            EventFrame(
+                OrderEvent(
+                    restaurant: FuzzSample.restaurant, sequence: cursor + offset, type: "order.updated",
+                    data: Array("{}".utf8), createdAt: now.unixTime))
+        }
+        switch choice >> 6 {
+        case 0: stack.deliver(replay: .finished, now: now, output: &output)
+        case 1:
+            stack.deliver(replay: .lost(head: cursor + EventSequence(choice & 15)), now: now, output: &output)
+            if position != nil { cursor += EventSequence(choice & 15) }
+        default:
+            stack.deliver(replay: .events(events[...]), now: now, output: &output)
+            let expected = position == nil ? [] : events.dropFirst().flatMap { $0.frame.bytes() }
+            try require(output.bytes() == expected, "what was missed, each event once and in order")
+            if position != nil, let last = events.last { cursor = last.sequence }
+        }
+        try require(position != nil || output.isEmpty, "nobody is told twice")
+        try require(stack.replayPosition.map { $0 == cursor } ?? true, "a replay goes on where it was")
     }
 
     // MARK: Answers
@@ -213,6 +243,9 @@ struct StackShell {
                 try require(isAccepted && !hasEnded && user == FuzzSample.user, "orders for who is there only")
                 try require(!awaitsCommand, "one command at a time")
                 awaitsCommand = true
+            case .replay(let restaurant):
+                try require(isAccepted && !hasEnded, "a replay for who is there")
+                try require(restaurant == FuzzSample.restaurant || upgrades == 1, "a restaurant from the path")
             case .broadcast:
                 try require(isAccepted && !hasEnded, "nobody speaks who has not said who they are")
             case .sessionEnded(_, let wasAuthenticated):

@@ -1,0 +1,16 @@
+// A durable event as every tablet gets it.
+
+/// One event of a restaurant's stream, encoded once for all who get it, now or later.
+public struct EventFrame: Sendable {
+    public let sequence: EventSequence
+    /// One whole text frame.
+    public let frame: ByteBuffer
+
+    /// Encodes an event.
+    public init(_ event: OrderEvent) {
+        sequence = event.sequence
+        var frame = ByteBuffer()
+        WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { MessageEncoder.append(event, to: &$0) }
+        self.frame = frame
+    }
+}
