@@ -12,9 +12,13 @@ public struct RequestBody: Sendable {
 
     /// Reads the body of a request, of which `names` are the members that matter.
     ///
-    /// A Content-Type other than application/json is 415, a body that is not JSON is 400; one that is no object, or that has a
-    /// member twice, is 422, as two readers may take two values.
-    public init(_ request: HTTPRequest, names: [StaticString]) throws(APIError) {
+    /// A Content-Type other than application/json is 415, a body that is too large 413, one that is not JSON 400; one that is
+    /// no object, or that has a member twice, is 422, as two readers may take two values.
+    public init(_ request: HTTPRequest, names: [StaticString], limits: Limits) throws(APIError) {
+        guard request.body.count <= limits.requestBodyBytes else {
+            throw APIError(
+                .invalidRequest, "The body must not be larger than \(limits.requestBodyBytes) bytes.", status: 413)
+        }
         try RequestBody.checkContentType(request.headers)
         let value = try RequestBody.scan(request.body.span)
         guard value.kind == .object else {
@@ -42,10 +46,14 @@ public struct RequestBody: Sendable {
         var repeated: StaticString?
         do {
             try JSON.scanMembers(of: object, in: text) { key, value in
-                for index in names.indices where JSON.equals(key, names[index], in: text) {
-                    if values[index] != nil { repeated = names[index] }
-                    values[index] = value
+                // A name with escapes is decoded once, not for each comparison.
+                let decoded = key.hasEscapes ? JSON.string(key, in: text) : nil
+                let index = names.firstIndex { name in
+                    key.hasEscapes ? decoded == String(describing: name) : JSON.equals(key, name, in: text)
                 }
+                guard let index else { return }
+                if values[index] != nil { repeated = names[index] }
+                values[index] = value
             }
         } catch {
             preconditionFailure("an object that was scanned before is valid: \(error)")

@@ -4,10 +4,9 @@ extension OrderStatusUpdate {
     private static let members: [StaticString] = ["status", "expected_version"]
 
     /// Reads and checks a request's body; the order is the path's.
-    public init(_ request: HTTPRequest, order: OrderID) throws(APIError) {
-        let body = try RequestBody(request, names: OrderStatusUpdate.members)
-        // No name is longer.
-        let name = try body.required("status", body.text("status", bytes: 1...Limits().labelBytes))
+    public init(_ request: HTTPRequest, order: OrderID, limits: Limits) throws(APIError) {
+        let body = try RequestBody(request, names: OrderStatusUpdate.members, limits: limits)
+        let name = try body.required("status", body.text("status", bytes: 1...limits.labelBytes))
         guard let status = OrderStatus(rawValue: name) else {
             throw body.refusal("status", "is unknown; it is one of \(OrderStatus.names).")
         }

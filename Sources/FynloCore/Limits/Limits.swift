@@ -69,6 +69,8 @@ public struct Limits: Sendable {
 
     // MARK: Orders and notifications over REST
 
+    /// Bytes of a JSON body, whatever FYNLO_MAX_BODY allows: a page of the largest orders is still sent from memory.
+    public var requestBodyBytes = 131_072
     /// Items of one new order: a large party's table, several times over.
     public var orderItems = 200
     /// The greatest quantity of one item.

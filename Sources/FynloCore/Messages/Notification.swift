@@ -10,7 +10,7 @@ public struct Notification: Equatable, Sendable {
 
     /// Reads and checks a request's body.
     public init(_ request: HTTPRequest, limits: Limits) throws(APIError) {
-        let body = try RequestBody(request, names: ["restaurant_id", "title", "message", "data"])
+        let body = try RequestBody(request, names: ["restaurant_id", "title", "message", "data"], limits: limits)
         restaurant = RestaurantID(try body.required("restaurant_id", body.uuid("restaurant_id")))
         title = try body.required("title", body.text("title", bytes: 1...limits.nameBytes))
         message = try body.required("message", body.text("message", bytes: 1...limits.noteBytes))

@@ -37,7 +37,7 @@ public struct NewOrder: Equatable, Sendable {
 
     /// Reads and checks a request's body.
     public init(_ request: HTTPRequest, limits: Limits) throws(APIError) {
-        let body = try RequestBody(request, names: NewOrder.members)
+        let body = try RequestBody(request, names: NewOrder.members, limits: limits)
         restaurant = RestaurantID(try body.required("restaurant_id", body.uuid("restaurant_id")))
         tableNumber = try body.text("table_number", bytes: 0...limits.labelBytes)
         customerName = try body.text("customer_name", bytes: 0...limits.nameBytes)

@@ -111,7 +111,8 @@ final class OrderAPIHandler {
         let limits = limits
         authentication.authorize(request, for: order, in: orders, reply: reply) { () throws(APIError) in
             (
-                update: try OrderStatusUpdate(request, order: order), key: try request.idempotencyKey(limits)
+                update: try OrderStatusUpdate(request, order: order, limits: limits),
+                key: try request.idempotencyKey(limits)
             )
         } then: { [self] parsed, record, restaurant in
             orders.updateStatusAndRead(parsed.update, in: restaurant, by: record.user, messageID: parsed.key) {

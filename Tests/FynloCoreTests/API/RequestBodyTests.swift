@@ -8,7 +8,7 @@ private func request(_ body: [UInt8], _ headers: HTTPHeaders = [:]) -> HTTPReque
 }
 
 private func body(_ text: String) throws(APIError) -> RequestBody {
-    try RequestBody(request(Array(text.utf8)), names: names)
+    try RequestBody(request(Array(text.utf8)), names: names, limits: Limits())
 }
 
 private func refusal<T>(_ read: () throws(APIError) -> T) -> APIError? {
@@ -51,11 +51,24 @@ struct RequestBodyTests {
     @Test("refuses what is not UTF-8, and what is nested too deeply")
     func unreadable() {
         for bytes in [[UInt8(ascii: "{"), 0xff, UInt8(ascii: "}")], Array("{\"a\":\"".utf8) + [0xc3]] {
-            let error = refusal { () throws(APIError) in try RequestBody(request(bytes), names: names) }
+            let error = refusal { () throws(APIError) in try RequestBody(request(bytes), names: names, limits: Limits())
+            }
             #expect(error?.status == 400 && error?.detail.contains("UTF-8") == true)
         }
         let deep = "{\"a\":" + String(repeating: "[", count: 32) + String(repeating: "]", count: 32) + "}"
         #expect(refusal { () throws(APIError) in try body(deep) }?.status == 400)
+    }
+
+    @Test("refuses what is too large")
+    func size() {
+        var limits = Limits()
+        limits.requestBodyBytes = 9
+        for (text, status) in [("{\"a\":  1}", nil), ("{\"a\":   1}", 413)] as [(String, Int?)] {
+            let error = refusal { () throws(APIError) in
+                try RequestBody(request(Array(text.utf8)), names: names, limits: limits)
+            }
+            #expect(error?.status == status)
+        }
     }
 
     @Test("refuses what is no object", arguments: ["[]", "1", "\"a\"", "null", "true"])
@@ -76,7 +89,7 @@ struct RequestBodyTests {
         var headers = HTTPHeaders()
         for type in types { headers.append("Content-Type", type) }
         let error = refusal { () throws(APIError) in
-            try RequestBody(request(Array("{}".utf8), headers), names: names)
+            try RequestBody(request(Array("{}".utf8), headers), names: names, limits: Limits())
         }
         #expect(error?.status == (isTaken ? nil : 415))
     }

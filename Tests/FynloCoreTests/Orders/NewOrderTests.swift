@@ -141,10 +141,10 @@ struct RequestBodiesTests {
 
     @Test("a status with or without a version")
     func status() throws {
-        let update = try OrderStatusUpdate(request("{\"status\":\"ready\"}"), order: Sample.order)
+        let update = try OrderStatusUpdate(request("{\"status\":\"ready\"}"), order: Sample.order, limits: Limits())
         #expect(update == OrderStatusUpdate(order: Sample.order, status: .ready, expectedVersion: nil))
         let versioned = try OrderStatusUpdate(
-            request("{\"expected_version\":3,\"status\":\"cancelled\"}"), order: Sample.order)
+            request("{\"expected_version\":3,\"status\":\"cancelled\"}"), order: Sample.order, limits: Limits())
         #expect(versioned.expectedVersion == 3)
         for (body, sentence) in [
             ("{}", "status is missing."), ("{\"status\":null}", "status is missing."),
@@ -155,7 +155,9 @@ struct RequestBodiesTests {
                 "expected_version has to be a whole number from 1 to 2147483647."
             ),
         ] {
-            let error = #expect(throws: APIError.self) { try OrderStatusUpdate(request(body), order: Sample.order) }
+            let error = #expect(throws: APIError.self) {
+                try OrderStatusUpdate(request(body), order: Sample.order, limits: Limits())
+            }
             #expect(error?.detail == sentence)
         }
     }
