@@ -337,6 +337,40 @@ struct OrderCreationTests {
         #expect(try server.database.value("select count(*) from orders") == "1")
     }
 
+    @Test("are found again by their key when the answer was lost after the commit")
+    func lostAnswer() throws {
+        let database = try TestDatabase()
+        let loop = try EventLoop()
+        let proxy = try DatabaseProxy(loop: loop, to: database)
+        let server = try TestServer(["DATABASE_URL": proxy.url], database: database, loop: loop)
+        let orders = try TestOrders(on: server)
+        let tablet = try orders.tablet()
+        // Its connection knows the statement, so that one answer is all it waits for.
+        #expect(try orders.create(key: "first").status == 201)
+        let lock = try RowLock("select from restaurant_streams for update", in: database)
+        let exchange = try TestExchange(loop: loop, address: server.address)
+        exchange.send(
+            .post, "/api/v1/orders", headers: ["Authorization": "Bearer \(orders.token)", "Idempotency-Key": "lost"],
+            body: Array(orders.body().utf8))
+        try server.wait(for: "the lock to be met") { lock.isInTheWay }
+        proxy.holdsAnswers = true
+        lock.release()
+        try server.wait(for: "the commit") { (try? database.value("select count(*) from orders")) == "2" }
+        proxy.holdsAnswers = false
+        proxy.hangUp()
+        try server.wait(for: "an answer") { exchange.responses.count == 1 }
+        try expectProblem(exchange.responses[0], 503, code: "unavailable")
+        var answer = try orders.create(key: "lost")
+        let deadline = loop.now.instant + .seconds(10)
+        while answer.status == 503, loop.now.instant < deadline { answer = try orders.create(key: "lost") }
+        #expect(answer.status == 201)
+        #expect(answer.eventSequence == 2)
+        try server.wait(for: "both events") { tablet.events.count == 2 }
+        #expect(tablet.events[1]["data"]["order_id"] == (try Document(answer.body)["id"]))
+        #expect(try database.value("select count(*) from orders") == "2")
+        proxy.close()
+    }
+
     @Test("are 504 when a lock is in their way for too long, and were not made")
     func lockTimeout() throws {
         let server = try TestServer(["FYNLO_QUERY_TIMEOUT": "300ms"])
