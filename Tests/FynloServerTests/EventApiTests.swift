@@ -82,4 +82,29 @@ struct EventApiTests {
         try expectProblem(try orders.events("&after=3"), 410)
         #expect(try orders.events("&after=4").body == Array("[]".utf8))
     }
+
+    @Test("that were made over HTTP do not wait for the pulse to reach the tablets")
+    func atOnce() throws {
+        let server = try TestServer()
+        let orders = try TestOrders(on: server, .manager)
+        let tablet = try orders.tablet()
+        let notification = "{\"restaurant_id\":\"\(orders.restaurant)\",\"title\":\"x\",\"message\":\"y\"}"
+        let start = SystemClock.instant
+        let rounds = 4
+        var count = 0
+        func expectNext() throws {
+            count += 1
+            try server.wait(for: "event \(count)") { tablet.events.count == count }
+        }
+        for _ in 0..<rounds {
+            let order = try orders.created()
+            try expectNext()
+            #expect(try orders.patch(order, "{\"status\":\"ready\"}").status == 200)
+            try expectNext()
+            #expect(try orders.post("/api/v1/notifications", notification).status == 202)
+            try expectNext()
+        }
+        // By the pulse alone each would come when the one before had come and an interval was over.
+        #expect(SystemClock.instant - start < Pulse.interval * (count - 1) / 2)
+    }
 }

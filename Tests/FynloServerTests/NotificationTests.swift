@@ -19,13 +19,11 @@ struct NotificationTests {
         let tablets = [try orders.tablet(), try server.staffTablet(at: orders.restaurant)]
         let elsewhere = try TestOrders(on: server).tablet()
         _ = try orders.created()
-        let start = SystemClock.instant
         let answer = try orders.post(path, body(orders, ",\"data\":{\"room\":5,\"tags\":[\"a\"]}"), key: "n1")
         #expect(answer.status == 202)
         #expect(answer.body == Array("{\"seq\":2}".utf8))
         #expect(answer.headers.first("cache-control") == "no-store")
         try server.wait(for: "the events") { tablets.allSatisfy { $0.events.count == 2 } }
-        #expect(SystemClock.instant - start < .milliseconds(600), "without the pulse")
         for tablet in tablets {
             let event = tablet.events[1]
             #expect(event["type"].string == "system.notification" && event["seq"].integer == 2)

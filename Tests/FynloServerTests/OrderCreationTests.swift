@@ -68,11 +68,9 @@ struct OrderCreationTests {
         let orders = try TestOrders(on: server)
         let tablet = try orders.tablet()
         let elsewhere = try TestOrders(on: server).tablet()
-        let start = SystemClock.instant
         let items = (1...5).map { TestOrders.item("dish \($0)") }
         let answer = try orders.create(orders.body(items), key: "k1")
         try server.wait(for: "the event") { tablet.events.count == 1 }
-        #expect(SystemClock.instant - start < .milliseconds(600), "without the pulse")
         let order = try Document(answer.body)
         #expect(order["version"].integer == 1)
         let event = tablet.events[0]

@@ -55,14 +55,12 @@ struct OrderStatusApiTests {
         let orders = try TestOrders(on: server)
         let order = try orders.created()
         let tablet = try orders.tablet()
-        let start = SystemClock.instant
         let answer = try orders.patch(order, "{\"status\":\"confirmed\",\"expected_version\":1}", key: "k1")
         #expect(answer.status == 200)
         let document = try Document(answer.body)
         #expect(document["status"].string == "confirmed" && document["version"].integer == 2)
         #expect(document["items"].elements.count == 1)
         try server.wait(for: "the event") { tablet.events.count == 1 }
-        #expect(SystemClock.instant - start < .milliseconds(600), "without the pulse")
         #expect(tablet.events[0]["type"].string == "order.status_changed")
         #expect(tablet.events[0]["seq"].integer == answer.eventSequence)
         #expect(tablet.events[0]["data"]["old_status"].string == "draft")
