@@ -56,6 +56,14 @@ final class Server {
                 authentication: authentication, menus: MenuRepository(pool: pool), cache: MenuCache(redis: redis),
                 log: log),
             orders: OrderHandler(hub: hub, feeds: feeds, orders: orders, log: log),
+            orderAPI: OrderAPIHandler(
+                authentication: authentication, feeds: feeds, orders: orders, limits: config.limits, log: log),
+            events: EventHandler(
+                authentication: authentication, events: EventLog(pool: pool), limits: config.limits, log: log),
+            notifications: NotificationHandler(
+                authentication: authentication, feeds: feeds,
+                notifications: NotificationRepository(pool: pool, idempotencyWindow: config.idempotencyWindow),
+                limits: config.limits, log: log),
             health: HealthHandler(loop: loop, hub: hub, pool: pool, redis: redis))
         pulse = Pulse(loop: loop, pool: pool) { [hub] in
             hub.restaurants

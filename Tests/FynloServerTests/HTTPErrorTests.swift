@@ -11,6 +11,8 @@ struct HTTPErrorTests {
         (.get, "/api/v1/menu?restaurant_id=RESTAURANT"),
         (.get, "/api/v1/menu/categories?restaurant_id=RESTAURANT"),
         (.post, "/api/v1/menu/cache/invalidate?restaurant_id=RESTAURANT"),
+        (.get, "/api/v1/orders?restaurant_id=RESTAURANT"),
+        (.get, "/api/v1/events?restaurant_id=RESTAURANT"),
     ]
 
     // MARK: 401

@@ -22,6 +22,7 @@ public struct APIError: Error, Equatable, Sendable {
         case invalidTransition = "invalid_transition"
         case versionConflict = "version_conflict"
         case idReused = "id_reused"
+        case resyncRequired = "resync_required"
         // Not yet: try again.
         case rateLimited = "rate_limited"
         case connectionLimit = "connection_limit"
@@ -64,6 +65,12 @@ public struct APIError: Error, Equatable, Sendable {
     public static let unavailable = APIError(
         .unavailable, "The database is unavailable at the moment; the same request can safely be sent again.",
         retryAfter: .seconds(1))
+
+    /// The same for a command without an id: to send it again may do it twice.
+    public static let outcomeUnknown = APIError(
+        .unavailable,
+        "The database did not answer in time, and whether this was done is unknown; see whether it was before you send it "
+            + "again, and send an Idempotency-Key, which makes that safe.", retryAfter: .seconds(1))
 
     /// A statement ran into FYNLO_QUERY_TIMEOUT and was cancelled; the words are the contract's.
     public static let queryTimeout = APIError(
@@ -122,6 +129,7 @@ extension APIError.Code {
         case .notFound, .orderNotFound: 404
         case .methodNotAllowed: 405
         case .invalidTransition, .versionConflict, .idReused: 409
+        case .resyncRequired: 410
         case .invalidParameter: 422
         case .upgradeRequired: 426
         case .rateLimited, .connectionLimit: 429

@@ -56,6 +56,17 @@ public struct QueryParameters: Sendable {
         return number
     }
 
+    /// A time in RFC 3339; `nil` if it is absent.
+    public func time(_ name: String) throws(APIError) -> UnixTime? {
+        guard let text = try text(name) else { return nil }
+        guard let time = UnixTime(rfc3339: text) else {
+            throw APIError(
+                .invalidParameter,
+                "\(name) has to be a time such as 2026-01-31T18:04:05.123Z (RFC 3339; write a plus sign as %2B).")
+        }
+        return time
+    }
+
     /// `true` or `false`, in any case, or `1` or `0`; `fallback` if it is absent.
     public func boolean(_ name: String, default fallback: Bool) throws(APIError) -> Bool {
         guard let text = try text(name) else { return fallback }

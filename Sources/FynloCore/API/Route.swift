@@ -13,6 +13,12 @@ public enum Route: Equatable, Sendable {
     case menu
     case menuCategories
     case invalidateMenuCache
+    case orders
+    case createOrder
+    case order(OrderID)
+    case updateOrderStatus(OrderID)
+    case events
+    case postNotification
     case health
     case healthLive
     case healthReady

@@ -17,6 +17,12 @@ public struct Router: Sendable {
         case ["api", "v1", "menu"]: return try get(.menu, method)
         case ["api", "v1", "menu", "categories"]: return try get(.menuCategories, method)
         case ["api", "v1", "menu", "cache", "invalidate"]: return try post(.invalidateMenuCache, method)
+        case ["api", "v1", "orders"]:
+            if method == .post { return .createOrder }
+            guard method == .get || method == .head else { throw notAllowed("GET, HEAD, POST") }
+            return .orders
+        case ["api", "v1", "events"]: return try get(.events, method)
+        case ["api", "v1", "notifications"]: return try post(.postNotification, method)
         case ["health"]: return try get(.health, method)
         case ["health", "live"]: return try get(.healthLive, method)
         case ["health", "ready"]: return try get(.healthReady, method)
@@ -28,18 +34,33 @@ public struct Router: Sendable {
         }
         if segments.count == 6, segments[..<4] == ["api", "v1", "websocket", "ws"] {
             guard let client = ClientType(rawValue: segments[4]) else { throw Router.notFound }
-            guard let restaurant = RestaurantID(segments[5]) else {
-                throw APIError(
-                    .invalidRequest,
-                    "The restaurant in the path is not a UUID; it looks like 123e4567-e89b-42d3-a456-426614174000.")
-            }
+            let restaurant: RestaurantID = try identifier(segments[5], of: "restaurant")
             guard method == .get else { throw notAllowed("GET") }
             return .webSocket(client: client, restaurant: restaurant)
+        }
+        if segments.count == 4, segments[..<3] == ["api", "v1", "orders"] {
+            return try get(.order(try identifier(segments[3], of: "order")), method)
+        }
+        if segments.count == 5, segments[..<3] == ["api", "v1", "orders"], segments[4] == "status" {
+            let order: OrderID = try identifier(segments[3], of: "order")
+            guard method == .patch else { throw notAllowed("PATCH") }
+            return .updateOrderStatus(order)
         }
         throw Router.notFound
     }
 
     private static let notFound = APIError(.notFound, "There is nothing at this path.")
+
+    private func identifier<Identifier: UUIDIdentifier>(
+        _ segment: String, of thing: String
+    ) throws(APIError) -> Identifier {
+        guard let identifier = Identifier(segment) else {
+            throw APIError(
+                .invalidRequest,
+                "The \(thing) in the path is not a UUID; it looks like 123e4567-e89b-42d3-a456-426614174000.")
+        }
+        return identifier
+    }
 
     private func get(_ route: Route, _ method: HTTPMethod) throws(APIError) -> Route {
         guard method == .get || method == .head else { throw notAllowed("GET, HEAD") }

@@ -58,4 +58,13 @@ public enum AccessPolicy {
             return record.homeRestaurant == restaurant || record.isMember
         }
     }
+    /// May this user manage this restaurant: speak to all of its tablets, for one? Its managers and owners, and platform
+    /// owners.
+    public static func mayManage(_ record: AccessRecord, _ restaurant: RestaurantID) -> Bool {
+        guard mayAct(record, for: restaurant), let role = record.role else { return false }
+        switch role {
+        case .platformOwner, .restaurantOwner, .manager: return true
+        case .employee: return false
+        }
+    }
 }

@@ -69,5 +69,26 @@ public struct Limits: Sendable {
     /// Bytes of input kept for a connection whose answer is awaited; then it is no longer read from.
     public var inputBytes = 65_536
 
+    // MARK: Orders and notifications over REST
+
+    /// Bytes of a JSON body, whatever FYNLO_MAX_BODY allows: a page of the largest orders is still sent from memory.
+    public var requestBodyBytes = 131_072
+    /// Items of one new order: a large party's table, several times over.
+    public var orderItems = 200
+    /// The greatest quantity of one item.
+    public var itemQuantity: Int32 = 99_999
+    /// Bytes of a table's number or an order's type.
+    public var labelBytes = 64
+    /// Bytes of a name: a customer's, a product's, a notification's title.
+    public var nameBytes = 200
+    /// Bytes of what people write: notes, special instructions, a notification's message.
+    public var noteBytes = 2_000
+    /// Bytes of an item's modifiers, in JSON.
+    public var modifiersBytes = 8_192
+    /// Orders on one page, at most; the menu has as many.
+    public var ordersPerPage = 100
+    /// Events in one answer, at most: as many as a tablet is sent when it resumes.
+    public var eventsPerPage = 1_000
+
     public init() {}
 }

@@ -53,7 +53,8 @@ public enum MessageEncoder {
         output.append(",\"type\":")
         output.append(jsonString: event.type)
         output.append(",\"data\":")
-        output.append(event.data)
+        // As with transient events: a notification's text stays text wherever a page embeds it.
+        output.append(safeJSON: event.data.span)
         end(event.restaurant, event.createdAt, &output)
         output.append(",\"seq\":")
         output.append(decimal: event.sequence)

@@ -232,7 +232,8 @@ public struct ProtocolStack: Sendable {
                 var response = HTTPResponse(status: 200, body: request.body)
                 response.headers.append("Content-Type", "application/octet-stream")
                 respond(response, now: now, output: &output)
-            case .echoJSON, .menu, .menuCategories, .invalidateMenuCache, .health, .healthLive, .healthReady:
+            case .echoJSON, .menu, .menuCategories, .invalidateMenuCache, .orders, .createOrder, .order,
+                .updateOrderStatus, .events, .postNotification, .health, .healthLive, .healthReady:
                 effects.append(.respond(request, route))
             }
         } catch {

@@ -171,28 +171,35 @@ final class AuthenticationHandler {
 
     // MARK: Requests
 
-    /// Checks the token of a request and looks its user up, together with the restaurant it is about, if it is about one.
-    func user(
-        of request: HTTPRequest, restaurant: RestaurantID?,
-        reply: @escaping (Result<AccessRecord, APIError>) -> Void
-    ) {
+    /// Checks the token of a request.
+    func token(of request: HTTPRequest) -> Result<AccessToken, APIError> {
         guard let token = bearerToken(of: request) else {
-            let error = APIError(
-                .authenticationRequired, "Send a token in the Authorization field, as Bearer and the token.")
-            return loop.atEndOfTurn { reply(.failure(error)) }
+            return .failure(
+                APIError(.authenticationRequired, "Send a token in the Authorization field, as Bearer and the token."))
         }
-        let invalid = APIError(.invalidToken, "The token is invalid or has expired, or its user may not sign in.")
-        guard case .success(let verified) = verify(token) else {
-            return loop.atEndOfTurn { reply(.failure(invalid)) }
-        }
-        users.access(of: verified.subject, to: restaurant) { result in
+        return verify(token).mapError { _ in AuthenticationHandler.invalidToken }
+    }
+
+    /// Looks up the user of a token, together with the restaurant a request is about, if it is about one.
+    func user(
+        of token: AccessToken, restaurant: RestaurantID?, reply: @escaping (Result<AccessRecord, APIError>) -> Void
+    ) {
+        users.access(of: token.subject, to: restaurant) { result in
             switch result {
             case .success(.some(let record)) where record.userIsActive: reply(.success(record))
-            case .success: reply(.failure(invalid))
+            case .success: reply(.failure(AuthenticationHandler.invalidToken))
             case .failure(let error): reply(.failure(APIError(error)))
             }
         }
     }
+
+    /// Refuses a request at the end of the turn: the connection is asking at this moment.
+    func replyLater(_ error: APIError, _ reply: @escaping Reply) {
+        loop.atEndOfTurn { reply(.failure(error)) }
+    }
+
+    private static let invalidToken = APIError(
+        .invalidToken, "The token is invalid or has expired, or its user may not sign in.")
 
     /// RFC 6750 §2.1: the scheme in any case, one space or more, the token.
     private func bearerToken(of request: HTTPRequest) -> String? {

@@ -11,11 +11,15 @@ final class EffectHandler {
     private let feeds: FeedHandler
     private let menus: MenuHandler
     private let orders: OrderHandler
+    private let orderAPI: OrderAPIHandler
+    private let events: EventHandler
+    private let notifications: NotificationHandler
     private let health: HealthHandler
 
     init(
         loop: EventLoop, hub: Hub, authentication: AuthenticationHandler, feeds: FeedHandler, menus: MenuHandler,
-        orders: OrderHandler, health: HealthHandler
+        orders: OrderHandler, orderAPI: OrderAPIHandler, events: EventHandler, notifications: NotificationHandler,
+        health: HealthHandler
     ) {
         self.loop = loop
         self.hub = hub
@@ -23,6 +27,9 @@ final class EffectHandler {
         self.feeds = feeds
         self.menus = menus
         self.orders = orders
+        self.orderAPI = orderAPI
+        self.events = events
+        self.notifications = notifications
         self.health = health
     }
 
@@ -49,7 +56,7 @@ final class EffectHandler {
     }
 
     private func respond(to request: HTTPRequest, _ route: Route, connection number: UInt64) {
-        let reply: MenuHandler.Reply = { [hub] result in
+        let reply: Reply = { [hub] result in
             let response: HTTPResponse
             switch result {
             case .success(let answer): response = answer
@@ -61,6 +68,12 @@ final class EffectHandler {
         case .menu: menus.page(request, reply: reply)
         case .menuCategories: menus.categories(request, reply: reply)
         case .invalidateMenuCache: menus.invalidate(request, reply: reply)
+        case .orders: orderAPI.page(request, reply: reply)
+        case .createOrder: orderAPI.create(request, reply: reply)
+        case .order(let order): orderAPI.order(order, request, reply: reply)
+        case .updateOrderStatus(let order): orderAPI.updateStatus(order, request, reply: reply)
+        case .events: events.events(request, reply: reply)
+        case .postNotification: notifications.post(request, reply: reply)
         case .healthLive:
             let response = health.live()
             loop.atEndOfTurn { reply(.success(response)) }

@@ -4,9 +4,6 @@ import FynloCore
 
 /// Answers the menu's routes.
 final class MenuHandler {
-    /// Answers one request.
-    typealias Reply = (Result<HTTPResponse, APIError>) -> Void
-
     private let authentication: AuthenticationHandler
     private let menus: MenuRepository
     private let cache: MenuCache
@@ -21,8 +18,11 @@ final class MenuHandler {
 
     /// `GET /api/v1/menu`.
     func page(_ request: HTTPRequest, reply: @escaping Reply) {
-        let parsed = Result { () throws(APIError) in try MenuHandler.pageRequest(request) }
-        authorize(request, parsed, of: \.restaurant, denied: MenuHandler.denied, reply) { [menus, cache] page, record in
+        authentication.authorize(request, reply: reply) { () throws(APIError) in
+            try MenuHandler.pageRequest(request)
+        } restaurant: {
+            $0.restaurant
+        } then: { [menus, cache] page, record in
             cache.document(MenuCache.key(page), version: record.menuVersion) { done in
                 menus.page(page, reply: done)
             } reply: { [weak self] result in
@@ -33,9 +33,11 @@ final class MenuHandler {
 
     /// `GET /api/v1/menu/categories`.
     func categories(_ request: HTTPRequest, reply: @escaping Reply) {
-        let parsed = Result { () throws(APIError) in try QueryParameters(request).restaurant() }
-        authorize(request, parsed, of: \.self, denied: MenuHandler.denied, reply) {
-            [menus, cache] restaurant, record in
+        authentication.authorize(request, reply: reply) { () throws(APIError) in
+            try QueryParameters(request).restaurant()
+        } restaurant: {
+            $0
+        } then: { [menus, cache] restaurant, record in
             cache.document(MenuCache.categoriesKey(restaurant), version: record.menuVersion) { done in
                 menus.categories(of: restaurant, reply: done)
             } reply: { [weak self] result in
@@ -46,9 +48,11 @@ final class MenuHandler {
 
     /// `POST /api/v1/menu/cache/invalidate`.
     func invalidate(_ request: HTTPRequest, reply: @escaping Reply) {
-        let parsed = Result { () throws(APIError) in try QueryParameters(request).restaurant() }
-        let denied = APIError(.permissionDenied, "Permission denied")
-        authorize(request, parsed, of: \.self, denied: denied, reply) { [menus, log] restaurant, _ in
+        authentication.authorize(request, .staff(denied: .permissionDenied), reply: reply) { () throws(APIError) in
+            try QueryParameters(request).restaurant()
+        } restaurant: {
+            $0
+        } then: { [menus, log] restaurant, _ in
             menus.invalidate(restaurant) { result in
                 switch result {
                 case .success:
@@ -62,26 +66,6 @@ final class MenuHandler {
                     // 503 for a time-out too: nothing was read too slowly, something was not recorded.
                     reply(.failure(error.isTimeout ? .unavailable : APIError(error)))
                 }
-            }
-        }
-    }
-
-    private static let denied = APIError(.accessDenied, "Access denied to this restaurant")
-
-    /// Precedence: 401 before 422 before 403, so the user is looked up even when a parameter is bad.
-    private func authorize<Parsed>(
-        _ request: HTTPRequest, _ parsed: Result<Parsed, APIError>, of restaurant: KeyPath<Parsed, RestaurantID>,
-        denied: APIError, _ reply: @escaping Reply, then: @escaping (Parsed, AccessRecord) -> Void
-    ) {
-        let asked = (try? parsed.get())?[keyPath: restaurant]
-        authentication.user(of: request, restaurant: asked) { result in
-            do throws(APIError) {
-                let record = try result.get()
-                let value = try parsed.get()
-                guard AccessPolicy.mayAct(record, for: value[keyPath: restaurant]) else { throw denied }
-                then(value, record)
-            } catch {
-                reply(.failure(error))
             }
         }
     }
@@ -126,19 +110,10 @@ final class MenuHandler {
         reply(.success(response))
     }
 
-    /// RFC 8288: first, prev, next and last, as far as they exist, relative to the host.
     private static func links(_ page: MenuPageRequest, total: Int64) -> String {
-        let last = max(1, Int((total + Int64(page.limit) - 1) / Int64(page.limit)))
-        var targets = [("first", 1)]
-        if page.page > 1 { targets.append(("prev", min(page.page - 1, last))) }
-        if page.page < last { targets.append(("next", page.page + 1)) }
-        targets.append(("last", last))
-        return targets.map { name, number in
-            var query = "restaurant_id=\(page.restaurant)"
-            if let category = page.category { query += "&category=\(category)" }
-            query += "&page=\(number)&limit=\(page.limit)"
-            if page.includesInactive { query += "&include_inactive=true" }
-            return "</api/v1/menu?\(query)>; rel=\"\(name)\""
-        }.joined(separator: ", ")
+        var query = "restaurant_id=\(page.restaurant)"
+        if let category = page.category { query += "&category=\(category)" }
+        if page.includesInactive { query += "&include_inactive=true" }
+        return PageLinks.field("/api/v1/menu", query: query, page: page.page, limit: page.limit, total: total)
     }
 }

@@ -11,6 +11,7 @@ struct APIErrorTests {
             ("permission_denied", 403),
             ("origin_refused", 403), ("not_found", 404), ("method_not_allowed", 405), ("upgrade_required", 426),
             ("order_not_found", 404), ("invalid_transition", 409), ("version_conflict", 409), ("id_reused", 409),
+            ("resync_required", 410),
             ("rate_limited", 429), ("connection_limit", 429), ("unavailable", 503), ("query_timeout", 504),
             ("internal_error", 500),
         ])

@@ -87,6 +87,7 @@ struct CrossOriginTests {
         "tells a preflight what the path takes",
         arguments: [
             ("/api/v1/menu", "GET, HEAD"), ("/api/v1/menu/cache/invalidate", "POST"), ("/debug/echo", "GET, POST"),
+            ("/api/v1/orders", "GET, HEAD, POST"), ("/api/v1/orders/\(Sample.order)/status", "PATCH"),
         ])
     func preflight(path: String, methods: String) throws {
         let response = try answer(

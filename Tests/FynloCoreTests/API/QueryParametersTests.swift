@@ -112,4 +112,16 @@ struct QueryParametersTests {
         #expect(value == expected)
         if expected == nil { check(error, names: "b") }
     }
+
+    @Test("times are RFC 3339, in any zone")
+    func times() throws {
+        let parameters = try query(
+            "a=2026-01-31T18:04:05.123Z&b=2026-01-31T19:04:05.1239%2B01:00&c=2026-01-31T19:04:05+01:00&d=&e=now&f=2026-01-31"
+        )
+        #expect(try parameters.time("a") == Sample.time && parameters.time("b") == Sample.time)
+        #expect(try parameters.time("x") == nil)
+        for name in ["c", "d", "e", "f"] {
+            check(refusal { () throws(APIError) in try parameters.time(name) }, names: name)
+        }
+    }
 }

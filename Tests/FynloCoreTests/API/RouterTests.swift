@@ -27,6 +27,9 @@ struct RouterTests {
         arguments: [
             ("/api/v1/menu", .menu, "GET, HEAD"), ("/api/v1/menu/categories", .menuCategories, "GET, HEAD"),
             ("/api/v1/menu/cache/invalidate", .invalidateMenuCache, "POST"), ("/health", .health, "GET, HEAD"),
+            ("/api/v1/orders/\(Sample.order)", .order(Sample.order), "GET, HEAD"),
+            ("/api/v1/orders/\(Sample.order)/status", .updateOrderStatus(Sample.order), "PATCH"),
+            ("/api/v1/events", .events, "GET, HEAD"), ("/api/v1/notifications", .postNotification, "POST"),
             ("/health/live", .healthLive, "GET, HEAD"), ("/health/ready", .healthReady, "GET, HEAD"),
             ("/debug/echo", .echo, "GET, POST"), ("/debug/json", .echoJSON, "POST"),
             (socket, .webSocket(client: .pos, restaurant: Sample.restaurant), "GET"),
@@ -44,6 +47,18 @@ struct RouterTests {
         }
     }
 
+    @Test("orders are listed and made at one path")
+    func orders() {
+        for method in Self.methods {
+            let result = route(method, "/api/v1/orders")
+            switch method {
+            case .get, .head: #expect(result.route == .orders)
+            case .post: #expect(result.route == .createOrder)
+            default: #expect(result.error?.status == 405 && result.error?.allowedMethods == "GET, HEAD, POST")
+            }
+        }
+    }
+
     @Test("a socket's path says which client of which restaurant", arguments: ClientType.allCases)
     func sockets(client: ClientType) {
         let expected = Route.webSocket(client: client, restaurant: Sample.restaurant)
@@ -55,11 +70,16 @@ struct RouterTests {
     }
 
     @Test(
-        "a restaurant that is not a UUID is 400",
+        "a restaurant or an order that is not a UUID is 400",
         arguments: ["", "1", "11111111-1111-4111-8111-11111111111", "11111111111141118111111111111111", "x", "*", " "])
     func malformedRestaurant(text: String) {
-        let error = route(.get, "/api/v1/websocket/ws/kitchen/\(text)").error
-        #expect(error?.status == 400 && error?.code == .invalidRequest)
+        for (method, path) in [
+            (HTTPMethod.get, "/api/v1/websocket/ws/kitchen/\(text)"), (.get, "/api/v1/orders/\(text)"),
+            (.patch, "/api/v1/orders/\(text)/status"),
+        ] {
+            let error = route(method, path).error
+            #expect(error?.status == 400 && error?.code == .invalidRequest, "\(path)")
+        }
     }
 
     @Test(
@@ -72,7 +92,9 @@ struct RouterTests {
             "/health/dead", "/healthz", "/api/v1/websocket", "/api/v1/websocket/ws", "/api/v1/websocket/ws/pos",
             "/api/v1/websocket/ws/waiter/\(Sample.restaurant)", "/api/v1/websocket/ws/POS/\(Sample.restaurant)",
             "/api/v1/websocket/ws//\(Sample.restaurant)", socket + "/", socket + "/x",
-            "/api/v1/websocket/ws/waiter/nonsense", "/api/v1/websockets/ws/pos/\(Sample.restaurant)", "/debug",
+            "/api/v1/events/", "/api/v1/notifications/1", "/api/v1/orders/\(Sample.order)/items",
+            "/api/v1/orders/\(Sample.order)/status/", "/api/v1/websocket/ws/waiter/nonsense",
+            "/api/v1/websockets/ws/pos/\(Sample.restaurant)", "/debug",
             "/debug/",
             "/debug/echo/", "/debug/json/x", "/ws/pos/\(Sample.restaurant)", "/api/v1/menu\0",
         ])

@@ -27,12 +27,14 @@ struct AccessPolicyTests {
         return rows
     }()
 
+    private func record(_ row: Row) -> AccessRecord {
+        AccessRecord(
+            user: Sample.user, role: row.role, userIsActive: row.userIsActive, homeRestaurant: row.home,
+            isMember: row.isMember, restaurantIsActive: row.restaurantIsActive, head: 0, menuVersion: 0)
+    }
+
     private func mayAct(_ row: Row) -> Bool {
-        AccessPolicy.mayAct(
-            AccessRecord(
-                user: Sample.user, role: row.role, userIsActive: row.userIsActive, homeRestaurant: row.home,
-                isMember: row.isMember, restaurantIsActive: row.restaurantIsActive, head: 0, menuVersion: 0),
-            for: Sample.restaurant)
+        AccessPolicy.mayAct(record(row), for: Sample.restaurant)
     }
 
     @Test("nobody acts for an inactive restaurant, and no inactive user for any")
@@ -54,6 +56,15 @@ struct AccessPolicyTests {
             #expect(mayAct(row) == expected, "\(row)")
         }
         #expect(Self.rows.count == 120)
+    }
+
+    @Test("managers and owners manage where they may act, and employees nowhere")
+    func management() {
+        for row in Self.rows {
+            let isManagement = row.role == .manager || row.role == .restaurantOwner || row.role == .platformOwner
+            #expect(
+                AccessPolicy.mayManage(record(row), Sample.restaurant) == (isManagement && mayAct(row)), "\(row)")
+        }
     }
 
     @Test("roles are named as in the database")

@@ -13,6 +13,7 @@ func fuzzJSON(_ text: [UInt8]) throws(FuzzFailure) {
         try checkSafeCopy(of: value, in: text)
     }
     try checkMessage(text)
+    try checkBodies(text)
 }
 
 private func scan(_ text: [UInt8]) -> Result<JSONValue, JSONError> {

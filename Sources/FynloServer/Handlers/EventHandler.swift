@@ -1,0 +1,67 @@
+// The durable events over HTTP, for programs without a socket.
+
+import FynloCore
+
+/// Answers `GET /api/v1/events`.
+final class EventHandler {
+    private let authentication: AuthenticationHandler
+    private let events: EventLog
+    private let limits: Limits
+    private let log: Logger
+
+    private struct Query {
+        let restaurant: RestaurantID
+        let after: EventSequence
+        let limit: Int
+    }
+
+    init(authentication: AuthenticationHandler, events: EventLog, limits: Limits, log: Logger) {
+        self.authentication = authentication
+        self.events = events
+        self.limits = limits
+        self.log = log
+    }
+
+    /// The events after `after`, as the tablets get them, or 410 where that cannot be exact.
+    func events(_ request: HTTPRequest, reply: @escaping Reply) {
+        let limits = limits
+        authentication.authorize(request, reply: reply) { () throws(APIError) in
+            let parameters = try QueryParameters(request)
+            return Query(
+                restaurant: try parameters.restaurant(),
+                after: EventSequence(try parameters.integer("after", in: 0...Int.max, default: 0)),
+                limit: try parameters.integer("limit", in: 1...limits.eventsPerPage, default: 100))
+        } restaurant: {
+            $0.restaurant
+        } then: { [events, log] query, _ in
+            events.page(of: query.restaurant, after: query.after, limit: query.limit) { result in
+                switch result {
+                case .success(let page):
+                    reply(EventHandler.answer(page, after: query.after))
+                case .failure(let error):
+                    log.warning("events_unread", ["error": error.description])
+                    reply(.failure(APIError(error)))
+                }
+            }
+        }
+    }
+
+    private static func answer(_ page: EventPage, after: EventSequence) -> Result<HTTPResponse, APIError> {
+        let advice = "read the orders anew and go on from their X-Event-Seq."
+        guard after <= page.head else {
+            return .failure(
+                APIError(.resyncRequired, "There is no event \(after) yet, the newest is \(page.head); \(advice)"))
+        }
+        // The numbers have no gaps: what does not follow on was forgotten.
+        guard after == page.head || page.events.first?.sequence == after + 1 else {
+            return .failure(APIError(.resyncRequired, "The events after \(after) are no longer kept; \(advice)"))
+        }
+        var body = ByteBuffer("[")
+        for (index, event) in page.events.enumerated() {
+            if index > 0 { body.append(",") }
+            MessageEncoder.append(event, to: &body)
+        }
+        body.append("]")
+        return .success(.json(200, body.bytes(), eventSequence: page.head))
+    }
+}

@@ -1,0 +1,152 @@
+// Orders over HTTP: lists, single ones, new ones, and changes of their status.
+
+import FynloCore
+
+/// Answers the routes of orders.
+final class OrderAPIHandler {
+    private let authentication: AuthenticationHandler
+    private let feeds: FeedHandler
+    private let orders: OrderRepository
+    private let limits: Limits
+    private let log: Logger
+
+    init(
+        authentication: AuthenticationHandler, feeds: FeedHandler, orders: OrderRepository, limits: Limits, log: Logger
+    ) {
+        self.authentication = authentication
+        self.feeds = feeds
+        self.orders = orders
+        self.limits = limits
+        self.log = log
+    }
+
+    // MARK: Reading
+
+    /// `GET /api/v1/orders`.
+    func page(_ request: HTTPRequest, reply: @escaping Reply) {
+        authentication.authorize(request, reply: reply) { () throws(APIError) in
+            try pageRequest(request)
+        } restaurant: {
+            $0.restaurant
+        } then: { [orders, log] page, _ in
+            orders.page(page) { result in
+                switch result {
+                case .success(let found):
+                    var response = HTTPResponse.json(200, found.body, eventSequence: found.head)
+                    response.headers.append("X-Total-Count", String(found.total))
+                    response.headers.append("Link", OrderAPIHandler.links(page, total: found.total))
+                    reply(.success(response))
+                case .failure(let error):
+                    log.warning("orders_unread", ["error": error.description])
+                    reply(.failure(APIError(error)))
+                }
+            }
+        }
+    }
+
+    private func pageRequest(_ request: HTTPRequest) throws(APIError) -> OrderPageRequest {
+        let parameters = try QueryParameters(request)
+        let restaurant = try parameters.restaurant()
+        var status: OrderStatus?
+        if let text = try parameters.text("status") {
+            status = OrderStatus(rawValue: text)
+            guard status != nil else {
+                throw APIError(.invalidParameter, "status is unknown; it is one of \(OrderStatus.names).")
+            }
+        }
+        return OrderPageRequest(
+            restaurant: restaurant, status: status, since: try parameters.time("since"),
+            page: try parameters.integer("page", in: 1...1_000_000, default: 1),
+            limit: try parameters.integer("limit", in: 1...limits.ordersPerPage, default: 50))
+    }
+
+    private static func links(_ page: OrderPageRequest, total: Int64) -> String {
+        var query = "restaurant_id=\(page.restaurant)"
+        if let status = page.status { query += "&status=\(status.rawValue)" }
+        if let since = page.since { query += "&since=\(since.rfc3339)" }
+        return PageLinks.field("/api/v1/orders", query: query, page: page.page, limit: page.limit, total: total)
+    }
+
+    /// `GET /api/v1/orders/{id}`.
+    func order(_ order: OrderID, _ request: HTTPRequest, reply: @escaping Reply) {
+        authentication.authorize(request, for: order, in: orders, reply: reply) { () throws(APIError) in
+        } then: { [orders, log] _, _, restaurant in
+            orders.order(order, of: restaurant) { result in
+                switch result {
+                case .success(.some(let found)):
+                    reply(.success(.json(200, found.json, eventSequence: found.head)))
+                case .success(nil):
+                    reply(.failure(.orderNotFound))
+                case .failure(let error):
+                    log.warning("orders_unread", ["error": error.description])
+                    reply(.failure(APIError(error)))
+                }
+            }
+        }
+    }
+
+    // MARK: Commands
+
+    /// `POST /api/v1/orders`. A repeated key gets the first answer again, the order as it was then: together with the events
+    /// after its X-Event-Seq that is as exact as on the first day.
+    func create(_ request: HTTPRequest, reply: @escaping Reply) {
+        let limits = limits
+        authentication.authorize(request, reply: reply) { () throws(APIError) in
+            (order: try NewOrder(request, limits: limits), key: try request.idempotencyKey(limits))
+        } restaurant: {
+            $0.order.restaurant
+        } then: { [self] parsed, record in
+            orders.create(parsed.order, by: record.user, messageID: parsed.key) { [self] result in
+                finish(result, isRepeatable: parsed.key != nil, reply) { created in
+                    var response = HTTPResponse.json(201, created.json, eventSequence: created.head)
+                    response.headers.append("Location", "/api/v1/orders/\(created.id)")
+                    return response
+                }
+            }
+        }
+    }
+
+    /// `PATCH /api/v1/orders/{id}/status`: the same command as a tablet's `order.status_update`.
+    func updateStatus(_ order: OrderID, _ request: HTTPRequest, reply: @escaping Reply) {
+        let limits = limits
+        authentication.authorize(request, for: order, in: orders, reply: reply) { () throws(APIError) in
+            (
+                update: try OrderStatusUpdate(request, order: order, limits: limits),
+                key: try request.idempotencyKey(limits)
+            )
+        } then: { [self] parsed, record, restaurant in
+            orders.updateStatusAndRead(parsed.update, in: restaurant, by: record.user, messageID: parsed.key) {
+                [self] result in
+                // To be sent again is no danger: the same status again is no change.
+                finish(result, isRepeatable: true, reply) { .json(200, $0.json, eventSequence: $0.head) }
+            }
+        }
+    }
+
+    /// Answers a command, and has the event it made delivered at once.
+    private func finish<Value>(
+        _ result: Result<CommandOutcome<Value>, PostgresError>, isRepeatable: Bool, _ reply: Reply,
+        _ response: (Value) -> HTTPResponse
+    ) {
+        switch result {
+        case .success(let outcome):
+            reply(outcome.answer.map(response))
+            if let event = outcome.event { feeds.committed(event) }
+        case .failure(let error):
+            log.warning("command_failed", ["error": error.description])
+            reply(.failure(APIError(error, ofRepeatableCommand: isRepeatable)))
+        }
+    }
+}
+
+extension APIError {
+    /// What users are told when Postgres failed over a command. Where it may have been done all the same, only one that is
+    /// repeatable may be sent again without a second look.
+    init(_ error: PostgresError, ofRepeatableCommand isRepeatable: Bool) {
+        if case .connectionLost = error, !isRepeatable {
+            self = .outcomeUnknown
+        } else {
+            self.init(error)
+        }
+    }
+}

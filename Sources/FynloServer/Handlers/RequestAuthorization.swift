@@ -1,0 +1,133 @@
+// Who may do what they ask for over HTTP. Every handler comes here first, so that refusals come in one order: 401 before
+// 422 before 403 before 404.
+
+import FynloCore
+
+/// Answers one request.
+typealias Reply = (Result<HTTPResponse, APIError>) -> Void
+
+extension APIError {
+    /// The words of the contract.
+    static let accessDenied = APIError(.accessDenied, "Access denied to this restaurant")
+    static let permissionDenied = APIError(.permissionDenied, "Permission denied")
+    static let orderNotFound = APIError(.orderNotFound, "There is no such order.")
+}
+
+extension AuthenticationHandler {
+    /// Who may do something in a restaurant, and what others are told.
+    struct Rule: Sendable {
+        let allows: @Sendable (AccessRecord, RestaurantID) -> Bool
+        let denied: APIError
+
+        /// Everybody who may act for the restaurant.
+        static func staff(denied: APIError = .accessDenied) -> Rule {
+            Rule(allows: { AccessPolicy.mayAct($0, for: $1) }, denied: denied)
+        }
+
+        /// Those who manage it.
+        static let management = Rule(allows: { AccessPolicy.mayManage($0, $1) }, denied: .permissionDenied)
+    }
+
+    /// Lets a request that names its restaurant through to `then`, or replies with the refusal. A request of nobody known is
+    /// not looked into: `parse` is called only with a good token.
+    func authorize<Parsed>(
+        _ request: HTTPRequest, _ rule: Rule = .staff(), reply: @escaping Reply,
+        parse: () throws(APIError) -> Parsed, restaurant: @escaping (Parsed) -> RestaurantID,
+        then: @escaping (Parsed, AccessRecord) -> Void
+    ) {
+        let token: AccessToken
+        switch self.token(of: request) {
+        case .success(let found): token = found
+        case .failure(let error): return replyLater(error, reply)
+        }
+        // The user is looked up even when a parameter is bad.
+        let parsed = Result { () throws(APIError) in try parse() }
+        let asked = (try? parsed.get()).map(restaurant)
+        user(of: token, restaurant: asked) { result in
+            do throws(APIError) {
+                let record = try result.get()
+                let value = try parsed.get()
+                guard rule.allows(record, restaurant(value)) else { throw rule.denied }
+                then(value, record)
+            } catch {
+                reply(.failure(error))
+            }
+        }
+    }
+
+    /// The same for a request that names an order: its own restaurant decides. An order that is not there, and one of a
+    /// restaurant that the user may not act for, are the same.
+    func authorize<Parsed>(
+        _ request: HTTPRequest, for order: OrderID, in orders: OrderRepository, reply: @escaping Reply,
+        parse: () throws(APIError) -> Parsed, then: @escaping (Parsed, AccessRecord, RestaurantID) -> Void
+    ) {
+        let token: AccessToken
+        switch self.token(of: request) {
+        case .success(let found): token = found
+        case .failure(let error): return replyLater(error, reply)
+        }
+        let parsed = Result { () throws(APIError) in try parse() }
+        orders.restaurant(of: order) { [self] found in
+            let restaurant: RestaurantID?
+            switch found {
+            case .success(let id): restaurant = id
+            case .failure(let error): return reply(.failure(APIError(error)))
+            }
+            user(of: token, restaurant: restaurant) { result in
+                do throws(APIError) {
+                    let record = try result.get()
+                    let value = try parsed.get()
+                    guard let restaurant, AccessPolicy.mayAct(record, for: restaurant) else {
+                        throw .orderNotFound
+                    }
+                    then(value, record, restaurant)
+                } catch {
+                    reply(.failure(error))
+                }
+            }
+        }
+    }
+}
+
+extension HTTPRequest {
+    /// The Idempotency-Key, which plays the part of a message's id; `nil` if there is none.
+    func idempotencyKey(_ limits: Limits) throws(APIError) -> String? {
+        let values = headers.values("idempotency-key")
+        guard let key = values.first else { return nil }
+        guard values.count == 1, (1...limits.commandIDBytes).contains(key.utf8.count),
+            key.utf8.allSatisfy({ (0x20...0x7e).contains($0) })
+        else {
+            throw APIError(
+                .invalidParameter,
+                "Idempotency-Key has to be given once, as 1 to \(limits.commandIDBytes) printable ASCII characters.")
+        }
+        return key
+    }
+}
+
+extension HTTPResponse {
+    /// JSON that is of this moment and for this user: no cache keeps it.
+    static func json(_ status: Int, _ body: [UInt8], eventSequence: EventSequence? = nil) -> HTTPResponse {
+        var response = HTTPResponse(status: status, body: body)
+        response.headers.append("Content-Type", "application/json")
+        response.headers.append("Cache-Control", "no-store")
+        if let eventSequence { response.headers.append("X-Event-Seq", String(eventSequence)) }
+        return response
+    }
+}
+
+/// The Link field of a list that comes in pages.
+enum PageLinks {
+    /// RFC 8288: first, prev, next and last, as far as they exist, relative to the host. `query` has the parameters but for
+    /// page and limit.
+    static func field(_ path: String, query: String, page: Int, limit: Int, total: Int64) -> String {
+        let last = max(1, Int((total + Int64(limit) - 1) / Int64(limit)))
+        var targets = [("first", 1)]
+        if page > 1 { targets.append(("prev", min(page - 1, last))) }
+        if page < last { targets.append(("next", page + 1)) }
+        targets.append(("last", last))
+        return targets.map { name, number in
+            "<\(path)?\(query)&page=\(number)&limit=\(limit)>; rel=\"\(name)\""
+        }.joined(separator: ", ")
+    }
+}
