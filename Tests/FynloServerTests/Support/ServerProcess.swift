@@ -53,10 +53,15 @@ final class ServerProcess {
     }
 
     /// The memory it has in the machine (RSS).
-    var residentBytes: Int {
+    var residentBytes: Int { memorySizes[1] }
+
+    /// A sanitizer's shadow memory takes terabytes of addresses; it keeps what is freed for a while.
+    var isSanitized: Bool { memorySizes[0] > 1 << 40 }
+
+    /// In bytes: addresses, resident memory.
+    private var memorySizes: [Int] {
         let sizes = (try? String(contentsOfFile: "/proc/\(process.processIdentifier)/statm", encoding: .utf8)) ?? ""
-        let pages = sizes.split(separator: " ").dropFirst().first.flatMap { Int($0) }
-        return (pages ?? 0) * sysconf(Int32(_SC_PAGESIZE))
+        return (sizes + " 0 0").split(separator: " ").prefix(2).map { (Int($0) ?? 0) * sysconf(Int32(_SC_PAGESIZE)) }
     }
 
     /// The processor time it has used.
