@@ -11,9 +11,7 @@ more after everybody has left. Only the standard library is used.
 """
 import argparse
 import asyncio
-import base64
 import json
-import os
 import random
 import socket
 import struct
@@ -21,17 +19,18 @@ import sys
 import time
 from urllib.parse import urlsplit
 
+from tablets import Counts, Tablet, sample
 
-class Tablet:
+
+class Guest(Tablet):
     """One connection, from its upgrade to its end."""
 
     def __init__(self, url, user, rng, counts):
-        self.host, self.port = url.hostname, url.port
-        self.token, self.user, self.restaurant = user
-        self.rng, self.counts = rng, counts
+        super().__init__(url, user, rng)
+        self.counts = counts
 
     async def live(self):
-        self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
+        await self.connect()
         try:
             end = self.rng.choice(["handshake", "handshake", "close", "reset", "half upgrade", "unauthenticated"])
             if end == "half upgrade":
@@ -41,9 +40,7 @@ class Tablet:
             await self.upgrade()
             if end == "unauthenticated":
                 return self.leave("close")
-            self.say({"type": "authenticate", "data": {
-                "token": self.token, "user_id": self.user, "restaurant_id": self.restaurant}})
-            answer = await self.message()
+            answer = await self.authenticate()
             if answer["type"] != "authenticated":
                 self.counts[answer["data"].get("code", "refused")] += 1
                 return self.leave("close")
@@ -56,15 +53,6 @@ class Tablet:
             self.leave("reset" if end == "reset" else "close")
         finally:
             self.writer.close()
-
-    async def upgrade(self):
-        key = base64.b64encode(self.rng.randbytes(16)).decode()
-        self.writer.write((
-            f"GET /api/v1/websocket/ws/pos/{self.restaurant} HTTP/1.1\r\nHost: {self.host}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n").encode())
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 101"):
-            raise ConnectionError(head.split(b"\r\n")[0].decode())
 
     async def talk(self):
         until = time.monotonic() + self.rng.uniform(0.2, 6)
@@ -103,52 +91,15 @@ class Tablet:
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort() if how == "reset" else self.writer.close()
 
-    def say(self, value):
-        self.frame(1, json.dumps(value).encode())
-
-    def frame(self, opcode, payload):
-        mask = self.rng.randbytes(4)
-        length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + struct.pack("!H", len(payload))
-        masked = bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
-        self.writer.write(bytes([0x80 | opcode]) + length + mask + masked)
-
-    async def read_frame(self):
-        head = await self.reader.readexactly(2)
-        length = head[1] & 0x7F
-        if length == 126:
-            length = struct.unpack("!H", await self.reader.readexactly(2))[0]
-        elif length == 127:
-            length = struct.unpack("!Q", await self.reader.readexactly(8))[0]
-        return head[0] & 0xF, await self.reader.readexactly(length)
-
-    async def message(self):
-        while True:
-            opcode, payload = await self.read_frame()
-            if opcode == 1:
-                return json.loads(payload)
-            if opcode == 8:
-                raise ConnectionError("closed by the server: " + repr(payload))
-
-
-class Counts(dict):
-    def __missing__(self, key):
-        return 0
-
 
 async def tablet_loop(url, users, rng, counts, until):
     while time.monotonic() < until:
         try:
-            await Tablet(url, rng.choice(users), rng, counts).live()
+            await Guest(url, rng.choice(users), rng, counts).live()
             counts["lives"] += 1
         except (OSError, asyncio.IncompleteReadError) as error:
             counts[f"failed: {type(error).__name__} {error}"[:100]] += 1
         await asyncio.sleep(rng.uniform(0.05, 0.5))
-
-
-def sample(pid):
-    with open(f"/proc/{pid}/status") as status:
-        memory = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
-    return len(os.listdir(f"/proc/{pid}/fd")), memory
 
 
 async def watch(pid, until, samples, counts):

@@ -114,13 +114,16 @@ public struct ProtocolStack: Sendable {
 
     // MARK: From the peer
 
-    /// Takes what arrived from the front of `input`; leaves what cannot be used yet. `admits` is asked about the client
+    /// Takes what arrived from the front of `input`; leaves what cannot be used yet, and requests that come when
+    /// `outputLimit` bytes of answers are waiting: call it again when they are written. `admits` is asked about the client
     /// for whom a trusted proxy sends a request; it counts the client, while it is `forwardedFor`, or refuses it.
     public mutating func receive(
-        _ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer, effects: inout [Effect],
-        admits: (IPAddress) -> APIError? = { _ in nil }
+        _ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer, outputLimit: Int = .max,
+        effects: inout [Effect], admits: (IPAddress) -> APIError? = { _ in nil }
     ) {
         while http != nil {
+            // An answer may be much longer than its request, and many requests fit in what is read at once.
+            guard output.count < outputLimit else { return }
             guard let event = http?.next(&input, now: now, output: &output) else { return }
             switch event {
             case .failed(let error): respond(with: APIError(error), now: now, output: &output)

@@ -12,7 +12,7 @@ final class Acceptor: EventSource {
     private var token: SourceToken?
 
     /// Sockets accepted in one turn: the tablets that are in want to be served too.
-    private static let acceptsPerTurn = 64
+    private static let acceptsPerTurn = 32
     /// How long accepting rests when descriptors or memory have run out.
     private static let pause = Duration.milliseconds(100)
 

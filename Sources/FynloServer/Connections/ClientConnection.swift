@@ -21,6 +21,13 @@ final class ClientConnection: EventSource {
     private var stack: ProtocolStack
     /// What was read and could not be used yet.
     private var leftover = ByteBuffer()
+    /// There are requests in `leftover` that wait until the answers to earlier ones are written.
+    private var isHeldBack = false
+    private var allowance: ReadAllowance
+    /// Set while the hub has it wait to be read from.
+    var isWaitingToRead = false
+    /// A hang-up was seen while it waited.
+    private var isHungUp = false
     /// What is queued for the peer, as plaintext.
     private var outbound = ByteBuffer()
     /// Encrypts, if the connection does.
@@ -41,11 +48,13 @@ final class ClientConnection: EventSource {
     /// Set while the tablet is to read some before it is sent more of what it missed.
     var resumesReplay = false
 
-    /// Bytes read in one turn: the others want to be served too.
+    /// Bytes read at once: the others want to be served too.
+    private static let promptBytes = 4_096
+    /// Bytes read when all the others have been served.
     private static let readBytesPerTurn = 65_536
     /// What a tablet missed is queued no further ahead than this.
     private static let replayBytesAhead = 65_536
-    /// A peer that does not read what it asked for is not read from.
+    /// A peer that does not read what it asked for is neither read from nor answered.
     private static let backPressureBytes = 131_072
     /// Plaintext encrypted at a time; what is not encrypted yet can still be dropped.
     private static let encryptedBytesAhead = 65_536
@@ -63,6 +72,7 @@ final class ClientConnection: EventSource {
         self.countedFor = countedFor
         isProxied = countedFor == nil
         acceptedAt = hub.loop.now.instant
+        allowance = ReadAllowance(now: acceptedAt)
         self.hub = hub
         self.descriptor = consume descriptor
         tls = hub.makeTLSEngine()
@@ -109,11 +119,23 @@ final class ClientConnection: EventSource {
         if readiness.contains(.hangup), !canRead, lingerUntil == nil { return abort() }
         if readiness.contains(.write) { flush() }
         if readiness.contains(.read) || readiness.contains(.hangup) {
-            if lingerUntil != nil { drain() } else { read(now, isHungUp: readiness.contains(.hangup)) }
+            if readiness.contains(.hangup) { isHungUp = true }
+            if lingerUntil != nil {
+                drain()
+            } else if isWaitingToRead || isHeldBack || allowance.isSpent(now: now.instant) {
+                hub.readLater(self)
+            } else {
+                read(now, limit: ClientConnection.promptBytes)
+            }
         }
     }
 
-    private func read(_ now: Moment, isHungUp: Bool) {
+    /// Its turn has come to be read from.
+    func readInTurn() {
+        if isHeldBack { readLeftover() } else { read(hub.loop.now, limit: ClientConnection.readBytesPerTurn) }
+    }
+
+    private func read(_ now: Moment, limit: Int) {
         guard let number = descriptor?.rawValue, canRead else { return }
         // Handshakes are dear: those beyond a turn's share wait for the next turn, which finds them ready again.
         if let tls, !tls.isEstablished, !hub.takeHandshake() { return }
@@ -124,14 +146,15 @@ final class ClientConnection: EventSource {
             leftover = ByteBuffer()
         }
         do {
-            switch try receive(number, into: &input) {
-            case .bytes:
+            switch try receive(number, into: &input, limit: limit) {
+            case .bytes(let count):
+                allowance.spend(count, now: now.instant)
                 process(&input, now: now)
-                // The peer has said, in TLS, that it will send nothing more.
-                if tls?.isInputEnded == true { endOfInput() }
+                noteEndOfTLS()
             case .endOfStream:
                 process(&input, now: now)
-                endOfInput()
+                // Requests that are held back are answered before the end is read again.
+                if !isHeldBack { endOfInput() }
             case .wouldBlock:
                 keep(input)
                 if isHungUp { abort() }
@@ -144,13 +167,11 @@ final class ClientConnection: EventSource {
     }
 
     /// Reads once; with TLS, what was read is decrypted.
-    private func receive(_ number: Int32, into input: inout ByteBuffer) throws -> Socket.Received {
-        guard tls != nil else {
-            return try Socket.receive(number, into: &input, limit: ClientConnection.readBytesPerTurn)
-        }
+    private func receive(_ number: Int32, into input: inout ByteBuffer, limit: Int) throws -> Socket.Received {
+        guard tls != nil else { return try Socket.receive(number, into: &input, limit: limit) }
         var encrypted = hub.borrowCipherBuffer()
         defer { hub.returnCipherBuffer(encrypted) }
-        let received = try Socket.receive(number, into: &encrypted, limit: ClientConnection.readBytesPerTurn)
+        let received = try Socket.receive(number, into: &encrypted, limit: limit)
         guard case .bytes = received else { return received }
         if isUntouched {
             isUntouched = false
@@ -186,12 +207,16 @@ final class ClientConnection: EventSource {
     }
 
     private func process(_ input: inout ByteBuffer, now: Moment) {
+        let limit = ClientConnection.backPressureBytes
         withStack { stack, output, effects in
-            stack.receive(&input, now: now, output: &output, effects: &effects) { client in
+            let queued = output.count
+            stack.receive(&input, now: now, output: &output, outputLimit: limit, effects: &effects) { client in
                 releaseCount()
                 countedFor = client
                 return hub.occupy(client)
             }
+            isHeldBack = !input.isEmpty && output.count >= limit
+            allowance.spend(output.count - queued, now: now.instant)
         }
         keep(input)
     }
@@ -205,12 +230,28 @@ final class ClientConnection: EventSource {
         withStack { [now = hub.loop.now] stack, _, effects in stack.endOfInput(now: now, effects: &effects) }
     }
 
-    /// What was left unread while an answer was awaited.
+    /// The peer may have said, in TLS, that it will send nothing more.
+    private func noteEndOfTLS() {
+        if !isHeldBack, tls?.isInputEnded == true { endOfInput() }
+    }
+
+    /// What was left unread while an answer was awaited, at once or when the others have been served.
+    private func readOn() {
+        guard !leftover.isEmpty, canRead else { return }
+        if isHeldBack || allowance.isSpent(now: hub.loop.now.instant) {
+            isHeldBack = true
+            hub.readLater(self)
+        } else {
+            readLeftover()
+        }
+    }
+
     private func readLeftover() {
         guard !leftover.isEmpty, canRead else { return }
         var input = ByteBuffer()
         swap(&input, &leftover)
         process(&input, now: hub.loop.now)
+        noteEndOfTLS()
     }
 
     private var canRead: Bool {
@@ -244,8 +285,12 @@ final class ClientConnection: EventSource {
     /// The answer to a request.
     func deliver(response: HTTPResponse) {
         let now = hub.loop.now
-        withStack { stack, output, _ in stack.deliver(response: response, now: now, output: &output) }
-        readLeftover()
+        withStack { stack, output, _ in
+            let queued = output.count
+            stack.deliver(response: response, now: now, output: &output)
+            allowance.spend(output.count - queued, now: now.instant)
+        }
+        readOn()
     }
 
     /// The outcome of an authentication.
@@ -254,7 +299,7 @@ final class ClientConnection: EventSource {
         withStack { stack, output, effects in
             stack.deliver(authentication: outcome, now: now, output: &output, effects: &effects)
         }
-        readLeftover()
+        readOn()
     }
 
     /// The outcome of a `reauth`.
@@ -372,7 +417,7 @@ final class ClientConnection: EventSource {
         returnOutbound()
         if stack.transport == .closing { return linger(number) }
         updateInterest(token)
-        readLeftover()
+        readOn()
         if resumesReplay, let restaurant {
             resumesReplay = false
             hub.carryOut(.replay(restaurant: restaurant), self)

@@ -28,6 +28,16 @@ final class Hub {
     /// A search looks at every connection, so it is not made for every newcomer.
     private static let searchInterval = Duration.milliseconds(100)
 
+    // Those that have used up what they may at once, in the order in which they are read from.
+    private var readers: [ClientConnection] = []
+    private var isReadingScheduled = false
+    private var isReadingTimed = false
+    /// The turn in which they were last read from, and when that has to end.
+    private var readingTurn = Instant(nanoseconds: 0)
+    private var readingEnds = Instant(nanoseconds: 0)
+    /// How long a turn may read from them: all the others wait no longer than this for their next turn.
+    private static let readingTime = Duration.milliseconds(4)
+
     // What waits to be written at the end of the turn.
     private var unflushed: [ClientConnection] = []
     /// The loop's one read buffer, lent to the connection that reads.
@@ -158,6 +168,50 @@ final class Hub {
         let batch = unflushed
         unflushed = []
         for connection in batch { connection.flush() }
+    }
+
+    // MARK: Reading from the greedy
+
+    /// Reads from a connection when those that ask for less have been served, in this turn or a later one.
+    func readLater(_ connection: ClientConnection) {
+        if !connection.isWaitingToRead {
+            connection.isWaitingToRead = true
+            readers.append(connection)
+        }
+        scheduleReading()
+    }
+
+    private func scheduleReading() {
+        guard !readers.isEmpty, !isReadingScheduled else { return }
+        if readingTurn != loop.now.instant || SystemClock.instant < readingEnds {
+            isReadingScheduled = true
+            loop.atEndOfTurn { [weak self] in self?.readInTurn() }
+        } else if !isReadingTimed {
+            // What some of them wait with was read before: their sockets may wake nobody.
+            isReadingTimed = true
+            loop.after(.zero) { [weak self] in
+                self?.isReadingTimed = false
+                self?.scheduleReading()
+            }
+        }
+    }
+
+    private func readInTurn() {
+        isReadingScheduled = false
+        if readingTurn != loop.now.instant {
+            readingTurn = loop.now.instant
+            readingEnds = SystemClock.instant + Hub.readingTime
+        }
+        let batch = readers
+        readers = []
+        var count = 0
+        repeat {
+            batch[count].isWaitingToRead = false
+            batch[count].readInTurn()
+            count += 1
+        } while count < batch.count && SystemClock.instant < readingEnds
+        readers.insert(contentsOf: batch[count...], at: 0)
+        scheduleReading()
     }
 
     // MARK: TLS

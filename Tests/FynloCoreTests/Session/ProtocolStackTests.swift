@@ -81,6 +81,26 @@ struct ProtocolStackHTTPTests {
         #expect(tablet.takeOutput().isEmpty)
     }
 
+    @Test("requests that come when many answers are waiting are left until those are written")
+    func outputLimit() throws {
+        let clock = VirtualClock()
+        var stack = ProtocolStack(id: ConnectionID(node: 1, number: 1), settings: SessionSettings(), now: clock.now)
+        var input = ByteBuffer(String(repeating: get("/nothing"), count: 100))
+        var effects: [Effect] = []
+        var answers = 0
+        while !input.isEmpty, answers < 1_000 {
+            var output = ByteBuffer()
+            stack.receive(&input, now: clock.now, output: &output, outputLimit: 2_000, effects: &effects)
+            #expect((1..<3_000).contains(output.count))
+            let text = try #require(output.withReadable { String(validating: $0) })
+            let responses = try #require(Response.parse(text))
+            #expect(responses.allSatisfy { $0.status == 404 })
+            answers += responses.count
+        }
+        #expect(answers == 100)
+        #expect(effects.isEmpty)
+    }
+
     @Test(
         "the client's X-Request-ID comes back if it is sane",
         arguments: [

@@ -52,6 +52,18 @@ final class ServerProcess {
         (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process.processIdentifier)/fd").count) ?? 0
     }
 
+    /// The memory it has in the machine (RSS).
+    var residentBytes: Int { memorySizes[1] }
+
+    /// A sanitizer's shadow memory takes terabytes of addresses; it keeps what is freed for a while.
+    var isSanitized: Bool { memorySizes[0] > 1 << 40 }
+
+    /// In bytes: addresses, resident memory.
+    private var memorySizes: [Int] {
+        let sizes = (try? String(contentsOfFile: "/proc/\(process.processIdentifier)/statm", encoding: .utf8)) ?? ""
+        return (sizes + " 0 0").split(separator: " ").prefix(2).map { (Int($0) ?? 0) * sysconf(Int32(_SC_PAGESIZE)) }
+    }
+
     /// The processor time it has used.
     var processorTime: Duration {
         let stat = (try? String(contentsOfFile: "/proc/\(process.processIdentifier)/stat", encoding: .utf8)) ?? ""

@@ -1,0 +1,48 @@
+# shellcheck shell=bash
+# Sourced by scripts/soak and scripts/hostile, after steps.sh and services.sh: a release build that serves the
+# demonstration data on loopback, from databases of its own.
+# shellcheck disable=SC2154 # `root` is set by the script, `step` by steps.sh
+
+bench_state=$root/.bench
+programs=$root/.build/release
+
+remove_bench() {
+    remove_services "$bench_state"
+}
+
+# One --user TOKEN:USER:RESTAURANT for everybody of the demo restaurants who may sign in.
+list_users() {
+    local email user restaurant
+    while IFS='|' read -r email user restaurant; do
+        printf -- '--user\n%s:%s:%s\n' "$("$programs/fynlo-server" token --user "$email" --ttl 1d)" "$user" "$restaurant"
+    done < <(query "select email, id, restaurant_id from users where is_active and restaurant_id is not null")
+}
+
+# serve_release: builds it, and starts it as the script's step. Sets `load`: the arguments with which bench/*.py finds it.
+serve_release() {
+    local users
+    stop_on_exit remove_bench
+    ensure_packages test
+    open_directory "$bench_state"
+    remove_bench # what a killed run has left
+    say "Building"
+    run_step swift build -c release
+    say "Starting PostgreSQL and Redis"
+    start_postgres "$bench_state" throwaway
+    start_redis "$bench_state"
+    FYNLO_JWT_SECRET=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+    export FYNLO_JWT_SECRET
+    "$programs/fynlo-server" migrate up
+    "$programs/fynlo-server" demo-data
+    mapfile -t users < <(list_users)
+
+    # A few users stand for many.
+    export FYNLO_MAX_CONNECTIONS_PER_USER=1000 FYNLO_MAX_CONNECTIONS_PER_RESTAURANT=1000
+    export FYNLO_LOG=error FYNLO_LISTEN=127.0.0.1:8010
+    start_step "$programs/fynlo-server" serve
+    until (: <"/dev/tcp/127.0.0.1/8010") 2>/dev/null; do
+        kill -0 "$step" 2>/dev/null || die "The server has ended; its own line above says why."
+    done
+    # shellcheck disable=SC2034 # for the script that sources this
+    load=(--url "http://$FYNLO_LISTEN" --pid "$step" "${users[@]}")
+}
