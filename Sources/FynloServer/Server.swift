@@ -51,8 +51,8 @@ final class Server {
         effects = EffectHandler(
             loop: loop, hub: hub, authentication: authentication,
             menus: MenuHandler(
-                authentication: authentication, menus: MenuRepository(pool: pool), cache: MenuCache(redis: redis),
-                log: log),
+                authentication: authentication, menus: MenuRepository(pool: pool),
+                cache: MenuCache(redis: redis, budget: config.redisBudget), log: log),
             orders: OrderHandler(hub: hub, feeds: feeds, orders: orders, log: log),
             health: HealthHandler(loop: loop, hub: hub, pool: pool, redis: redis))
         pulse = Pulse(loop: loop, pool: pool) { [hub] in
