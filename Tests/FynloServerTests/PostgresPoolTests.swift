@@ -44,7 +44,7 @@ struct PostgresPoolTests {
             for what: String, atMost limit: Duration = .seconds(10),
             sourceLocation: SourceLocation = #_sourceLocation, _ condition: () -> Bool
         ) throws {
-            let deadline = SystemClock.instant + limit
+            let deadline = SystemClock.instant + limit.patient
             // Looks often: what happens in the database wakes no loop.
             while !condition(), SystemClock.instant < deadline { try loop.turn(timeout: .milliseconds(10)) }
             try #require(condition(), "waited \(limit) for \(what)", sourceLocation: sourceLocation)

@@ -59,7 +59,7 @@ final class TestServer {
         for what: String, atMost limit: Duration = .seconds(10), sourceLocation: SourceLocation = #_sourceLocation,
         _ condition: () -> Bool
     ) throws {
-        let came = try loop.run(until: condition, for: limit)
+        let came = try loop.run(until: condition, for: limit.patient)
         try #require(came, "waited \(limit) for \(what)", sourceLocation: sourceLocation)
     }
 
