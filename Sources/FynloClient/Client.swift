@@ -67,7 +67,7 @@ public final class Client {
     private let loop: EventLoop
     private let settings: Settings
     private var policy = ReconnectPolicy()
-    private var generator = SystemRandomNumberGenerator()
+    private var generator = SystemGenerator()
     /// Counts the attempts, so that what belongs to an earlier one is known by it.
     private var attempt = 0
     private var timer: SourceToken?

@@ -32,6 +32,7 @@ public final class EventLoop {
     private var helper: OffloadSource?
     private var isTurning = false
     private var isStopping = false
+    private var isClosed = false
 
     /// An empty loop; throws when there are no descriptors left.
     public init() throws(SystemError) {
@@ -42,6 +43,19 @@ public final class EventLoop {
 
     deinit {
         helper?.stop()
+    }
+
+    /// Ends the loop's life, between two turns: does what was put off, and lets go of every source, which it keeps and which
+    /// usually keeps it. What is put off from then on is dropped.
+    public func close() {
+        precondition(!isTurning, "a loop is not closed by its sources")
+        guard !isClosed else { return }
+        while !endOfTurn.isEmpty { runEndOfTurn() }
+        isClosed = true
+        for token in table.tokens { remove(token) }
+        while !removed.isEmpty { releaseRemoved() }
+        helper?.stop()
+        helper = nil
     }
 
     // MARK: Sources
@@ -136,13 +150,14 @@ public final class EventLoop {
 
     /// Runs `work` once at the end of this turn, before the next wait; what it adds in its turn runs in the same phase.
     public func atEndOfTurn(_ work: @escaping () -> Void) {
-        endOfTurn.append(work)
+        if !isClosed { endOfTurn.append(work) }
     }
 
     /// Runs `work`, which may block, on the loop's one helper thread, after what was handed over before, and then hands
     /// its result to `then` on the loop. `then` never leaves the loop's thread. Should there be no thread to be had, `work`
     /// runs on the loop.
     public func offload<T: Sendable>(_ work: @escaping @Sendable () -> T, then: @escaping (T) -> Void) {
+        guard !isClosed else { return }
         if helper == nil, let started = OffloadSource.start() {
             if (try? add(started, descriptor: started.descriptor, interest: .read)) != nil {
                 helper = started

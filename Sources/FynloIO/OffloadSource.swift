@@ -65,6 +65,8 @@ private final class HelperThread: Sendable {
     }
 
     private let queue = Mutex(Queue())
+    /// Shows the thread sanitizer, which knows atomics but not `Mutex`, that one use of the queue comes after the other.
+    private let order = Atomic(false)
     /// Counts the waiting jobs; reading blocks while it is 0 and takes one.
     private let waiting: FileDescriptor
     /// Counts the finished jobs; reading takes all.
@@ -101,12 +103,12 @@ private final class HelperThread: Sendable {
     }
 
     func submit(_ job: @escaping @Sendable () -> Void) {
-        queue.withLock { $0.jobs.append(job) }
+        withQueue { $0.jobs.append(job) }
         ring(waiting)
     }
 
     func stop() {
-        queue.withLock { $0.isStopped = true }
+        withQueue { $0.isStopped = true }
         ring(waiting)
     }
 
@@ -115,12 +117,20 @@ private final class HelperThread: Sendable {
             var count: UInt64 = 0
             guard read(waiting.rawValue, &count, 8) == 8 || errno == EINTR else { return }
             guard count > 0 else { continue }
-            let next = queue.withLock { queue in
+            let next = withQueue { queue in
                 queue.isStopped || queue.jobs.isEmpty ? nil : queue.jobs.removeFirst()
             }
             guard let next else { return }
             next()
             ring(finished)
+        }
+    }
+
+    private func withQueue<T: Sendable>(_ body: (inout Queue) -> T) -> T {
+        queue.withLock { queue in
+            _ = order.load(ordering: .acquiring)
+            defer { order.store(true, ordering: .releasing) }
+            return body(&queue)
         }
     }
 

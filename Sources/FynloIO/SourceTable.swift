@@ -46,6 +46,11 @@ struct SourceTable {
         return slot
     }
 
+    /// Those of all sources.
+    var tokens: [SourceToken] {
+        slots.indices.filter { slots[$0].source != nil }.map { SourceToken(slot: $0, generation: slots[$0].generation) }
+    }
+
     mutating func insert(_ source: any EventSource) -> SourceToken {
         let slot: Int
         if let free = unused.popLast() {

@@ -86,14 +86,14 @@ public final class TLSContext {
     }
 }
 
-/// RFC 7301: http/1.1 if the client offers it; a client that offers other protocols only is served all the same, since it
-/// may not mean it.
+/// RFC 7301 §3.2: http/1.1 if the client offers it; a client that offers other protocols only is refused with the alert
+/// no_application_protocol, so that its bytes are never taken for HTTP. Who offers nothing at all is not asked.
 private func selectHTTP11(
     _: OpaquePointer?, selected: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
     selectedLength: UnsafeMutablePointer<UInt8>?, offered: UnsafePointer<UInt8>?, offeredLength: UInt32,
     _: UnsafeMutableRawPointer?
 ) -> Int32 {
-    guard let offered else { return SSL_TLSEXT_ERR_NOACK }
+    guard let offered else { return SSL_TLSEXT_ERR_ALERT_FATAL }
     let name = Array("http/1.1".utf8)
     let list = UnsafeBufferPointer(start: offered, count: Int(offeredLength))
     var index = 0
@@ -108,5 +108,5 @@ private func selectHTTP11(
         }
         index += 1 + length
     }
-    return SSL_TLSEXT_ERR_NOACK
+    return SSL_TLSEXT_ERR_ALERT_FATAL
 }

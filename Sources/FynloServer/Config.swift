@@ -23,6 +23,8 @@ struct Config {
     var tls: TLSSettings?
     var limits: Limits
     var http: HTTPLimits
+    /// How long a request waits for Redis before it does without: no variable.
+    var redisBudget = Duration.milliseconds(50)
     var allowedOrigins: [String]
     var trustedProxies: TrustedProxies
     var allowsQueryToken: Bool

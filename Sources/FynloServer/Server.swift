@@ -53,8 +53,8 @@ final class Server {
         effects = EffectHandler(
             loop: loop, hub: hub, authentication: authentication, feeds: feeds,
             menus: MenuHandler(
-                authentication: authentication, menus: MenuRepository(pool: pool), cache: MenuCache(redis: redis),
-                log: log),
+                authentication: authentication, menus: MenuRepository(pool: pool),
+                cache: MenuCache(redis: redis, budget: config.redisBudget), log: log),
             orders: OrderHandler(hub: hub, feeds: feeds, orders: orders, log: log),
             orderAPI: OrderAPIHandler(
                 authentication: authentication, feeds: feeds, orders: orders, limits: config.limits, log: log),

@@ -4,11 +4,15 @@ import FynloIO
 import Testing
 
 @Suite("Client")
-struct ClientTests {
+final class ClientTests {
     let loop: EventLoop
 
     init() throws {
         loop = try EventLoop()
+    }
+
+    deinit {
+        loop.close()
     }
 
     private func turn(

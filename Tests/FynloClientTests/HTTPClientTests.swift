@@ -4,11 +4,15 @@ import FynloIO
 import Testing
 
 @Suite("HTTPClient")
-struct HTTPClientTests {
+final class HTTPClientTests {
     let loop: EventLoop
 
     init() throws {
         loop = try EventLoop()
+    }
+
+    deinit {
+        loop.close()
     }
 
     private func fetch(

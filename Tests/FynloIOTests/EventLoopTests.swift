@@ -8,6 +8,7 @@ struct EventLoopTests {
     @Test("tells a source that bytes have come, again while they are unread")
     func readiness() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let (near, far) = try makePair()
         let probe = Probe()
         _ = try loop.add(probe, descriptor: near.number, interest: .read)
@@ -22,6 +23,7 @@ struct EventLoopTests {
     @Test("tells of writability only when asked")
     func writeInterest() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let (near, far) = try makePair()
         let probe = Probe()
         let token = try loop.add(probe, descriptor: near.number, interest: .read)
@@ -42,6 +44,7 @@ struct EventLoopTests {
     @Test("tells of the peer's end, unasked when both directions are gone")
     func hangup() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let (near, far) = try makePair()
         let probe = Probe()
         let token = try loop.add(probe, descriptor: near.number, interest: .read)
@@ -59,6 +62,7 @@ struct EventLoopTests {
     @Test("an event for a source removed earlier in the same turn finds nobody, even if its number is in use again")
     func removalWithinBatch() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         var pairs = [try makePair(), try makePair()]
         var probes: [Probe] = []
         var tokens: [SourceToken] = []
@@ -90,6 +94,7 @@ struct EventLoopTests {
     @Test("a removed source lives until the end of the turn, and no longer")
     func lifetime() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let (near, far) = try makePair()
         var probe: Probe? = Probe()
         weak let reference = probe
@@ -110,6 +115,7 @@ struct EventLoopTests {
     @Test("a source that removes another one as it is freed is no trouble")
     func cascade() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         var freed = 0
         let inner = loop.add(timer: probe { freed += 1 })
         let outer = loop.add(
@@ -131,6 +137,7 @@ struct EventLoopTests {
     @Test("follows a library to another socket, and to a new one of the same number")
     func replacement() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let (first, _) = try makePair()
         let (second, secondFar) = try makePair()
         let (third, thirdFar) = try makePair()
@@ -154,6 +161,7 @@ struct EventLoopTests {
     @Test("a source whose descriptor was closed behind its back does not make the number's next owner deaf")
     func staleOwner() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let (near, _) = try makePair()
         let stale = try loop.add(Probe(), descriptor: near.number, interest: .read)
         let (other, far) = try makePair()
@@ -170,6 +178,7 @@ struct EventLoopTests {
     @Test("a descriptor that epoll refuses is an error when added, and a hang-up later")
     func refusedDescriptor() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         #expect(throws: SystemError.call("epoll_ctl", code: EBADF)) {
             try loop.add(Probe(), descriptor: -1, interest: .read)
         }
@@ -185,6 +194,7 @@ struct EventLoopTests {
     @Test("ticks at or after the instant asked for, soon after it, and again at the instant returned")
     func timers() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let probe = Probe()
         var ticks: [Instant] = []
         let begin = loop.now.instant
@@ -206,6 +216,7 @@ struct EventLoopTests {
     @Test("does not spin while it waits for a deadline")
     func noSpinning() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let probe = Probe()
         var isDue = false
         probe.onTick = { _ in
@@ -226,6 +237,7 @@ struct EventLoopTests {
     @Test("a source due in the same turn may remove or wake the other one")
     func dueTogether() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         var tokens: [SourceToken] = []
         var ticks = [0, 0, 0]
         for index in 0..<3 {
@@ -246,6 +258,7 @@ struct EventLoopTests {
     @Test("a removed source is not ticked")
     func removedTimer() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let probe = Probe()
         var ticks = 0
         probe.onTick = { _ in
@@ -265,6 +278,7 @@ struct EventLoopTests {
     @Test("work for the end of the turn runs before the next wait, with what it adds, after the events")
     func endOfTurn() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let (near, far) = try makePair()
         let probe = Probe()
         var order: [String] = []
@@ -291,6 +305,7 @@ struct EventLoopTests {
     @Test("runs until it is stopped")
     func running() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         var count = 0
         loop.after(.milliseconds(1)) { count += 1 }
         loop.after(.milliseconds(3)) {
@@ -306,6 +321,7 @@ struct EventLoopTests {
     @Test("offloaded work runs elsewhere, in order, and its results come back on the loop's thread")
     func offload() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let here = pthread_self()
         var results: [Int] = []
         var isElsewhere = true
@@ -333,9 +349,42 @@ struct EventLoopTests {
         #expect(!isDelivered)
     }
 
+    @Test("a loop that is closed does what was put off, lets go of its sources, and puts nothing off any more")
+    func closes() throws {
+        /// Keeps the loop that keeps it.
+        final class Keeper: EventSource {
+            let loop: EventLoop
+            init(_ loop: EventLoop) { self.loop = loop }
+            func ready(_ readiness: Readiness, now: Moment) {}
+        }
+        weak var freedLoop: EventLoop?
+        weak var freedKeeper: Keeper?
+        var order: [Int] = []
+        do {
+            let loop = try EventLoop()
+            let keeper = Keeper(loop)
+            (freedLoop, freedKeeper) = (loop, keeper)
+            let (near, _) = try makePair()
+            _ = try loop.add(keeper, descriptor: near.number, interest: .read)
+            loop.remove(loop.add(timer: Keeper(loop)))
+            loop.after(.seconds(60)) { [loop] in loop.stop() }
+            loop.offload({ 1 }, then: { [loop] _ in loop.stop() })
+            loop.atEndOfTurn {
+                order.append(1)
+                loop.atEndOfTurn { order.append(2) }
+            }
+            loop.close()
+            loop.atEndOfTurn { [loop] in loop.stop() }
+            loop.close()
+        }
+        #expect(order == [1, 2])
+        #expect(freedLoop == nil && freedKeeper == nil)
+    }
+
     @Test("delivers signals as events until it is closed")
     func signals() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         var received: [Int32] = []
         let source = try SignalSource(loop: loop, signals: [SIGUSR1, SIGUSR2]) { received.append($0) }
         // To this thread: the other threads of the test process do not block them.

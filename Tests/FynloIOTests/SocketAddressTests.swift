@@ -65,6 +65,7 @@ struct SocketAddressTests {
     @Test("resolves literals and the local host; a name that cannot exist is an error in one sentence")
     func resolving() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let names = ["127.0.0.1", "::1", "localhost", "", "no such name"]
         var results: [Result<[SocketAddress], SystemError>] = []
         for name in names {

@@ -24,6 +24,7 @@ struct SocketTests {
     func partialSends() throws {
         let (near, far) = try makeConnection()
         let loop = try EventLoop()
+        defer { loop.close() }
         var small: Int32 = 65_536
         setsockopt(near.number, SOL_SOCKET, SO_SNDBUF, &small, socklen_t(MemoryLayout<Int32>.size))
         let sent = (0..<1_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31 >> 3) }
@@ -54,6 +55,7 @@ struct SocketTests {
         let (client, server) = try makeConnection()
         client.reset()
         let loop = try EventLoop()
+        defer { loop.close() }
         let probe = Probe()
         let token = try loop.add(probe, descriptor: server.number, interest: .read)
         #expect(try loop.run(until: { !probe.readiness.isEmpty }, for: .seconds(5)))
@@ -102,6 +104,7 @@ struct SocketTests {
             return
         }
         let loop = try EventLoop()
+        defer { loop.close() }
         let probe = Probe()
         _ = try loop.add(probe, descriptor: client.number, interest: .write)
         #expect(try loop.run(until: { !probe.readiness.isEmpty }, for: .seconds(5)))
@@ -118,6 +121,7 @@ struct SocketTests {
         let target = try #require(SocketAddress(host: host, port: listener.localAddress.port))
         let clients = try (0..<3).map { _ in try Owned(Socket.nonBlockingConnect(to: target)) }
         let loop = try EventLoop()
+        defer { loop.close() }
         let probe = Probe()
         var peers: [SocketAddress] = []
         probe.onReady = { _ in

@@ -91,6 +91,20 @@ struct TLSTests {
         }
     }
 
+    @Test("sends the whole chain of the certificate file")
+    func chain() throws {
+        let certificates = try TestCertificates()
+        let paths = try certificates.makeChain()
+        let client = try TLSContext(authorityPath: paths.authority)
+        var pair = try Pair(try TLSContext(certificatePath: paths.chain, keyPath: paths.key), client)
+        try pair.exchange()
+        #expect(pair.client.isEstablished && pair.server.isEstablished)
+        #expect(throws: TLSError.self) {
+            var pair = try Pair(try TLSContext(certificatePath: paths.certificate, keyPath: paths.key), client)
+            try pair.exchange()
+        }
+    }
+
     @Test("says in one sentence which file cannot be used")
     func files() throws {
         let certificates = try TestCertificates()
@@ -111,6 +125,9 @@ struct TLSTests {
         #expect(sentence(one.certificate, missing).hasPrefix("\(missing) cannot be read (No such file"))
         #expect(sentence(rubbish, one.key).hasPrefix("\(rubbish) holds no certificate chain in PEM form"))
         #expect(sentence(one.certificate, rubbish).hasPrefix("\(rubbish) holds no unencrypted private key"))
+        let locked = certificates.folder + "/locked.key"
+        try OpenSSLProgram.run(["ec", "-in", one.key, "-aes128", "-passout", "pass:secret", "-out", locked])
+        #expect(sentence(one.certificate, locked).hasPrefix("\(locked) holds no unencrypted private key"))
         #expect(
             sentence(one.certificate, two.key)
                 == "The key in \(two.key) does not belong to the certificate in \(one.certificate).")

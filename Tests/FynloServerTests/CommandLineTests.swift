@@ -1,6 +1,7 @@
 import Foundation
 import FynloCore
 import FynloIO
+import TestSupport
 import Testing
 
 @testable import FynloServer
@@ -14,30 +15,32 @@ private struct Run {
 
 @Suite("The program")
 struct CommandLineTests {
-    /// The program beside the tests, as the build made it.
-    private static var program: URL {
-        URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent().appendingPathComponent(
-            "fynlo-server")
-    }
+    /// The program at work; what it writes goes to files, which take any amount.
+    private final class Start {
+        private let process = Process()
+        private let folder: TestFolder
 
-    private static func start(_ arguments: [String], _ environment: [String: String]) throws -> (Process, Pipe, Pipe) {
-        let process = Process()
-        process.executableURL = program
-        process.arguments = arguments
-        process.environment = environment
-        let (output, errors) = (Pipe(), Pipe())
-        process.standardOutput = output
-        process.standardError = errors
-        try process.run()
-        return (process, output, errors)
+        init(_ arguments: [String], _ environment: [String: String]) throws {
+            folder = try TestFolder()
+            process.executableURL = URL(fileURLWithPath: ServerProcess.program)
+            process.arguments = arguments
+            process.environment = environment.merging(ServerProcess.sanitizerVariables) { $1 }
+            process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: folder.write("", to: "output")))
+            process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: folder.write("", to: "errors")))
+            try process.run()
+        }
+
+        func end() throws -> Run {
+            process.waitUntilExit()
+            return Run(
+                exitCode: process.terminationStatus,
+                output: try String(contentsOfFile: folder.path + "/output", encoding: .utf8),
+                errors: try String(contentsOfFile: folder.path + "/errors", encoding: .utf8))
+        }
     }
 
     private static func run(_ arguments: [String], _ environment: [String: String] = [:]) throws -> Run {
-        let (process, output, errors) = try start(arguments, environment)
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        let errorText = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        return Run(exitCode: process.terminationStatus, output: text, errors: errorText)
+        try Start(arguments, environment).end()
     }
 
     private static let secret = String(decoding: TestUser.secret, as: UTF8.self)
@@ -122,24 +125,17 @@ struct CommandLineTests {
         #expect(token.split(separator: ".").count == 3)
         #expect(try Self.run(["token", "--user", "nobody@example.com"], environment).exitCode == 1)
 
-        let (process, _, errors) = try Self.start(["serve", "--listen", "127.0.0.1:0"], environment)
-        defer { if process.isRunning { process.terminate() } }
-        let line = String(decoding: errors.fileHandleForReading.availableData, as: UTF8.self)
-        let serving = try Document(Array(line.split(separator: "\n").first ?? "").flatMap { Array(String($0).utf8) })
-        #expect(serving["event"].string == "serving")
-        let address = try SocketAddress(parsing: try #require(serving["address"].string))
+        let server = try ServerProcess(database, environment)
         let loop = try EventLoop()
-        let exchange = try TestExchange(loop: loop, address: address)
+        defer { loop.close() }
+        let exchange = try TestExchange(loop: loop, address: server.address)
         exchange.send(
             .get, "/api/v1/menu?restaurant_id=11111111-1111-4111-8111-111111111111",
             headers: ["Authorization": "Bearer \(token)"])
         #expect(try loop.run(until: { !exchange.responses.isEmpty }, for: .seconds(10)))
         #expect(exchange.responses.first?.status == 200)
         #expect(exchange.responses.first?.headers.first("x-total-count") == "63")
-        process.terminate()
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0)
-        let log = line + String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        let log = server.stop()
         #expect(log.contains("\"event\":\"stopped\""))
         #expect(!log.contains(token) && !log.contains(Self.secret))
     }
@@ -148,14 +144,10 @@ struct CommandLineTests {
     func concurrentMigrations() throws {
         let database = try TestDatabase(isMigrated: false)
         let environment = ["DATABASE_URL": database.url]
-        let runs = try (0..<4).map { _ in try Self.start(["migrate", "up"], environment) }
-        var applied = 0
-        for (process, output, _) in runs {
-            let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-            process.waitUntilExit()
-            #expect(process.terminationStatus == 0)
-            if text.contains("applied 1 ") { applied += 1 }
-        }
+        let starts = try (0..<4).map { _ in try Start(["migrate", "up"], environment) }
+        let runs = try starts.map { try $0.end() }
+        #expect(runs.allSatisfy { $0.exitCode == 0 && $0.errors.isEmpty })
+        let applied = runs.count { $0.output.contains("applied 1 ") }
         #expect(applied == 1)
     }
 }

@@ -254,11 +254,11 @@ struct CrowdTests {
         // The first crowd makes the allocator keep some memory for the next.
         let ownDescriptors = server.descriptorCount
         try Self.attack(loop, server, tablets, hostilities, descriptors: ownDescriptors)
-        let residentBytes = server.residentBytes
+        let memory = server.memory
         for _ in 0..<2 { try Self.attack(loop, server, tablets, hostilities, descriptors: ownDescriptors) }
         // Each of the two thousand might have 64 KiB of input and 128 KiB of answers in memory while it was there. What the
         // allocator keeps differs a little from crowd to crowd; 4 KiB for each would be buffers that have stayed.
-        let growth = server.residentBytes - residentBytes
+        let growth = server.memory - memory
         #expect(growth <= 2_000 * 4_096 || server.isSanitized)
 
         for tablet in tablets { tablet.stop() }

@@ -10,6 +10,7 @@ struct DatabaseAwayTests {
     func late() throws {
         let database = try TestDatabase()
         let loop = try EventLoop()
+        defer { loop.close() }
         let proxy = try DatabaseProxy(loop: loop, to: database)
         proxy.isSilent = true
         let server = try TestServer(["DATABASE_URL": proxy.url], database: database, loop: loop)
@@ -29,6 +30,7 @@ struct DatabaseAwayTests {
     func silence() throws {
         let database = try TestDatabase()
         let loop = try EventLoop()
+        defer { loop.close() }
         let proxy = try DatabaseProxy(loop: loop, to: database)
         let server = try TestServer(
             ["DATABASE_URL": proxy.url, "FYNLO_QUERY_TIMEOUT": "1s"], database: database, loop: loop)
@@ -70,6 +72,7 @@ struct DatabaseAwayTests {
     func committedMeanwhile() throws {
         let database = try TestDatabase()
         let loop = try EventLoop()
+        defer { loop.close() }
         let proxy = try DatabaseProxy(loop: loop, to: database)
         let server = try TestServer(["DATABASE_URL": proxy.url], database: database, loop: loop)
         let restaurant = try database.addRestaurant()
@@ -105,6 +108,7 @@ struct DatabaseAwayTests {
     func answerLost() throws {
         let database = try TestDatabase()
         let loop = try EventLoop()
+        defer { loop.close() }
         let proxy = try DatabaseProxy(loop: loop, to: database)
         let server = try TestServer(["DATABASE_URL": proxy.url], database: database, loop: loop)
         let restaurant = try database.addRestaurant()

@@ -10,7 +10,7 @@ struct DescriptorTests {
         _ loop: EventLoop, for what: String, atMost limit: Duration = .seconds(15),
         sourceLocation: SourceLocation = #_sourceLocation, _ condition: () -> Bool
     ) throws {
-        let deadline = SystemClock.instant + limit
+        let deadline = SystemClock.instant + limit.patient
         // Looks often: what happens in the other process wakes no loop.
         while !condition(), SystemClock.instant < deadline { try loop.turn(timeout: .milliseconds(10)) }
         try #require(condition(), "waited \(limit) for \(what)", sourceLocation: sourceLocation)
@@ -36,6 +36,7 @@ struct DescriptorTests {
         let limit = 64
         let server = try ServerProcess(database, ["FYNLO_MAX_CONNECTIONS": "1000"], descriptors: limit)
         let loop = try EventLoop()
+        defer { loop.close() }
         let tablet = try Self.tablet(loop, server, user, restaurant)
         tablet.update(order, to: .pending, id: "before")
         try Self.wait(loop, for: "a command") { tablet.answers(to: "before").count == 1 }
@@ -66,9 +67,7 @@ struct DescriptorTests {
         #expect(!tablet.isClosed)
         tablet.close()
         late.close()
-        let end = server.stop()
-        #expect(end.exitCode == 0)
-        #expect(end.log.contains("accept_failed"))
+        #expect(server.stop().contains("accept_failed"))
     }
 
     @Test("are given back by connections that end in every state and in every way")
@@ -78,13 +77,13 @@ struct DescriptorTests {
         let users = try (0..<25).map { _ in try database.addUser(.manager, at: restaurant) }
         let server = try ServerProcess(database)
         let loop = try EventLoop()
+        defer { loop.close() }
         // Connections to the database are opened on demand, and stay.
         for _ in 0..<2 { try Self.wave(loop, server, users, restaurant) }
         try Self.wait(loop, for: "the first to be gone") { server.descriptorCount <= 32 }
         let before = server.descriptorCount
         for _ in 0..<4 { try Self.wave(loop, server, users, restaurant) }
         try Self.wait(loop, for: "the last to be gone") { server.descriptorCount <= before + 2 }
-        #expect(server.stop().exitCode == 0)
     }
 
     /// A hundred connections that come to different states and leave in different ways.

@@ -22,7 +22,7 @@ private final class Bystander {
         until what: String, atMost limit: Duration = .seconds(30), sourceLocation: SourceLocation = #_sourceLocation,
         _ condition: () -> Bool
     ) throws {
-        let deadline = SystemClock.instant + limit
+        let deadline = SystemClock.instant + limit.patient
         var count = 0
         while count < 2 || !condition() {
             try #require(SystemClock.instant < deadline, "waited \(limit) for \(what)", sourceLocation: sourceLocation)
@@ -51,11 +51,13 @@ private final class Bystander {
 
 /// The limits of the tests: short times, and no limit for the bystander's own pings.
 private func hostileServer() throws -> TestServer {
-    try TestServer([
-        "FYNLO_ECHO": "1", "FYNLO_AUTH_TIMEOUT": "1500ms", "FYNLO_RATE_LIMIT": "1000000", "FYNLO_RATE_BURST": "1000000",
+    let time = Duration.milliseconds(1_500).patient
+    return try TestServer([
+        "FYNLO_ECHO": "1", "FYNLO_AUTH_TIMEOUT": "\(time.inMilliseconds)ms", "FYNLO_RATE_LIMIT": "1000000",
+        "FYNLO_RATE_BURST": "1000000",
     ]) { config in
-        config.http.headTimeout = .milliseconds(1_500)
-        config.http.bodyTimeout = .milliseconds(1_500)
+        config.http.headTimeout = time
+        config.http.bodyTimeout = time
         config.limits.closeTimeout = .milliseconds(500)
     }
 }

@@ -218,6 +218,7 @@ struct MenuCacheTests {
     @Test("invalidates with one statement in Postgres and nothing of Redis, however many keys there are")
     func invalidationIsConstant() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let redis = try FakeRedis(loop)
         redis.onCommand = { client, command in client.send(command[0] == "GET" ? "$-1\r\n" : "+OK\r\n") }
         let menu = try TestMenu(on: try TestServer(["REDIS_URL": redis.url], loop: loop))
@@ -235,12 +236,15 @@ struct MenuCacheTests {
     @Test("is gone without: no Redis, a dead one, one that refuses and one that is slow")
     func bypass() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let slow = try FakeRedis(loop)
         let refusing = try FakeRedis(loop)
         refusing.onCommand = { client, _ in client.send("-ERR not today\r\n") }
         let database = try TestDatabase()
         for url in ["", "redis://127.0.0.1:1", "unix:/nonexistent/redis.sock", refusing.url, slow.url] {
-            let server = try TestServer(["REDIS_URL": url], database: database, loop: loop)
+            let server = try TestServer(["REDIS_URL": url], database: database, loop: loop) {
+                $0.redisBudget = .milliseconds(50)
+            }
             let menu = try TestMenu(on: server)
             try menu.addProduct("water")
             _ = try menu.page()  // connections are up

@@ -10,12 +10,14 @@ struct PostgresPoolTests {
     private final class User {
         let loop: EventLoop
         let pool: PostgresPool
+        private let ownsLoop: Bool
         private(set) var replies: [Int: [Result<PostgresResult, PostgresError>]] = [:]
 
         init(
             url: String, loop: EventLoop? = nil, queryTimeout: Duration = .seconds(5),
             limits: PostgresPool.Limits = PostgresPool.Limits()
         ) throws {
+            ownsLoop = loop == nil
             self.loop = try loop ?? EventLoop()
             pool = PostgresPool(
                 loop: self.loop, settings: try PostgresSettings(url: url, queryTimeout: queryTimeout),
@@ -23,7 +25,10 @@ struct PostgresPoolTests {
             pool.start()
         }
 
-        deinit { pool.close() }
+        deinit {
+            pool.close()
+            if ownsLoop { loop.close() }
+        }
 
         /// Sends a statement under a number.
         func send(
@@ -39,7 +44,7 @@ struct PostgresPoolTests {
             for what: String, atMost limit: Duration = .seconds(10),
             sourceLocation: SourceLocation = #_sourceLocation, _ condition: () -> Bool
         ) throws {
-            let deadline = SystemClock.instant + limit
+            let deadline = SystemClock.instant + limit.patient
             // Looks often: what happens in the database wakes no loop.
             while !condition(), SystemClock.instant < deadline { try loop.turn(timeout: .milliseconds(10)) }
             try #require(condition(), "waited \(limit) for \(what)", sourceLocation: sourceLocation)
@@ -84,6 +89,7 @@ struct PostgresPoolTests {
     @Test("gives up a connection that talks nonsense")
     func nonsense() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let postgres = try FakePostgres(loop)
         // A message of no known type and of a length that cannot be.
         postgres.onRequest = { $0.send(Array(repeating: UInt8(ascii: "x"), count: 64)) }
@@ -177,6 +183,7 @@ struct PostgresPoolTests {
     @Test("tries every address of a host that is a name, and every host")
     func addresses() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let postgres = try FakePostgres(loop)
         let nobody = try #require(SocketAddress(host: "127.0.0.2", port: 0))
         let somebody = try #require(SocketAddress(host: "127.0.0.1", port: 0))
@@ -211,6 +218,7 @@ struct PostgresPoolTests {
     @Test("looks names up, and says which one there is not", arguments: ["localhost", "localhost,localhost"])
     func names(host: String) throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let postgres = try FakePostgres(loop)
         for host in [host, "nowhere.invalid"] {
             let port = postgres.address.port
@@ -234,6 +242,7 @@ struct PostgresPoolTests {
     func cuts(seed: UInt64) throws {
         let database = try TestDatabase()
         let loop = try EventLoop()
+        defer { loop.close() }
         let proxy = try DatabaseProxy(loop: loop, to: database)
         var limits = PostgresPool.Limits()
         limits.shortReadsInFlight = 8

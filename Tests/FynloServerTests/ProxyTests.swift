@@ -137,29 +137,61 @@ struct ProxyTests {
 
     // MARK: Crowds
 
-    @Test("makes room for newcomers when idle strangers have taken all places, and touches no tablet")
+    @Test("makes room for newcomers when strangers have taken all places, the oldest first, and touches no tablet")
     func room() throws {
         let server = try TestServer(["FYNLO_MAX_CONNECTIONS": "8", "FYNLO_MAX_UNAUTHENTICATED": "2"]) { config in
-            config.limits.strangerGrace = .milliseconds(100)
+            config.limits.strangerGrace = .seconds(1)
         }
         let restaurant = try server.database.addRestaurant()
         let tablet = try server.staffTablet(at: restaurant)
-        let waiting = try server.tablet(at: restaurant)
-        try server.wait(for: "the upgrade") { waiting.isUpgraded }
         let idle = try (0..<6).map { _ in try TestExchange(loop: server.loop, address: server.address) }
+        let silent = try server.tablet(at: restaurant)
+        try server.wait(for: "the upgrade") { silent.isUpgraded }
         idle[0].send(.get, "/health/live")
         try server.wait(for: "an answer") { !idle[0].responses.isEmpty && server.server.hub.connectionCount == 8 }
         // Too young to go: the newcomer is refused.
         let early = try server.request(.get, "/health/live")
         #expect(early.status == 503)
-        try server.settle(.milliseconds(250))
+        try server.settle(.milliseconds(1_200))
         let newcomer = try server.staffTablet(at: restaurant)
         try server.wait(for: "one to go") { idle.contains(where: \.isClosed) }
         #expect(idle.map(\.isClosed) == [true, false, false, false, false, false])
         #expect(try server.request(.get, "/health/live").status == 200)
         try server.wait(for: "the next to go") { idle[1].isClosed }
         #expect(idle.count(where: \.isClosed) == 2)
-        #expect(!tablet.isClosed && !newcomer.isClosed && !waiting.isClosed)
+        #expect(!tablet.isClosed && !newcomer.isClosed && !silent.isClosed)
+    }
+
+    @Test("makes room by WebSockets that do not authenticate, but not by those whose token is being looked at")
+    func roomInWebSockets() throws {
+        let server = try TestServer(["FYNLO_MAX_CONNECTIONS": "5", "FYNLO_MAX_UNAUTHENTICATED": "4"]) { config in
+            config.limits.strangerGrace = .milliseconds(100)
+        }
+        let restaurant = try server.database.addRestaurant()
+        let user = try server.database.addUser(.employee, at: restaurant)
+        let tablet = try server.staffTablet(at: restaurant)
+        let lock = try RowLock("lock table users in access exclusive mode", in: server.database)
+        let asking = try server.tablet(at: restaurant)
+        asking.authenticate(user, at: restaurant)
+        try server.wait(for: "the look-up") { lock.isInTheWay }
+        let silent = try (0..<3).map { _ in try server.tablet(at: restaurant) }
+        try server.wait(for: "the upgrades") { silent.allSatisfy(\.isUpgraded) }
+        try server.settle(.milliseconds(250))
+        var newcomers: [TestTablet] = []
+        for gone in 1...3 {
+            #expect(try server.request(.get, "/health/live").status == 200)
+            try server.wait(for: "the oldest to go") { silent[gone - 1].isClosed }
+            #expect(silent.count(where: \.isClosed) == gone)
+            try server.wait(for: "the request's end") { server.server.hub.connectionCount == 4 }
+            // Another one takes its place.
+            let newcomer = try server.tablet(at: restaurant)
+            try server.wait(for: "the upgrade") { newcomer.isUpgraded }
+            newcomers.append(newcomer)
+        }
+        #expect(newcomers.allSatisfy { !$0.isClosed } && !asking.isClosed && !tablet.isClosed)
+        lock.release()
+        try server.wait(for: "authenticated") { !asking.messages.isEmpty }
+        #expect(asking.messages[0]["type"].string == "authenticated")
     }
 
     @Test("makes room by an unfinished TLS handshake too")

@@ -21,7 +21,7 @@ struct RedisLossTests {
     }
 
     private static func server(_ redis: RealRedis) throws -> TestMenu {
-        let menu = try TestMenu(on: try TestServer(["REDIS_URL": redis.url]))
+        let menu = try TestMenu(on: try TestServer(["REDIS_URL": redis.url]) { $0.redisBudget = .milliseconds(50) })
         try menu.addProduct("water")
         return menu
     }

@@ -182,4 +182,43 @@ struct UpgradeTests {
         }
         #expect(!tablet.isClosed)
     }
+
+    @Test("writes no token to the log, good or bad, whichever way it came")
+    func logged() throws {
+        let database = try TestDatabase()
+        let restaurant = try database.addRestaurant()
+        let user = try database.addUser(.employee, at: restaurant)
+        let server = try ServerProcess(database, ["FYNLO_ALLOW_QUERY_TOKEN": "1", "FYNLO_LOG": "debug"])
+        let loop = try EventLoop()
+        defer { loop.close() }
+        let tokens = [
+            user.token(), user.token(expiresIn: -31), user.token(secret: Array(repeating: 7, count: 32)),
+            "not-a-token-at-all", TestUser(id: UserID(TestDatabase.randomUUID())).token(),
+        ]
+        for token in tokens {
+            let path = "/api/v1/websocket/ws/pos/\(restaurant)"
+            let byQuery = try TestTablet(loop: loop, address: server.address, target: path + "?token=\(token)")
+            let byMessage = try TestTablet(loop: loop, address: server.address, target: path)
+            byMessage.authenticate(user, at: restaurant, token: token)
+            let exchange = try TestExchange(loop: loop, address: server.address)
+            exchange.send(
+                .get, "/api/v1/menu?restaurant_id=\(restaurant)&token=\(token)",
+                headers: ["Authorization": "Bearer \(token)"])
+            exchange.send(.get, "/nowhere?token=\(token)")
+            exchange.send(raw: "GET /?token=\(token) HTTP/9.9\r\n\r\n")
+            let isDone = try loop.run(
+                until: {
+                    !byQuery.messages.isEmpty && !byMessage.messages.isEmpty && exchange.responses.count == 3
+                }, for: .seconds(20))
+            try #require(isDone)
+        }
+        let log = server.stop()
+        #expect(log.contains("token_refused"))
+        for token in tokens {
+            for part in token.split(separator: ".").dropFirst(token.contains(".") ? 1 : 0) {
+                #expect(!log.contains(part))
+            }
+        }
+        #expect(!log.contains("token="))
+    }
 }

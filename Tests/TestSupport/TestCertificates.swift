@@ -22,6 +22,29 @@ public final class TestCertificates {
         return paths
     }
 
+    /// An authority, a second one that it vouches for, and a certificate for `host` by that one; returns their paths. The
+    /// second authority's certificate is the last one of `chain`.
+    public func makeChain(
+        host: String = "fynlo.test"
+    ) throws -> (authority: String, chain: String, certificate: String, key: String) {
+        let authority = try make("root", host: "root.test")
+        let middle = try sign("middle", host: "middle.test", by: authority)
+        let leaf = try sign("leaf", host: host, by: middle)
+        let chain = try [leaf, middle].map { try String(contentsOfFile: $0.certificate, encoding: .utf8) }.joined()
+        return (authority.certificate, try files.write(chain, to: "chain.crt"), leaf.certificate, leaf.key)
+    }
+
+    private func sign(
+        _ name: String, host: String, by authority: (certificate: String, key: String)
+    ) throws -> (certificate: String, key: String) {
+        let paths = (certificate: "\(folder)/\(name).crt", key: "\(folder)/\(name).key")
+        try OpenSSLProgram.run(
+            ["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=\(host)", "-addext", "subjectAltName=DNS:\(host)"]
+                + ["-CA", authority.certificate, "-CAkey", authority.key, "-newkey"] + TestCertificates.ecdsa
+                + ["-keyout", paths.key, "-out", paths.certificate])
+        return paths
+    }
+
     public static let ecdsa = ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
     public static let rsa = ["rsa:2048"]
 }

@@ -21,7 +21,7 @@ public struct Limits: Sendable {
     // MARK: Times
 
     /// How long a socket may be idle, while all places are taken, before it has to make room for a new one: a tablet has
-    /// long sent its upgrade by then.
+    /// long sent its upgrade by then, and how long from the upgrade to `authenticate`.
     public var strangerGrace = Duration.seconds(2)
     /// FYNLO_AUTH_TIMEOUT: from the upgrade to the first message.
     public var authenticationTimeout = Duration.seconds(10)

@@ -78,9 +78,10 @@ public struct ProtocolStack: Sendable {
     /// True once the connection is a WebSocket: its output is made of frames.
     public var isWebSocket: Bool { webSocket != nil }
 
-    /// True while nothing is known of the peer and nothing is done for it: it has made no whole request yet, or none is
-    /// under way.
+    /// True while nothing is known of the peer and nothing is done for it: it has made no whole request yet, none is under
+    /// way, or its WebSocket has not asked to be authenticated.
     public var isStranger: Bool {
+        if case .session(let session) = application { return session.isAwaitingAuthentication }
         guard let http else { return false }
         return requestCount == 0 ? !http.isAwaitingResponse : http.isIdle
     }

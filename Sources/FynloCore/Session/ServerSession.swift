@@ -58,6 +58,11 @@ public struct ServerSession: Sendable {
         if case .authenticating = state { true } else { false }
     }
 
+    /// True while nothing has been said but the upgrade.
+    public var isAwaitingAuthentication: Bool {
+        if case .awaitingAuthentication = state { true } else { false }
+    }
+
     /// The user, once authenticated.
     public var user: UserID? {
         if case .active(let active) = state { active.user } else { nil }

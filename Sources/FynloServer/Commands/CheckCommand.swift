@@ -54,6 +54,7 @@ enum CheckCommand {
 
     private static func redisProblem(_ settings: RedisSettings) throws -> String? {
         let loop = try EventLoop()
+        defer { loop.close() }
         var reasons: [String] = []
         let redis = RedisConnection(loop: loop, settings: settings) { event, text in reasons.append("\(event): \(text)")
         }

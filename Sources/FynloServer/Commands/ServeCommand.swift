@@ -17,6 +17,7 @@ enum ServeCommand {
         try prepareSchema(config, log)
 
         let loop = try EventLoop()
+        defer { loop.close() }
         let server = try Server(loop: loop, config: config, log: log)
         let signals = try SignalSource(loop: loop, signals: [SIGTERM, SIGINT, SIGHUP]) { signal in
             if signal == SIGHUP { server.reload() } else { server.drain { loop.stop() } }

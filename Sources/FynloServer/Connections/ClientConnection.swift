@@ -12,7 +12,8 @@ final class ClientConnection: EventSource {
     /// WebSocket; `nil` for nobody's.
     private(set) var countedFor: IPAddress?
     private let isProxied: Bool
-    private let acceptedAt: Instant
+    /// When it was accepted, or became a WebSocket.
+    private var strangerSince: Instant
 
     /// The hub outlives its connections.
     private unowned let hub: Hub
@@ -71,8 +72,8 @@ final class ClientConnection: EventSource {
         self.peer = peer
         self.countedFor = countedFor
         isProxied = countedFor == nil
-        acceptedAt = hub.loop.now.instant
-        allowance = ReadAllowance(now: acceptedAt)
+        strangerSince = hub.loop.now.instant
+        allowance = ReadAllowance(now: strangerSince)
         self.hub = hub
         self.descriptor = consume descriptor
         tls = hub.makeTLSEngine()
@@ -104,7 +105,7 @@ final class ClientConnection: EventSource {
 
     /// True when nobody loses anything by its end.
     func canMakeRoom(_ now: Instant) -> Bool {
-        lingerUntil != nil || stack.isStranger && now - acceptedAt >= hub.settings.limits.strangerGrace
+        lingerUntil != nil || stack.isStranger && now - strangerSince >= hub.settings.limits.strangerGrace
     }
 
     /// True while `authenticate` has no answer yet.
@@ -271,7 +272,10 @@ final class ClientConnection: EventSource {
         let wasWebSocket = stack.isWebSocket
         if !wasWebSocket { stack.admitsUpgrades = hub.admitsUpgrades }
         body(&stack, &outbound, &effects)
-        if !wasWebSocket, stack.isWebSocket { partialFrameBytes = outbound.count }
+        if !wasWebSocket, stack.isWebSocket {
+            partialFrameBytes = outbound.count
+            strangerSince = hub.loop.now.instant
+        }
         if isProxied, stack.forwardedFor == nil { releaseCount() }
         for effect in effects { hub.carryOut(effect, self) }
         settle()

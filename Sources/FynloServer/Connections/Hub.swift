@@ -81,8 +81,7 @@ final class Hub {
     var isExhausted: Bool { admission.isExhausted }
 
     /// When all places are taken, a socket that has had time to say something, and for which nothing is being done, goes,
-    /// the oldest first. WebSockets that have not authenticated are not among them: they have a limit and a time of their
-    /// own.
+    /// the oldest first: WebSockets that have not asked to be authenticated are among them, authenticated ones never.
     func makeRoom() {
         guard admission.isFull else { return }
         let now = loop.now.instant

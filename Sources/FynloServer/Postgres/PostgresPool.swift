@@ -61,7 +61,7 @@ final class PostgresPool {
     private let live: Lane
     private let exclusives: Lane
     private var isClosed = false
-    private var random = SystemRandomNumberGenerator()
+    private var random = SystemGenerator()
 
     init(loop: EventLoop, settings: PostgresSettings, log: Logger, limits: Limits = Limits()) {
         self.loop = loop

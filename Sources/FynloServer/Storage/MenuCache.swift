@@ -29,13 +29,14 @@ final class MenuCache {
     private var flights: [Flight: [Reply]] = [:]
 
     /// Redis gets this long; then Postgres is asked.
-    private static let budget = Duration.milliseconds(50)
+    private let budget: Duration
 
     /// More products than any restaurant has: pages are counted from it, which must not overflow.
     private static let maximumTotal: Int64 = 1_000_000_000_000
 
-    init(redis: RedisConnection?) {
+    init(redis: RedisConnection?, budget: Duration) {
         self.redis = redis
+        self.budget = budget
     }
 
     /// The key and lifetime, in seconds, of a page of products.
@@ -61,7 +62,7 @@ final class MenuCache {
         }
         flights[flight] = [reply]
         guard let redis, redis.isReady else { return read(flight, key.seconds, fill, .bypass) }
-        redis.send(["GET", .text(key.key)], budget: MenuCache.budget) { [weak self] result in
+        redis.send(["GET", .text(key.key)], budget: budget) { [weak self] result in
             guard let self else { return }
             switch result {
             case .success(.string(let bytes)):
@@ -85,7 +86,7 @@ final class MenuCache {
             if case .success(let document) = result, let redis = self.redis, redis.isReady, state == .miss {
                 redis.send(
                     ["SET", .text(flight.key), .bytes(MenuCache.encode(document)), "EX", .integer(Int64(seconds))],
-                    budget: MenuCache.budget
+                    budget: budget
                 ) { _ in }  // a lost copy is a miss for the next reader
             }
             self.finish(flight, result.map { ($0, state) })

@@ -263,9 +263,9 @@ struct HTTPConnectionTests {
         #expect(kept.tick() == nil && kept.connection.isAwaitingResponse)
         _ = kept.respond()
         #expect(kept.remaining == .seconds(75))
-        kept.advance(.seconds(74))
+        kept.advance(.seconds(75) - .nanoseconds(1))
         #expect(kept.tick() == nil && !kept.connection.isClosing)
-        kept.advance(.seconds(1))
+        kept.advance(.nanoseconds(1))
         #expect(kept.tick() == nil && kept.connection.isClosing && kept.sent().isEmpty)
     }
 
@@ -282,7 +282,9 @@ struct HTTPConnectionTests {
             #expect(peer.send("E").isEmpty)
             #expect(peer.tick() == nil)
         }
-        peer.advance(.seconds(1))
+        peer.advance(.seconds(1) - .nanoseconds(1))
+        #expect(peer.tick() == nil)
+        peer.advance(.nanoseconds(1))
         #expect(peer.tick() == .failed(.headTimedOut(after: .seconds(10))))
         #expect(peer.tick() == nil)
         #expect(peer.connection.nextDeadline == nil && peer.connection.isAwaitingResponse)

@@ -73,6 +73,42 @@ struct HTTPLimitsTests {
         }
     }
 
+    /// The limits as they are, by a request that uses just so much.
+    static let defaults: [Row] = [
+        Row(name: "8 KiB of request line", limit: 8_192, error: .requestLineTooLong(limitBytes: 8_192)) { amount in
+            "GET /\(repeated("x", amount - 14)) HTTP/1.1\r\nHost: a\r\n\r\n"
+        },
+        Row(name: "16 KiB of fields", limit: 16_384, error: .headerTooLarge(limitBytes: 16_384)) { amount in
+            "GET / HTTP/1.1\r\nHost: a\r\nA: \(repeated("x", amount - 14))\r\n\r\n"
+        },
+        Row(name: "100 fields", limit: 100, error: .tooManyFields(limit: 100)) { amount in
+            "GET / HTTP/1.1\r\nHost: a\r\n\(repeated("A:\r\n", amount - 1))\r\n"
+        },
+        Row(name: "1 MiB of body", limit: 1_048_576, error: .bodyTooLarge(limitBytes: 1_048_576)) { amount in
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \(amount)\r\n\r\n\(repeated("x", amount))"
+        },
+        Row(name: "1 MiB in chunks", limit: 1_048_576, error: .bodyTooLarge(limitBytes: 1_048_576)) { amount in
+            chunkedHead + "80000\r\n\(repeated("x", 524_288))\r\n\(String(amount - 524_288, radix: 16))\r\n"
+                + "\(repeated("x", amount - 524_288))\r\n0\r\n\r\n"
+        },
+        Row(name: "4 KiB of trailers", limit: 4_096, error: .trailersTooLarge(limitBytes: 4_096)) { amount in
+            chunkedHead + "0\r\nA: \(repeated("x", amount - 5))\r\n\r\n"
+        },
+        Row(
+            name: "1 KiB of chunk extensions", limit: 1_024, error: .chunkExtensionsTooLarge(limitBytes: 1_024)
+        ) { amount in
+            chunkedHead + "1;\(repeated("e", amount - 1))\r\nx\r\n0\r\n\r\n"
+        },
+    ]
+
+    @Test("are what the defaults say, to the byte", arguments: defaults)
+    func defaultLimits(row: Row) {
+        let taken = parseRequests(latin1(row.request(row.limit)))
+        #expect(taken.messages.count == 1 && taken.error == nil)
+        let refused = parseRequests(latin1(row.request(row.limit + 1)))
+        #expect(refused.messages.isEmpty && refused.error == row.error)
+    }
+
     @Test("refuses a line, a head and a body that never end as soon as their limit is passed")
     func endless() {
         let line = parseRequests(latin1("GET /" + repeated("x", 28)), limits: .small)

@@ -100,7 +100,7 @@ struct ForwardedClientTests {
         #expect(connection.status() == 503 && connection.asked.isEmpty)
     }
 
-    @Test("a stranger is one who has made no request yet, or has none under way")
+    @Test("a stranger is one who has made no request yet, has none under way, or has not asked to be authenticated")
     func strangers() {
         var connection = Connection(peer: "203.0.113.77")
         #expect(connection.stack.isStranger)
@@ -115,6 +115,15 @@ struct ForwardedClientTests {
         connection.send("P/1.1\r\nHost: h\r\n\r\n")
         connection.deliver()
         connection.send(Tablet.handshake())
-        #expect(connection.stack.isWebSocket && !connection.stack.isStranger)
+        #expect(connection.stack.isWebSocket && connection.stack.isStranger)
+
+        var tablet = Tablet.upgraded()
+        #expect(tablet.stack.isStranger)
+        tablet.send(Tablet.authenticate())
+        #expect(!tablet.stack.isStranger)
+        tablet.deliver(.accepted(tablet.identity()))
+        #expect(!tablet.stack.isStranger)
+        tablet.close(.goingAway)
+        #expect(!tablet.stack.isStranger)
     }
 }

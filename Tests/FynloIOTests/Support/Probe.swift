@@ -57,6 +57,7 @@ func makeConnection() throws -> (Owned, Owned) {
     let listener = try Listener(SocketAddress(parsing: "127.0.0.1:0"))
     let client = try Owned(Socket.nonBlockingConnect(to: listener.localAddress))
     let loop = try EventLoop()
+    defer { loop.close() }
     let probe = Probe()
     var server: Owned?
     probe.onReady = { _ in

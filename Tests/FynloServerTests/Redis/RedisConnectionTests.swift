@@ -24,6 +24,7 @@ struct RedisConnectionTests {
     @Test("greets first, and sends nothing else before it has been let in")
     func greeting() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let server = try FakeRedis(loop)
         defer { server.close() }
         server.greets = false
@@ -61,6 +62,7 @@ struct RedisConnectionTests {
         ])
     func refusedGreeting(answer: String, reason: String) throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let server = try FakeRedis(loop)
         defer { server.close() }
         server.greets = false
@@ -84,6 +86,7 @@ struct RedisConnectionTests {
     @Test("a refused connection fails at once, is logged once, and is found when somebody listens")
     func refusedConnection() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let closed = try FakeRedis(loop)
         closed.close()
         let user = try RedisUser(loop, closed.url)
@@ -117,6 +120,7 @@ struct RedisConnectionTests {
         var limits = RedisUser.patient
         limits.connect = .milliseconds(50)
         let user = try RedisUser(EventLoop(), "redis://\(address)", limits: limits)
+        defer { user.loop.close() }
         user.connection.open()
         try user.until { !user.log.isEmpty }
         #expect(user.log[0].hasSuffix("It did not accept the connection in time."))
@@ -127,6 +131,7 @@ struct RedisConnectionTests {
     @Test("names are looked up, and all their addresses tried")
     func names() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let server = try FakeRedis(loop)
         defer { server.close() }
         let user = try RedisUser(loop, "redis://localhost:\(server.address.port)")
@@ -139,6 +144,7 @@ struct RedisConnectionTests {
         // Too long a label: the name service knows without asking anybody.
         let name = String(repeating: "nobody", count: 11) + ".invalid"
         let user = try RedisUser(EventLoop(), "redis://:secret@\(name)")
+        defer { user.loop.close() }
         user.connection.open()
         user.connection.close()
         user.connection.open()
@@ -151,6 +157,7 @@ struct RedisConnectionTests {
     @Test("waits longer and longer between attempts, never shorter than the least")
     func backoff() throws {
         let loop = try EventLoop()
+        defer { loop.close() }
         let server = try FakeRedis(loop)
         defer { server.close() }
         var arrivals: [Instant] = []
@@ -172,6 +179,7 @@ struct RedisConnectionTests {
     @Test("closing tells every command under way, once and later; a closed connection can be opened again")
     func closing() throws {
         let (server, user) = try makePair()
+        defer { user.loop.close() }
         defer { server.close() }
         server.onCommand = { _, _ in }
         let answers = Answers()
@@ -196,6 +204,7 @@ struct RedisConnectionTests {
     @Test("a reply may send, close and open")
     func reentrance() throws {
         let (server, user) = try makePair()
+        defer { user.loop.close() }
         defer { server.close() }
         let connection = user.connection
         let answers = Answers()
@@ -241,6 +250,7 @@ struct RedisConnectionTests {
     @Test("the commands of a turn leave in one write")
     func coalescing() throws {
         let (server, user) = try makePair()
+        defer { user.loop.close() }
         defer { server.close() }
         let answers = Answers()
         let before = server.clients[0].segments.count
@@ -255,6 +265,7 @@ struct RedisConnectionTests {
     @Test("answers may come in single bytes, and in halves")
     func segments() throws {
         let (server, user) = try makePair()
+        defer { user.loop.close() }
         defer { server.close() }
         server.onCommand = { client, words in
             client.sendSlowly("*2\r\n$\(words[1].utf8.count)\r\n\(words[1])\r\n:12\r\n")
@@ -273,6 +284,7 @@ struct RedisConnectionTests {
     @Test("a late answer is thrown away in its place, and the next one is the next one's")
     func lateAnswer() throws {
         let (server, user) = try makePair()
+        defer { user.loop.close() }
         defer { server.close() }
         var held: [String] = []
         server.onCommand = { _, words in held.append(words[1]) }
@@ -295,6 +307,7 @@ struct RedisConnectionTests {
     @Test("half an answer and the end are a lost connection, and then a new one")
     func halfAnswer() throws {
         let (server, user) = try makePair()
+        defer { user.loop.close() }
         defer { server.close() }
         server.onCommand = { client, _ in
             client.send("*2\r\n$5\r\nabc")
@@ -312,6 +325,7 @@ struct RedisConnectionTests {
         var limits = RedisUser.patient
         limits.silence = .milliseconds(100)
         let (server, user) = try makePair(limits: limits)
+        defer { user.loop.close() }
         defer { server.close() }
         server.onCommand = { _, _ in }
         let start = SystemClock.instant
@@ -344,6 +358,7 @@ struct RedisConnectionTests {
         var limits = RedisUser.patient
         limits.replyBytes = 1000
         let (server, user) = try makePair(limits: limits)
+        defer { user.loop.close() }
         defer { server.close() }
         server.onCommand = { client, _ in client.send(answer) }
         let first = try user.ask("ECHO", "x")
@@ -363,6 +378,7 @@ struct RedisConnectionTests {
         var limits = RedisUser.patient
         limits.outstandingRequests = 3
         let (server, user) = try makePair(limits: limits)
+        defer { user.loop.close() }
         defer { server.close() }
         server.onCommand = { _, _ in }
         let answers = Answers()
@@ -383,6 +399,7 @@ struct RedisConnectionTests {
         var limits = RedisUser.patient
         limits.outputBytes = 1 << 20
         let (server, user) = try makePair(limits: limits)
+        defer { user.loop.close() }
         defer { server.close() }
         #expect(
             try user.ask("ECHO", .bytes([UInt8](repeating: 0, count: 1 << 20))) == .failure(.overloaded))

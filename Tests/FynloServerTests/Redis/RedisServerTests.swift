@@ -10,6 +10,7 @@ struct RedisServerTests {
     func roundTrips() throws {
         let redis = try SharedRedis()
         let user = try RedisUser(EventLoop(), redis.url)
+        defer { user.loop.close() }
         try user.open()
         let values: [[UInt8]] = [
             [], [0], [13, 10], Array("Crème brûlée".utf8), Array(0...255),
@@ -29,6 +30,7 @@ struct RedisServerTests {
     func kinds() throws {
         let redis = try SharedRedis()
         let user = try RedisUser(EventLoop(), redis.url)
+        defer { user.loop.close() }
         try user.open()
         #expect(try user.ask("ECHO", "hello") == .success(.text("hello")))
         #expect(try user.ask("EVAL", "return -7", 0) == .success(.integer(-7)))
@@ -49,6 +51,7 @@ struct RedisServerTests {
     func pipelining() throws {
         let redis = try SharedRedis()
         let user = try RedisUser(EventLoop(), redis.url)
+        defer { user.loop.close() }
         try user.open()
         let answers = Answers()
         let filler = String(repeating: "x", count: 500)
@@ -65,6 +68,7 @@ struct RedisServerTests {
     func subscriptions() throws {
         let redis = try SharedRedis()
         let loop = try EventLoop()
+        defer { loop.close() }
         let publisher = try RedisUser(loop, redis.url)
         let subscriber = try RedisUser(loop, redis.url)
         let channel = "\(redis.prefix)events"
@@ -94,6 +98,7 @@ struct RedisServerTests {
         var limits = RedisUser.patient
         limits.silence = .seconds(1)
         let user = try RedisUser(EventLoop(), redis.url, limits: limits)
+        defer { user.loop.close() }
         try user.open()
         #expect(try user.ask("SET", "key", "value") == .success(.status("OK")))
 
@@ -122,6 +127,7 @@ struct RedisServerTests {
     func thawed() throws {
         let redis = try RealRedis()
         let user = try RedisUser(EventLoop(), redis.url)
+        defer { user.loop.close() }
         try user.open()
         let lines = user.log.count
         redis.freeze()
@@ -138,6 +144,7 @@ struct RedisServerTests {
     func restart() throws {
         let redis = try RealRedis()
         let user = try RedisUser(EventLoop(), redis.url)
+        defer { user.loop.close() }
         try user.open()
         for _ in 0..<2 {
             redis.freeze()
@@ -171,6 +178,7 @@ struct RedisServerTests {
     func refusedPassword(credentials: String, reason: String) throws {
         let redis = try RealRedis("--requirepass", "rightsecret")
         let loop = try EventLoop()
+        defer { loop.close() }
         let good = try RedisUser(loop, redis.url(":rightsecret"))
         try good.open()
         let user = try RedisUser(loop, credentials.isEmpty ? redis.url : redis.url(credentials))
@@ -194,6 +202,7 @@ struct RedisServerTests {
     func accessList() throws {
         let redis = try RealRedis("--user", "fynlo", "on", ">p@ss", "~*", "+@all", "-ping")
         let user = try RedisUser(EventLoop(), redis.url("fynlo:p%40ss"))
+        defer { user.loop.close() }
         try user.open()
         #expect(try user.ask("ACL", "WHOAMI") == .success(.text("fynlo")))
         guard case .success(.error) = try user.ask("PING") else {
@@ -206,6 +215,7 @@ struct RedisServerTests {
     func database() throws {
         let redis = try RealRedis()
         let loop = try EventLoop()
+        defer { loop.close() }
         let user = try RedisUser(loop, redis.url + "?db=5")
         try user.open()
         #expect(try user.ask("SET", "key", "value") == .success(.status("OK")))
@@ -222,6 +232,7 @@ struct RedisServerTests {
     func tooManyClients() throws {
         let redis = try RealRedis("--maxclients", "1")
         let loop = try EventLoop()
+        defer { loop.close() }
         let first = try RedisUser(loop, redis.url)
         try first.open()
         let second = try RedisUser(loop, redis.url)

@@ -11,6 +11,13 @@ final class ServerProcess {
     private let process = Process()
     private let errors = Pipe()
     private var log = ""
+    private var hasEnded = false
+
+    /// What a sanitizer is told by its environment, and where it finds its symbolizer: for the programs too that tests start,
+    /// since they are built with it.
+    static var sanitizerVariables: [String: String] {
+        CommandLine.environment.filter { $0.key == "PATH" || $0.key.hasSuffix("SAN_OPTIONS") }
+    }
 
     /// The program beside the tests, as the build made it.
     static var program: String {
@@ -27,7 +34,7 @@ final class ServerProcess {
         process.environment = [
             "DATABASE_URL": database.url, "FYNLO_JWT_SECRET": String(decoding: TestUser.secret, as: UTF8.self),
             "FYNLO_LOG_FORMAT": "json",
-        ].merging(variables) { $1 }
+        ].merging(ServerProcess.sanitizerVariables) { $1 }.merging(variables) { $1 }
         process.standardOutput = FileHandle.nullDevice
         process.standardError = errors
         try process.run()
@@ -43,8 +50,7 @@ final class ServerProcess {
     }
 
     deinit {
-        if process.isRunning { process.terminate() }
-        process.waitUntilExit()
+        if !hasEnded { stop() }
     }
 
     /// How many descriptors it has open.
@@ -52,16 +58,16 @@ final class ServerProcess {
         (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process.processIdentifier)/fd").count) ?? 0
     }
 
-    /// The memory it has in the machine (RSS).
-    var residentBytes: Int { memorySizes[1] }
+    /// Bytes of memory that it has for itself.
+    var memory: Int { 1_024 * (kibibytes("RssAnon:") ?? 0) }
 
     /// A sanitizer's shadow memory takes terabytes of addresses; it keeps what is freed for a while.
-    var isSanitized: Bool { memorySizes[0] > 1 << 40 }
+    var isSanitized: Bool { kibibytes("VmSize:").map { $0 > 1 << 30 } ?? false }
 
-    /// In bytes: addresses, resident memory.
-    private var memorySizes: [Int] {
-        let sizes = (try? String(contentsOfFile: "/proc/\(process.processIdentifier)/statm", encoding: .utf8)) ?? ""
-        return (sizes + " 0 0").split(separator: " ").prefix(2).map { (Int($0) ?? 0) * sysconf(Int32(_SC_PAGESIZE)) }
+    private func kibibytes(_ name: String) -> Int? {
+        let status = (try? String(contentsOfFile: "/proc/\(process.processIdentifier)/status", encoding: .utf8)) ?? ""
+        let line = status.split(separator: "\n").first { $0.hasPrefix(name) }
+        return line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) }
     }
 
     /// The processor time it has used.
@@ -73,11 +79,22 @@ final class ServerProcess {
         return .milliseconds(ticks * 1_000 / sysconf(Int32(_SC_CLK_TCK)))
     }
 
-    /// Ends it with TERM: its exit code, and everything it logged.
-    func stop() -> (exitCode: Int32, log: String) {
-        process.terminate()
-        let rest = errors.fileHandleForReading.readDataToEndOfFile()
+    /// Tells it to read its certificates and keys anew.
+    func hangUp() {
+        kill(process.processIdentifier, SIGHUP)
+    }
+
+    /// Ends it with TERM: everything it logged. The test fails unless it ends with 0; what a sanitizer has found in it is
+    /// another code, and in the log.
+    @discardableResult
+    func stop() -> String {
+        hasEnded = true
+        if process.isRunning { process.terminate() }
+        // Read to the end before it is waited for: a report is longer than the pipe.
+        log += String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()
-        return (process.terminationStatus, log + String(decoding: rest, as: UTF8.self))
+        let isWell = process.terminationReason == .exit && process.terminationStatus == 0
+        #expect(isWell, "the server ended with \(process.terminationStatus): \(log.suffix(20_000))")
+        return log
     }
 }

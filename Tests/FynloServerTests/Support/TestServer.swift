@@ -11,6 +11,7 @@ final class TestServer {
     let database: TestDatabase
     /// Tablets and requests encrypt, and trust this.
     var tls: TLSContext?
+    private let ownsLoop: Bool
 
     /// Variables by name override the tests' defaults; `adjust` reaches the limits that are no variables.
     init(
@@ -18,6 +19,7 @@ final class TestServer {
         adjust: (inout Config) -> Void = { _ in }
     ) throws {
         let database = try database ?? TestDatabase()
+        ownsLoop = loop == nil
         let loop = try loop ?? EventLoop()
         var environment = [
             "FYNLO_LISTEN": "127.0.0.1:0",
@@ -31,14 +33,23 @@ final class TestServer {
         ]
         environment.merge(variables) { $1 }
         var config = try Config(environment: environment)
+        // A machine that is busy with other tests is no slow Redis.
+        config.redisBudget = .seconds(2)
         adjust(&config)
         self.database = database
         self.loop = loop
-        server = try Server(loop: loop, config: config, log: Logger(level: config.logLevel, format: config.logFormat))
+        do {
+            let log = Logger(level: config.logLevel, format: config.logFormat)
+            server = try Server(loop: loop, config: config, log: log)
+        } catch {
+            if ownsLoop { loop.close() }
+            throw error
+        }
     }
 
     deinit {
         server.stop()
+        if ownsLoop { loop.close() }
     }
 
     var address: SocketAddress { server.address }
@@ -48,7 +59,7 @@ final class TestServer {
         for what: String, atMost limit: Duration = .seconds(10), sourceLocation: SourceLocation = #_sourceLocation,
         _ condition: () -> Bool
     ) throws {
-        let came = try loop.run(until: condition, for: limit)
+        let came = try loop.run(until: condition, for: limit.patient)
         try #require(came, "waited \(limit) for \(what)", sourceLocation: sourceLocation)
     }
 

@@ -46,11 +46,11 @@ final class RedisUser {
     }
 
     func untilReady() throws {
-        try #require(try loop.run(until: { connection.isReady }, for: .seconds(20)), "\(log)")
+        try #require(try loop.run(until: { connection.isReady }, for: Duration.seconds(20).patient), "\(log)")
     }
 
     func until(_ condition: () -> Bool) throws {
-        try #require(try loop.run(until: condition, for: .seconds(20)), "\(log)")
+        try #require(try loop.run(until: condition, for: Duration.seconds(20).patient), "\(log)")
     }
 
     /// The answer to a command that is given within the turn in which it is sent; nil when it waits.
