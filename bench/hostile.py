@@ -180,7 +180,7 @@ async def main():
     hostile.join()
 
     await settled(lambda: sample(options.pid)[0] <= before[0] + 12, 20)
-    loads.append(await phase("after them", tablets, echo, options.pid, 5, told))
+    loads.append(await phase("after them", tablets, echo, options.pid, 12, told))
     after = sample(options.pid)
 
     print(f"\n{'the server':24} {'CPU':>8} {'descriptors':>12} {'RSS KiB':>9}")

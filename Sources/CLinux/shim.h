@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
+extern int malloc_trim(size_t);
 
 // ioctl: how many bytes of a TCP socket's send queue the peer has not acknowledged. The kernel's header for it declares
 // much that Glibc has too.

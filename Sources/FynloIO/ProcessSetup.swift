@@ -1,5 +1,6 @@
-// What a process arranges with the kernel once, before anything else, and its source of chance.
+// What a process arranges with the kernel, most of it before anything else, and its source of chance.
 
+import CLinux
 import Glibc
 
 /// Calls for the beginning of main.
@@ -22,6 +23,12 @@ public enum ProcessSetup {
             if setrlimit(resource, &raised) == 0 { limit = raised }
         }
         return Int(clamping: limit.rlim_cur)
+    }
+
+    /// Gives memory that is free, and that the C library keeps for later, back to the system. Takes milliseconds where there
+    /// is much.
+    public static func releaseFreeMemory() {
+        malloc_trim(0)
     }
 
     /// Bytes that nobody can guess, from the kernel. Draw many at a time: each call costs a system call.

@@ -18,6 +18,7 @@ final class Server {
     private let acceptor: Acceptor
     private let pulse: Pulse
     private let pruner: Pruner
+    private let trimmer: MemoryTrimmer
     private let effects: EffectHandler
     private let authentication: AuthenticationHandler
     private var drainDeadline: Instant?
@@ -83,6 +84,7 @@ final class Server {
         pruner = Pruner(
             loop: loop, pool: pool, log: log, eventRetention: config.eventRetention,
             idempotencyWindow: config.idempotencyWindow)
+        trimmer = MemoryTrimmer(loop: loop, hub: hub)
         acceptor = try Acceptor(loop: loop, hub: hub, address: config.listen)
         hub.tlsContext = try config.tls?.load()
         hub.carryOut = { [effects] effect, connection in effects.carryOut(effect, for: connection) }
@@ -94,6 +96,7 @@ final class Server {
         redis?.open()
         pulse.start()
         pruner.start()
+        trimmer.start()
     }
 
     /// Where it listens.
@@ -124,6 +127,7 @@ final class Server {
         acceptor.close()
         pulse.stop()
         pruner.stop()
+        trimmer.stop()
         hub.closeAll(.goingAway)
         waitForTheEnd(done)
     }
@@ -142,6 +146,7 @@ final class Server {
         acceptor.close()
         pulse.stop()
         pruner.stop()
+        trimmer.stop()
         hub.abortAll()
         pool.close()
         redis?.close()

@@ -18,6 +18,8 @@ final class Hub {
     var whenRestaurantEmptied: (RestaurantID) -> Void = { _ in }
 
     private var connections: [UInt64: ClientConnection] = [:]
+    /// The most there were since they were counted.
+    private var mostConnections = 0
     private var lastNumber: UInt64 = 0
     private var isLeaving = false
     private var registry = ConnectionRegistry()
@@ -74,6 +76,7 @@ final class Hub {
             descriptor: descriptor, peer: peer, hub: self, id: ConnectionID(node: node, number: lastNumber),
             countedFor: address, refusal: refusal)
         connections[lastNumber] = connection
+        mostConnections = max(mostConnections, connections.count)
         connection.start()
     }
 
@@ -288,6 +291,12 @@ final class Hub {
 
     /// Open sockets.
     var connectionCount: Int { connections.count }
+
+    /// How many connections have ended since there were the most of them; counted anew from now on.
+    func takeEndedConnections() -> Int {
+        defer { mostConnections = connections.count }
+        return mostConnections - connections.count
+    }
 
     /// Authenticated tablets.
     var tabletCount: Int { registry.count }
