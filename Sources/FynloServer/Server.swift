@@ -118,8 +118,8 @@ final class Server {
 
     // MARK: The end
 
-    /// Accepts no more, closes every connection with 1001, and calls `done` when all are gone and no statement is under
-    /// way, or after FYNLO_DRAIN_TIMEOUT.
+    /// Accepts no more, tells every tablet when to come back, closes every connection with 1001, and calls `done` when all are
+    /// gone and no statement is under way, or after FYNLO_DRAIN_TIMEOUT.
     func drain(done: @escaping () -> Void) {
         guard drainDeadline == nil else { return }
         drainDeadline = loop.now.instant + config.drainTimeout
@@ -128,7 +128,7 @@ final class Server {
         pulse.stop()
         pruner.stop()
         trimmer.stop()
-        hub.closeAll(.goingAway)
+        hub.leaveAll()
         waitForTheEnd(done)
     }
 

@@ -33,6 +33,11 @@ struct DrainTests {
             #expect(tablet.closeCode == 1001)
             #expect(!tablet.wasReset)
         }
+        for tablet in [first, second] {
+            #expect(tablet.messages.last?["type"].string == "reconnect")
+            #expect((250...502).contains(tablet.messages.last?["data"]["retry_after_ms"].integer ?? 0))
+        }
+        #expect(stranger.messages.isEmpty)
         #expect(!isDone, "a command is in flight")
         _ = try lock.execute("commit").get()
         try server.wait(for: "the end") { isDone }
@@ -43,6 +48,25 @@ struct DrainTests {
         #expect(late.wasReset)
         let another = try Listener(server.address)
         #expect(another.localAddress.port == server.address.port)
+    }
+
+    @Test("gives every tablet a slot of its own to come back")
+    func slots() throws {
+        let server = try TestServer([
+            "FYNLO_MAX_CONNECTIONS_PER_RESTAURANT": "500", "FYNLO_MAX_CONNECTIONS_PER_USER": "500",
+        ])
+        let restaurant = try server.database.addRestaurant()
+        let user = try server.database.addUser(.employee, at: restaurant)
+        let tablets = try (0..<300).map { _ in try server.tablet(at: restaurant) }
+        for tablet in tablets { tablet.authenticate(user, at: restaurant) }
+        try server.wait(for: "everybody") { server.server.hub.tabletCount == 300 }
+        server.server.drain {}
+        try server.wait(for: "the goodbye") { tablets.allSatisfy(\.isClosed) }
+        let slots = tablets.compactMap { $0.messages.last?["data"]["retry_after_ms"].integer }.sorted()
+        #expect(slots.count == 300)
+        // One a millisecond, give or take the jitter.
+        for (index, slot) in slots.enumerated() { #expect(slots[index...].prefix { $0 < slot + 100 }.count <= 150) }
+        #expect((slots.last ?? 0) - (slots.first ?? 0) > 250)
     }
 
     @Test("does not wait longer than FYNLO_DRAIN_TIMEOUT for a tablet that does not answer")

@@ -456,6 +456,17 @@ public struct ProtocolStack: Sendable {
         }
     }
 
+    /// As `close`, because the server is going away; a tablet is told to come back after `retryAfter`.
+    public mutating func leave(
+        retryAfter: Duration, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) {
+        withSession(now: now, output: &output) { session, output in
+            session.sayGoodbye(retryAfter: retryAfter, now: now, output: &output)
+            return nil
+        }
+        close(.goingAway, now: now, output: &output, effects: &effects)
+    }
+
     /// The socket is gone: the session ends without another byte.
     public mutating func abandon(effects: inout [Effect]) {
         endSession(.goingAway, effects: &effects)

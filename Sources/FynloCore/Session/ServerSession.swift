@@ -442,6 +442,12 @@ public struct ServerSession: Sendable {
 
     // MARK: The end
 
+    /// The server is going away: the tablet is told when its turn has come to come back.
+    public mutating func sayGoodbye(retryAfter: Duration, now: Moment, output: inout ByteBuffer) {
+        guard case .active = state else { return }
+        send(.reconnect(retryAfter: retryAfter), now: now, output: &output)
+    }
+
     /// The session is over, for the reason that is returned or because the socket is gone; once.
     @discardableResult
     public mutating func end(_ reason: CloseReason, effects: inout [Effect]) -> CloseReason? {

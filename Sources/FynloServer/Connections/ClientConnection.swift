@@ -350,6 +350,14 @@ final class ClientConnection: EventSource {
         }
     }
 
+    /// Ends the connection because the server is leaving; a tablet is told to come back after `retryAfter`.
+    func leave(retryAfter: Duration) {
+        let now = hub.loop.now
+        withStack { stack, output, effects in
+            stack.leave(retryAfter: retryAfter, now: now, output: &output, effects: &effects)
+        }
+    }
+
     func tick(now: Moment) -> Instant? {
         guard descriptor != nil else { return nil }
         if let lingerUntil, now.instant >= lingerUntil {
