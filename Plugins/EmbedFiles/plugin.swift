@@ -1,20 +1,20 @@
 import Foundation
 import PackagePlugin
 
-/// Turns the SQL under migrations/ and demo/ into one Swift file of string literals before FynloServer is compiled.
+/// Turns the SQL under migrations/ and demo/ and the JSON under api/ into one Swift file of string literals before FynloServer is compiled.
 @main
 struct EmbedFiles: BuildToolPlugin {
     func createBuildCommands(context: PluginContext, target: any Target) throws -> [Command] {
         let root = context.package.directoryURL
-        let folders = ["migrations", "demo"].map { root.appending(path: $0) }
+        let folders = ["migrations", "demo", "api"].map { root.appending(path: $0) }
         let inputs = try folders.flatMap { folder in
             try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
-                .filter { $0.pathExtension == "sql" }
+                .filter { ["sql", "json"].contains($0.pathExtension) }
         }.sorted { $0.path < $1.path }
         let output = context.pluginWorkDirectoryURL.appending(path: "EmbeddedFiles.swift")
         return [
             .buildCommand(
-                displayName: "Embedding \(inputs.count) SQL files",
+                displayName: "Embedding \(inputs.count) files",
                 executable: try context.tool(named: "embed-files").url,
                 arguments: [output.path] + inputs.map(\.path),
                 inputFiles: inputs,

@@ -7,12 +7,12 @@ guard arguments.count >= 2 else {
     exit(64)
 }
 
-var source = "// Made by embed-files from the SQL files of the repository.\n\n"
+var source = "// Made by embed-files from files of the repository.\n\n"
 source += "enum EmbeddedFiles {\n    static let all: [(name: String, text: String)] = [\n"
 for path in arguments.dropFirst(2) {
     let text = try String(contentsOfFile: path, encoding: .utf8)
     let name = URL(fileURLWithPath: path).lastPathComponent
-    // Four number signs: no SQL of ours holds `"""####`.
+    // Four number signs: no file of ours holds `"""####`.
     source += "        (\n            name: \"\(name)\",\n"
     source += "            text: ####\"\"\"\n\(text)\n\"\"\"####\n        ),\n"
 }

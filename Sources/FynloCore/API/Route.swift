@@ -22,4 +22,5 @@ public enum Route: Equatable, Sendable {
     case health
     case healthLive
     case healthReady
+    case openAPI
 }

@@ -26,6 +26,7 @@ public struct Router: Sendable {
         case ["health"]: return try get(.health, method)
         case ["health", "live"]: return try get(.healthLive, method)
         case ["health", "ready"]: return try get(.healthReady, method)
+        case ["openapi.json"]: return try get(.openAPI, method)
         case ["debug", "echo"] where hasEcho:
             guard method == .get || method == .post else { throw notAllowed("GET, POST") }
             return .echo

@@ -237,7 +237,7 @@ public struct ProtocolStack: Sendable {
                 response.headers.append("Content-Type", "application/octet-stream")
                 respond(response, now: now, output: &output)
             case .echoJSON, .menu, .menuCategories, .invalidateMenuCache, .orders, .createOrder, .order,
-                .updateOrderStatus, .events, .postNotification, .health, .healthLive, .healthReady:
+                .updateOrderStatus, .events, .postNotification, .health, .healthLive, .healthReady, .openAPI:
                 effects.append(.respond(request, route))
             }
         } catch {

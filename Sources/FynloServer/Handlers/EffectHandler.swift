@@ -79,6 +79,9 @@ final class EffectHandler {
             loop.atEndOfTurn { reply(.success(response)) }
         case .healthReady: health.ready(isSummary: false) { reply(.success($0)) }
         case .health: health.ready(isSummary: true) { reply(.success($0)) }
+        case .openAPI:
+            let response = OpenAPI.response(to: request)
+            loop.atEndOfTurn { reply(.success(response)) }
         case .echoJSON:
             let isJSON = String(validating: request.body.span) != nil && (try? JSON.scan(request.body.span)) != nil
             let error = APIError(.invalidRequest, "The body is not JSON as this server reads it.")

@@ -31,7 +31,8 @@ struct RouterTests {
             ("/api/v1/orders/\(Sample.order)/status", .updateOrderStatus(Sample.order), "PATCH"),
             ("/api/v1/events", .events, "GET, HEAD"), ("/api/v1/notifications", .postNotification, "POST"),
             ("/health/live", .healthLive, "GET, HEAD"), ("/health/ready", .healthReady, "GET, HEAD"),
-            ("/debug/echo", .echo, "GET, POST"), ("/debug/json", .echoJSON, "POST"),
+            ("/openapi.json", .openAPI, "GET, HEAD"), ("/debug/echo", .echo, "GET, POST"),
+            ("/debug/json", .echoJSON, "POST"),
             (socket, .webSocket(client: .pos, restaurant: Sample.restaurant), "GET"),
         ] as [(String, Route, String)])
     func methods(path: String, expected: Route, allowed: String) {
@@ -89,7 +90,8 @@ struct RouterTests {
             "/API/v1/menu",
             "/api/v1/Menu", "/api/v1/menu/categories/", "/api/v1/menu/x", "/api/v1/menu/cache", "/api/v2/menu",
             "/health/",
-            "/health/dead", "/healthz", "/api/v1/websocket", "/api/v1/websocket/ws", "/api/v1/websocket/ws/pos",
+            "/health/dead", "/healthz", "/openapi.json/", "/openapi", "/openapi.yaml", "/api/openapi.json",
+            "/api/v1/websocket", "/api/v1/websocket/ws", "/api/v1/websocket/ws/pos",
             "/api/v1/websocket/ws/waiter/\(Sample.restaurant)", "/api/v1/websocket/ws/POS/\(Sample.restaurant)",
             "/api/v1/websocket/ws//\(Sample.restaurant)", socket + "/", socket + "/x",
             "/api/v1/events/", "/api/v1/notifications/1", "/api/v1/orders/\(Sample.order)/items",
