@@ -76,17 +76,18 @@ final class Server {
             for restaurant in finding.missing { access.found(restaurant, version: nil) }
             feeds.tick()
         }
-        pool.whenNotified = { [feeds, access, pulse] payload in
-            guard let counters = StreamCounters(notification: payload) else { return pulse.ask() }
-            feeds.hint(counters.restaurant, head: counters.head)
-            access.found(counters.restaurant, version: counters.accessVersion)
-        }
         pruner = Pruner(
             loop: loop, pool: pool, log: log, eventRetention: config.eventRetention,
             idempotencyWindow: config.idempotencyWindow)
         trimmer = MemoryTrimmer(loop: loop, hub: hub)
         acceptor = try Acceptor(loop: loop, hub: hub, address: config.listen)
         hub.tlsContext = try config.tls?.load()
+        // From here on nothing fails: these hold each other until `stop`.
+        pool.whenNotified = { [feeds, access, pulse] payload in
+            guard let counters = StreamCounters(notification: payload) else { return pulse.ask() }
+            feeds.hint(counters.restaurant, head: counters.head)
+            access.found(counters.restaurant, version: counters.accessVersion)
+        }
         hub.carryOut = { [effects] effect, connection in effects.carryOut(effect, for: connection) }
         hub.whenRestaurantEmptied = { [feeds, access] restaurant in
             feeds.leave(restaurant)
