@@ -19,6 +19,7 @@ struct Pipe {
     /// Puts bytes in; returns when they arrive.
     mutating func send(_ bytes: [UInt8], due: Instant) -> Instant {
         lastDue = max(lastDue, due)
+        guard end == nil else { return lastDue }
         pieces.append((bytes, lastDue))
         inFlight += bytes.count
         sent += bytes.count

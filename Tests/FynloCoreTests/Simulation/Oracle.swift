@@ -32,6 +32,10 @@ struct Oracle {
         }
     }
 
+    func hasDecided(_ id: String?) -> Bool {
+        id.map { decided.contains($0) } ?? false
+    }
+
     mutating func decided(_ id: String?) {
         if let id { decided.insert(id) }
     }

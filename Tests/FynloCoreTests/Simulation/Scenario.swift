@@ -35,6 +35,8 @@ struct Scenario {
     var pruneInterval: Duration?
     /// Tablets that stop reading, now and then.
     var hasSleepers: Bool
+    /// Bytes that relayed messages are filled up with.
+    var padding: Int
     /// A tablet sends far too much.
     var hasFlood: Bool
     var mistake: Mistake?
@@ -60,29 +62,31 @@ struct Scenario {
         outageInterval = seconds(1_500...6_000, unlessOneOf: 2)
         accessInterval = seconds(1_000...4_000, unlessOneOf: 2)
         pruneInterval = seconds(300...3_000, unlessOneOf: 2)
-        hasSleepers = one(of: 4)
+        hasSleepers = one(of: 10)
+        padding = hasSleepers ? 6_000 : 0
         hasFlood = one(of: 16)
     }
 
     /// Small enough to be reached.
-    static var limits: Limits {
+    var limits: Limits {
         var limits = Limits()
         limits.connections = 12
         limits.unauthenticatedConnections = 3
         limits.connectionsPerRestaurant = 4
         limits.connectionsPerUser = 2
         limits.authenticationTimeout = .seconds(3)
-        limits.idlePing = .seconds(4)
-        limits.staleAfter = .seconds(8)
-        limits.sweepInterval = .seconds(3)
-        limits.heartbeatInterval = .seconds(3)
+        limits.idlePing = .seconds(2)
+        limits.staleAfter = .seconds(4)
+        limits.sweepInterval = .milliseconds(1_500)
+        limits.heartbeatInterval = .milliseconds(1_700)
         limits.tokenWarning = .seconds(2)
         limits.tokenLeeway = .seconds(1)
         limits.closeTimeout = .seconds(1)
         limits.messagesPerSecond = 10
         limits.messageBurst = 20
         limits.rateRefusals = 12
-        limits.sendQueueBytes = 6_000
+        // What is replayed at once has to fit in.
+        limits.sendQueueBytes = history > 100 ? 80_000 : 20_000
         limits.waitingCommands = 4
         limits.replayedEvents = 300
         return limits

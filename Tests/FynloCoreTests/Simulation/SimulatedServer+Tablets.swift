@@ -57,6 +57,7 @@ extension SimulatedServer {
             perUser: settings.limits.connectionsPerUser)
         {
         case .refused:
+            seen.append("full")
             return self.answer(number, .failed(.connectionLimit, retryAfter: .seconds(5)))
         case .admitted(let replaced):
             admission.endedAuthentication()
@@ -144,6 +145,7 @@ extension SimulatedServer {
             case .caughtUp:
                 deliver(replay: .finished, to: number)
             case .lost:
+                seen.append("replays lost")
                 deliver(replay: .lost(head: feeds[restaurant]?.cursor ?? position), to: number)
             case .waiting:
                 waiting[restaurant, default: []].append(number)
@@ -179,17 +181,22 @@ extension SimulatedServer {
         if let rows {
             feeds[restaurant]?.deliver(rows, to: read)
             scheduleRead(restaurant)
-            for number in waiting.removeValue(forKey: restaurant) ?? [] { replay(to: number, of: restaurant) }
+            askAgain(restaurant)
         } else {
             feeds[restaurant]?.replayReadFailed()
         }
         startReads()
     }
 
+    /// Those who wait for rows ask for them again.
+    private mutating func askAgain(_ restaurant: RestaurantID) {
+        for number in waiting.removeValue(forKey: restaurant) ?? [] { replay(to: number, of: restaurant) }
+    }
+
     mutating func tickFeeds() {
         for restaurant in feeds.keys.sorted(by: { $0.uuid < $1.uuid }) {
             feeds[restaurant]?.forgetTail(unusedSince: now.instant + .seconds(-5))
-            if waiting[restaurant] != nil { scheduleRead(restaurant) }
+            askAgain(restaurant)
         }
     }
 }

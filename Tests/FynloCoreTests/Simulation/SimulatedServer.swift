@@ -52,6 +52,8 @@ struct SimulatedServer {
     var outbox = Outbox()
     /// Broken promises.
     var violations: [String] = []
+    /// What happened that is worth counting.
+    var seen: [String] = []
 
     var connections: [UInt64: Connection] = [:]
     var lastNumber: UInt64 = 0
@@ -197,6 +199,10 @@ struct SimulatedServer {
     }
 
     private mutating func report(_ wire: inout Wire, _ number: UInt64) {
+        if !wire.seen.isEmpty {
+            seen += wire.seen
+            wire.seen = []
+        }
         guard !wire.violations.isEmpty else { return }
         violations += wire.violations.map { "connection \(number): \($0)" }
         wire.violations = []
@@ -388,7 +394,7 @@ struct SimulatedServer {
         var authenticated = 0
         for (number, connection) in connections {
             if connection.stack.user != nil { authenticated += 1 }
-            if connection.wire.unanswered.count > limits.waitingCommands + 1 {
+            if connection.stack.user != nil, connection.wire.unanswered.count > limits.waitingCommands + 1 {
                 broken.append("connection \(number): \(connection.wire.unanswered.count) commands wait")
             }
             if connection.outbound.count > limits.sendQueueBytes {

@@ -66,6 +66,14 @@ struct SimulatedTablet {
 
     func id(_ command: Int) -> String { "t\(number)-\(command)" }
 
+    /// For a person.
+    var state: String {
+        """
+        tablet \(number) (\(session.map { "\($0.state)" } ?? "away"), at \(lastSequence ?? session?.lastSequence ?? 0), \
+        \(commands.count - firstOpen) commands open\(awaitsSnapshot ? ", awaiting a snapshot" : ""))
+        """
+    }
+
     var isConnected: Bool { session?.state == .connected }
 
     /// The tablet begins its copy anew, behind `sequence`.
@@ -107,10 +115,15 @@ struct SimulatedTablet {
             if commands[index].isTransient, commands[index].wasSent { commands[index].isSettled = true }
             commands[index].isSent = false
         }
+        skipSettled()
     }
 
     mutating func settle(_ command: Int) {
         commands[command].isSettled = true
+        skipSettled()
+    }
+
+    private mutating func skipSettled() {
         while firstOpen < commands.count, commands[firstOpen].isSettled { firstOpen += 1 }
     }
 }

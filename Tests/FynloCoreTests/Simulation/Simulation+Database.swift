@@ -65,6 +65,7 @@ extension Simulation {
         let head = database.stream(of: restaurant).head
         let answer = database.execute(question, at: now.unixTime)
         let log = database.stream(of: restaurant).log
+        if oracle.hasDecided(id) { oracle.count("repeated commands") }
         oracle.decided(id)
         oracle.logged(log[Int(head)...])
         note("db: \(id ?? "") \(update.status) -> \(log.count > head ? "event \(log.count)" : "\(answer)")")
@@ -126,17 +127,19 @@ extension Simulation {
 
     // MARK: Other writers
 
-    @discardableResult
-    mutating func addOrder(to restaurant: RestaurantID) -> OrderID {
+    private mutating func newOrder(at restaurant: RestaurantID) -> ModelDatabase.Order {
         orderNumbers += 1
-        let order = ModelDatabase.Order(
+        return ModelDatabase.Order(
             id: OrderID(UUID128(high: 0xcccc, low: UInt64(orderNumbers))), restaurant: restaurant,
             number: "ORD-\(orderNumbers)")
+    }
+
+    mutating func addOrder(to restaurant: RestaurantID) {
+        let order = newOrder(at: restaurant)
         var transaction = database.begin()
         transaction.insert(order)
         database.commit(transaction, at: now.unixTime)
         orderIDs[restaurant]?.append(order.id)
-        return order.id
     }
 
     /// An event of the days before.
@@ -151,16 +154,18 @@ extension Simulation {
         repeatedly(.writeForeign, scenario.foreignInterval)
         var transaction = database.begin()
         var created: [(RestaurantID, OrderID)] = []
+        func insertOrder(at restaurant: RestaurantID) {
+            let order = newOrder(at: restaurant)
+            transaction.insert(order)
+            created.append((restaurant, order.id))
+        }
         for _ in 0..<(1 + pick(3)) {
-            let restaurant = isCalm ? restaurants[pick(restaurants.count)] : restaurants[pick(restaurants.count)]
+            let restaurant = restaurants[pick(restaurants.count)]
             guard let orders = orderIDs[restaurant], !orders.isEmpty else { continue }
             let order = orders[pick(orders.count)]
             switch pick(8) {
             case 0, 1:
-                orderNumbers += 1
-                let id = OrderID(UUID128(high: 0xcccc, low: UInt64(orderNumbers)))
-                transaction.insert(ModelDatabase.Order(id: id, restaurant: restaurant, number: "ORD-\(orderNumbers)"))
-                created.append((restaurant, id))
+                insertOrder(at: restaurant)
             case 2: transaction.delete(order)
             case 3:
                 let item = ModelDatabase.Item(
@@ -177,6 +182,8 @@ extension Simulation {
                 }
             }
         }
+        // What was pruned before anybody read it shows by the next event, so there is to be one everywhere.
+        if isCalm { for restaurant in restaurants { insertOrder(at: restaurant) } }
         let touched = database.commit(transaction, at: now.unixTime)
         for (restaurant, order) in created { orderIDs[restaurant]?.append(order) }
         let heads = restaurants.map { database.stream(of: $0).head }

@@ -55,6 +55,8 @@ extension Simulation {
             ask(question, life)
         }
         for broken in server.violations + server.brokenLimits() { oracle.object("s\(life.server): \(broken)") }
+        for what in server.seen { oracle.count(what) }
+        server.seen = []
         servers[life.server] = server
     }
 

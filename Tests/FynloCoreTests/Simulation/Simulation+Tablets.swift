@@ -224,8 +224,9 @@ extension Simulation {
 
     private mutating func addCommand(_ number: Int) {
         let restaurant = chance(5) ? restaurants[pick(restaurants.count)] : tablets[number].restaurant
-        guard let orders = orderIDs[restaurant], !orders.isEmpty, !chance(15) else {
-            let data = "{\"restaurant\":\"\(tablets[number].restaurant)\"}"
+        guard let orders = orderIDs[restaurant], !orders.isEmpty, !chance(scenario.hasSleepers ? 50 : 15) else {
+            let padding = String(repeating: "x", count: scenario.padding)
+            let data = "{\"restaurant\":\"\(tablets[number].restaurant)\",\"padding\":\"\(padding)\"}"
             return tablets[number].commands.append(SimulatedTablet.Command(type: "kitchen.item_ready", data: data))
         }
         let order = orders[max(0, orders.count - 1 - pick(5))]

@@ -17,7 +17,7 @@ struct Simulation {
 
     let seed: UInt64
     let scenario: Scenario
-    let settings = SessionSettings(limits: Scenario.limits)
+    let settings: SessionSettings
     var generator: SeededBytes
     var clock = VirtualClock()
     var agenda = Agenda()
@@ -52,6 +52,7 @@ struct Simulation {
         var scenario = Scenario(using: &generator)
         scenario.mistake = mistake
         self.scenario = scenario
+        settings = SessionSettings(limits: scenario.limits)
         self.generator = generator
         restaurants = (0..<scenario.restaurants).map { RestaurantID(UUID128(high: 0x1111, low: UInt64($0))) }
         trace = Trace(isKept: isTraced)
@@ -199,7 +200,7 @@ struct Simulation {
             plan(.readOn(tablet: tablet.number), in: .zero)
             plan(.wakeTablet(tablet.number), in: .milliseconds(3_000))
         }
-        for restaurant in restaurants { plan(.writeForeign, in: .milliseconds(100 + 50 * Int(restaurant.uuid.low))) }
+        plan(.writeForeign, in: .milliseconds(100))
         plan(.checkQuiet, in: .milliseconds(4_000))
     }
 
@@ -208,7 +209,8 @@ struct Simulation {
         guard restless.isEmpty else {
             quietChecks += 1
             if quietChecks < 60 { return plan(.checkQuiet, in: .seconds(1)) }
-            return oracle.object("tablets \(restless.map(\.number)) do not come to rest")
+            return oracle.object(
+                "these do not come to rest: " + restless.map(\.state).joined(separator: ", "))
         }
         isOver = true
         for tablet in tablets where tablet.isConnected {

@@ -17,9 +17,8 @@ struct Wire {
     /// The number that the next event has to have; `nil` before `authenticated`.
     private var next: EventSequence?
     private var isClosed = false
-    /// A resync was announced.
-    private(set) var resyncs = 0
-    private(set) var events = 0
+    /// What was said that is worth counting.
+    var seen: [String] = []
 
     init(restaurant: RestaurantID) {
         self.restaurant = restaurant
@@ -61,7 +60,9 @@ struct Wire {
             if isClosed { violations.append("a frame follows the close frame") }
             switch opcode {
             case 1: message(bytes, start, start + length)
-            case 8: isClosed = true
+            case 8:
+                isClosed = true
+                if length >= 2 { seen.append("closed by the server: \(Int(bytes[start]) << 8 | Int(bytes[start + 1]))") }
             default: break
             }
             position = start + length
@@ -85,6 +86,7 @@ struct Wire {
             let code = text(bytes, from: data + 9)
             if let id = find("\"id\":\"", bytes, data, end) { answered(text(bytes, from: id), code: code) }
         case "authenticated":
+            if next != nil { seen.append("renewed tokens") }
             guard next == nil, let seq = find("\"seq\":", bytes, data, end) else { return }
             let isResumed = find("\"resumed\":true", bytes, data, end) != nil
             if isResumed, lastSequence == nil { violations.append("resumed from nowhere") }
@@ -92,10 +94,9 @@ struct Wire {
         case "resync_required":
             guard let seq = find("\"seq\":", bytes, data, end) else { return }
             let head = number(bytes, from: seq)
-            if let next, head + 1 < next { violations.append("a resync to \(head), though \(next - 1) was sent") }
+            if let next, next > head + 1 { violations.append("a resync to \(head), though \(next - 1) was sent") }
             next = head + 1
-            resyncs += 1
-        case "auth_error", "ping", "pong", "token_expired", "reconnect":
+            case "auth_error", "ping", "pong", "token_expired", "reconnect":
             break
         default:
             event(type, bytes, end)
@@ -109,9 +110,9 @@ struct Wire {
         guard bytes[position - 1] == quote, bytes[position - 2] == UInt8(ascii: "q") else { return }
         let sequence = number(bytes, from: position + 1)
         guard let next else { return violations.append("event \(sequence) before authenticated") }
+        if let last = lastSequence, sequence == last + 1 { seen.append("replays") }
         if sequence != next { violations.append("event \(sequence) where \(next) belongs") }
         self.next = sequence + 1
-        events += 1
     }
 
     private mutating func answered(_ id: String, code: String?) {
