@@ -319,10 +319,12 @@ public struct ModelDatabase: Sendable {
         }
 
         private mutating func complete(_ order: inout Order, from before: Order?) {
-            guard order.status == .completed else { return order.completion = nil }
-            guard before?.completion == nil else { return }
-            completions += 1
-            order.completion = completions
+            if order.status != .completed {
+                order.completion = nil
+            } else if before?.completion == nil {
+                completions += 1
+                order.completion = completions
+            }
         }
 
         /// The events as the transaction commits, by restaurant and in order: type, and `data` as text.

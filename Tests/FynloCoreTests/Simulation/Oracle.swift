@@ -27,7 +27,7 @@ struct Oracle {
     mutating func logged(_ rows: ArraySlice<ModelDatabase.LoggedEvent>) {
         for row in rows {
             guard let id = row.messageID else { continue }
-            if let first = made[id] { object("command \(id) is in the log twice, as \(first) and \(row.event.sequence)") }
+            if let first = made[id] { object("\(id) is in the log twice, as \(first) and \(row.event.sequence)") }
             made[id] = row.event.sequence
         }
     }
@@ -53,8 +53,8 @@ struct Oracle {
     mutating func acknowledged(_ id: String, sequence: EventSequence?, isTransient: Bool) {
         guard !isTransient else { return }
         if made[id] != sequence {
-            object("\(id) is acknowledged as \(sequence.map(String.init) ?? "no event"), but the log has "
-                + (made[id].map(String.init) ?? "none"))
+            let (told, logged) = (sequence.map(String.init), made[id].map(String.init))
+            object("\(id) is acknowledged as \(told ?? "no event"), but the log has \(logged ?? "none")")
         } else if !decided.contains(id) {
             object("\(id) is acknowledged, but was never done")
         }

@@ -1,4 +1,4 @@
-// What AuthenticationHandler and FeedHandler do.
+// What AuthenticationHandler, FeedHandler, AccessHandler and Pulse do.
 
 import FynloCore
 
@@ -197,6 +197,44 @@ extension SimulatedServer {
         for restaurant in feeds.keys.sorted(by: { $0.uuid < $1.uuid }) {
             feeds[restaurant]?.forgetTail(unusedSince: now.instant + .seconds(-5))
             askAgain(restaurant)
+        }
+    }
+
+    // MARK: Pulse and access
+
+    mutating func pulse() {
+        let watched = registry.restaurants.sorted { $0.uuid < $1.uuid }
+        guard !isPulsing, !watched.isEmpty else { return }
+        isPulsing = true
+        outbox.questions.append(.counters(watched))
+    }
+
+    mutating func found(_ counters: [StreamCounters], asked: [RestaurantID]) {
+        for counters in counters { hint(counters) }
+        for restaurant in asked where !counters.contains(where: { $0.restaurant == restaurant }) {
+            foundAccess(restaurant, version: nil)
+        }
+        tickFeeds()
+    }
+
+    mutating func hint(_ counters: StreamCounters) {
+        hint(counters.restaurant, head: counters.head)
+        foundAccess(counters.restaurant, version: counters.accessVersion)
+    }
+
+    private mutating func foundAccess(_ restaurant: RestaurantID, version: Int64?) {
+        guard watches[restaurant]?.found(version) == true else { return }
+        outbox.questions.append(.rights(restaurant, registry.members(of: restaurant)))
+    }
+
+    mutating func revoke(
+        _ members: [ConnectionRegistry.Member], _ restaurant: RestaurantID, _ records: [UserID: AccessRecord]
+    ) {
+        for member in members {
+            let isInOrder = records[member.user].map {
+                AccessPolicy.mayAct($0, for: restaurant) && $0.role == member.role
+            }
+            if isInOrder != true { close(member.connection, .accessRevoked) }
         }
     }
 }

@@ -235,7 +235,8 @@ struct SimulatedServer {
             connections[number] = connection
             return leave(number, isReset: true)
         }
-        if connection.stack.isWebSocket, !connection.isSlow, connection.outbound.count > settings.limits.sendQueueBytes {
+        if connection.stack.isWebSocket, !connection.isSlow, connection.outbound.count > settings.limits.sendQueueBytes
+        {
             connection.isSlow = true
             connection.outbound.truncate(to: min(connection.partialFrameBytes, connection.outbound.count))
             connections[number] = connection
@@ -325,44 +326,6 @@ struct SimulatedServer {
         }
     }
 
-    // MARK: Pulse and access
-
-    mutating func pulse() {
-        let watched = registry.restaurants.sorted { $0.uuid < $1.uuid }
-        guard !isPulsing, !watched.isEmpty else { return }
-        isPulsing = true
-        outbox.questions.append(.counters(watched))
-    }
-
-    private mutating func found(_ counters: [StreamCounters], asked: [RestaurantID]) {
-        for counters in counters { hint(counters) }
-        for restaurant in asked where !counters.contains(where: { $0.restaurant == restaurant }) {
-            foundAccess(restaurant, version: nil)
-        }
-        tickFeeds()
-    }
-
-    mutating func hint(_ counters: StreamCounters) {
-        hint(counters.restaurant, head: counters.head)
-        foundAccess(counters.restaurant, version: counters.accessVersion)
-    }
-
-    private mutating func foundAccess(_ restaurant: RestaurantID, version: Int64?) {
-        guard watches[restaurant]?.found(version) == true else { return }
-        outbox.questions.append(.rights(restaurant, registry.members(of: restaurant)))
-    }
-
-    private mutating func revoke(
-        _ members: [ConnectionRegistry.Member], _ restaurant: RestaurantID, _ records: [UserID: AccessRecord]
-    ) {
-        for member in members {
-            let isInOrder = records[member.user].map {
-                AccessPolicy.mayAct($0, for: restaurant) && $0.role == member.role
-            }
-            if isInOrder != true { close(member.connection, .accessRevoked) }
-        }
-    }
-
     // MARK: The turn
 
     /// What is due at the end of a turn, before the bytes are written.
@@ -401,12 +364,16 @@ struct SimulatedServer {
                 broken.append("connection \(number): \(connection.outbound.count) bytes are queued")
             }
         }
-        if authenticated != registry.count { broken.append("\(authenticated) tablets, \(registry.count) in the registry") }
+        if authenticated != registry.count {
+            broken.append("\(authenticated) tablets, \(registry.count) in the registry")
+        }
         if admission.unauthenticated > limits.unauthenticatedConnections { broken.append("too many strangers") }
         if admission.connections != connections.count { broken.append("sockets are counted wrongly") }
         for restaurant in registry.restaurants {
             let members = registry.members(of: restaurant)
-            if members.count > limits.connectionsPerRestaurant { broken.append("\(members.count) tablets of one place") }
+            if members.count > limits.connectionsPerRestaurant {
+                broken.append("\(members.count) tablets of one place")
+            }
             for member in members where members.count(where: { $0.user == member.user }) > limits.connectionsPerUser {
                 broken.append("too many tablets of one user")
             }
@@ -417,5 +384,7 @@ struct SimulatedServer {
 
 /// Signatures are not what is simulated.
 struct EveryKey: TokenSignatureChecking {
-    func isValid(signature: [UInt8], of message: Span<UInt8>, algorithm: TokenAlgorithm, keyID: String?) -> Bool { true }
+    func isValid(
+        signature: [UInt8], of message: Span<UInt8>, algorithm: TokenAlgorithm, keyID: String?
+    ) -> Bool { true }
 }

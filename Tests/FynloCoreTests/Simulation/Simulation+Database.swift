@@ -37,7 +37,10 @@ extension Simulation {
         // The commands of a server that has crashed may have been on their way.
         var isWanted = isAlive(ask.life)
         if !isWanted, case .command = ask.question { isWanted = chance(50) }
-        guard isWanted else { return asked[number] = nil }
+        guard isWanted else {
+            asked[number] = nil
+            return
+        }
         if isDatabaseAway, !ask.isAnswerLost {
             return failLater(number, in: .milliseconds(5))
         }

@@ -38,7 +38,8 @@ struct SimulationTests {
         "renewed tokens", "full", "crashes", "outages", "cuts", "silences", "revocations checked",
         "asked to send again: unavailable", "asked to send again: rate_limited", "refused: invalid_transition",
         "refused: order_not_found", "refused: version_conflict", "refused: connection_limit", "refused: invalid_token",
-        "refused: unavailable", "closed by the server: 4000", "closed by the server: 4003", "closed by the server: 4004",
+        "refused: unavailable", "closed by the server: 4000", "closed by the server: 4003",
+        "closed by the server: 4004",
         "closed by the server: 4005", "closed by the server: 4006", "closed by the server: 4008",
         "closed by the server: 4010", "closed by the server: 4011",
     ]

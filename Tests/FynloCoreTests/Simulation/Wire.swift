@@ -62,7 +62,8 @@ struct Wire {
             case 1: message(bytes, start, start + length)
             case 8:
                 isClosed = true
-                if length >= 2 { seen.append("closed by the server: \(Int(bytes[start]) << 8 | Int(bytes[start + 1]))") }
+                let code = length >= 2 ? Int(bytes[start]) << 8 | Int(bytes[start + 1]) : 0
+                seen.append("closed by the server: \(code)")
             default: break
             }
             position = start + length
@@ -96,7 +97,7 @@ struct Wire {
             let head = number(bytes, from: seq)
             if let next, next > head + 1 { violations.append("a resync to \(head), though \(next - 1) was sent") }
             next = head + 1
-            case "auth_error", "ping", "pong", "token_expired", "reconnect":
+        case "auth_error", "ping", "pong", "token_expired", "reconnect":
             break
         default:
             event(type, bytes, end)
