@@ -5,13 +5,13 @@ import Testing
 @testable import FynloServer
 
 /// The same random requests to the model of the database, which the simulation takes for the truth, and to PostgreSQL.
-/// FYNLO_DIFFERENTIAL_SEEDS=1000 makes more of them.
+/// FYNLO_TEST_DIFFERENTIAL_SEEDS=1000 makes more of them.
 @Suite("The model of the database and PostgreSQL")
 struct DifferentialTests {
     @Test("answer alike, and write the same log")
     func alike() throws {
         let database = try TestDatabase()
-        let seeds = CommandLine.environment["FYNLO_DIFFERENTIAL_SEEDS"].flatMap { UInt64($0) } ?? 20
+        let seeds = CommandLine.environment["FYNLO_TEST_DIFFERENTIAL_SEEDS"].flatMap { UInt64($0) } ?? 20
         for seed in 0..<seeds {
             var pair = try ModelAndPostgres(database, seed: seed)
             for step in 0..<200 {
@@ -220,7 +220,7 @@ private struct ModelAndPostgres {
         let theirLog = try rows(
             """
             select restaurant_id::text, seq::text, type, (data - 'timestamp')::text, actor::text, message_id
-            from restaurant_events where \(ofThisSeed) order by restaurant_id, seq
+            from restaurant_events e where \(ofThisSeed) order by e.restaurant_id, e.seq
             """, columns: 6)
         let ourLog = restaurants.flatMap { model.stream(of: $0).log }.map(Self.row)
         let theirOrders = try rows(

@@ -65,6 +65,14 @@ struct Oracle {
         if let sequence = made[id] { object("\(id) is refused (\(code)), though it is in the log as \(sequence)") }
     }
 
+    /// A tablet is told to reload: only if what it missed is gone, or too much, or was never there.
+    mutating func resynced(
+        from missing: EventSequence, to head: EventSequence, in stream: ModelDatabase.Stream, limit: Int
+    ) {
+        let isExcused = missing <= stream.pruned || head - missing >= EventSequence(limit) || missing > head + 1
+        if !isExcused { object("a tablet has to reload, though it could have been sent \(missing) to \(head)") }
+    }
+
     /// A tablet was given a durable event.
     mutating func received(_ message: ReceivedMessage, by tablet: SimulatedTablet, in stream: ModelDatabase.Stream) {
         guard let sequence = message.sequence, let data = message.data else {

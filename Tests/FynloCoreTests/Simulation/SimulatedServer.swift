@@ -52,6 +52,8 @@ struct SimulatedServer {
     var outbox = Outbox()
     /// Broken promises.
     var violations: [String] = []
+    /// See Wire.resyncs.
+    var resyncs: [(restaurant: RestaurantID, missing: EventSequence, head: EventSequence)] = []
     /// What happened that is worth counting.
     var seen: [String] = []
 
@@ -203,6 +205,8 @@ struct SimulatedServer {
             seen += wire.seen
             wire.seen = []
         }
+        for (missing, head) in wire.resyncs { resyncs.append((wire.restaurant, missing, head)) }
+        wire.resyncs = []
         guard !wire.violations.isEmpty else { return }
         violations += wire.violations.map { "connection \(number): \($0)" }
         wire.violations = []

@@ -1,6 +1,7 @@
 // Links, and the turns of the servers at their ends.
 
 import FynloCore
+import TestSupport
 
 extension Simulation {
     // MARK: Servers
@@ -55,6 +56,11 @@ extension Simulation {
             ask(question, life)
         }
         for broken in server.violations + server.brokenLimits() { oracle.object("s\(life.server): \(broken)") }
+        for (restaurant, missing, head) in server.resyncs {
+            oracle.resynced(
+                from: missing, to: head, in: database.stream(of: restaurant), limit: settings.limits.replayedEvents)
+        }
+        server.resyncs = []
         for what in server.seen { oracle.count(what) }
         server.seen = []
         servers[life.server] = server

@@ -4,7 +4,7 @@ import FynloCore
 
 /// The frames from a server to one tablet, and the promises about them.
 struct Wire {
-    private let restaurant: RestaurantID
+    let restaurant: RestaurantID
     /// Set when the server has let the tablet in.
     var isAuthenticated = false
     /// The tablet's `last_seq`.
@@ -16,7 +16,11 @@ struct Wire {
     var violations: [String] = []
     /// The number that the next event has to have; `nil` before `authenticated`.
     private var next: EventSequence?
+    /// The event after the tablet's last one, if it is not going to be sent that.
+    private var missing: EventSequence?
     private var isClosed = false
+    /// Resyncs that the tablet was asked for: the first event it was not sent, and the one it goes on after.
+    var resyncs: [(missing: EventSequence, head: EventSequence)] = []
     /// What was said that is worth counting.
     var seen: [String] = []
 
@@ -92,10 +96,13 @@ struct Wire {
             let isResumed = find("\"resumed\":true", bytes, data, end) != nil
             if isResumed, lastSequence == nil { violations.append("resumed from nowhere") }
             next = (isResumed ? lastSequence ?? 0 : number(bytes, from: seq)) + 1
+            missing = isResumed ? nil : lastSequence.map { $0 + 1 }
         case "resync_required":
             guard let seq = find("\"seq\":", bytes, data, end) else { return }
             let head = number(bytes, from: seq)
             if let next, next > head + 1 { violations.append("a resync to \(head), though \(next - 1) was sent") }
+            resyncs.append((missing ?? next ?? 0, head))
+            missing = nil
             next = head + 1
         case "auth_error", "ping", "pong", "token_expired", "reconnect":
             break
@@ -111,6 +118,7 @@ struct Wire {
         guard bytes[position - 1] == quote, bytes[position - 2] == UInt8(ascii: "q") else { return }
         let sequence = number(bytes, from: position + 1)
         guard let next else { return violations.append("event \(sequence) before authenticated") }
+        if missing != nil { violations.append("event \(sequence), and no word of those missed before") }
         if let last = lastSequence, sequence == last + 1 { seen.append("replays") }
         if sequence != next { violations.append("event \(sequence) where \(next) belongs") }
         self.next = sequence + 1
