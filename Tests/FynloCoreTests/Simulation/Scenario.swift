@@ -10,6 +10,8 @@ struct Scenario {
         case forgottenCommands
         /// The database answers, and commits afterwards, if nothing comes in between.
         case answerBeforeCommit
+        /// The server tells of an event that is not committed yet.
+        case eventBeforeCommit
     }
 
     var servers: Int

@@ -373,6 +373,9 @@ struct SimulatedServer {
         }
         if admission.unauthenticated > limits.unauthenticatedConnections { broken.append("too many strangers") }
         if admission.connections != connections.count { broken.append("sockets are counted wrongly") }
+        for feed in feeds.values where feed.tailBytes > 5 << 20 {
+            broken.append("\(feed.tailBytes) bytes are kept for those who come back")
+        }
         for restaurant in registry.restaurants {
             let members = registry.members(of: restaurant)
             if members.count > limits.connectionsPerRestaurant {

@@ -45,11 +45,24 @@ extension Simulation {
             return failLater(number, in: .milliseconds(5))
         }
         if isDatabaseAway { return }
+        if scenario.mistake == .eventBeforeCommit, !ask.isAnnounced, case .command = ask.question {
+            return announce(number, ask)
+        }
         let answer = perform(ask.question)
         asked[number]?.answer = answer
         guard !ask.isAnswerLost else { return }
         let delay = milliseconds(1...25)
         plan(.answer(question: number), in: delay)
+    }
+
+    private mutating func announce(_ number: Int, _ ask: Asked) {
+        asked[number]?.isAnnounced = true
+        var copy = database
+        if case .command(_, .some(let event)) = copy.execute(ask.question, at: now.unixTime) {
+            turn(ask.life) { $0.committed(event) }
+        }
+        let delay = milliseconds(1...50)
+        plan(.execute(question: number), in: delay)
     }
 
     private mutating func perform(_ question: Question) -> Answer {

@@ -13,6 +13,8 @@ struct Simulation {
         let question: Question
         var answer = Answer.unavailable
         var isAnswerLost = false
+        /// See Scenario.Mistake.eventBeforeCommit.
+        var isAnnounced = false
     }
 
     let seed: UInt64
