@@ -142,6 +142,9 @@ extension SimulatedServer {
                 if framesLeft == SimulatedServer.framesPerTurn { outbox.wantsNextTurn = true }
                 framesLeft -= events.count
                 deliver(replay: .events(events), to: number)
+                if connections[number]?.stack.replayPosition == position {
+                    return violations.append("connection \(number) is sent what it has been sent before")
+                }
             case .caughtUp:
                 deliver(replay: .finished, to: number)
             case .lost:

@@ -51,7 +51,9 @@ extension Simulation {
         let answer = perform(ask.question)
         asked[number]?.answer = answer
         guard !ask.isAnswerLost else { return }
-        let delay = milliseconds(1...25)
+        var delay = milliseconds(1...25)
+        // What was looked up may be old when it is heard of.
+        if case .access = ask.question, chance(20) { delay = milliseconds(25...400) }
         plan(.answer(question: number), in: delay)
     }
 
@@ -222,7 +224,10 @@ extension Simulation {
     mutating func changeUser() {
         repeatedly(.changeUser, scenario.accessInterval)
         guard !isCalm else { return }
-        let user = tablets[pick(tablets.count)].user
+        // Best at the moment when they are let in.
+        let entering = tablets.filter { $0.session?.state == .authenticating }
+        let concerned = !entering.isEmpty && chance(70) ? entering : tablets
+        let user = concerned[pick(concerned.count)].user
         let isRoleChange = chance(30)
         database.change(user.subject) { user in
             if isRoleChange {
