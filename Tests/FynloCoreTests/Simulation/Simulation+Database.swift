@@ -13,13 +13,13 @@ extension Simulation {
         if isDatabaseAway {
             isExecuted = false
             let delay = chance(70) ? milliseconds(1...50) : milliseconds(500...2_000)
-            failLater(questions, in: delay)
+            failLater(questions, question, in: delay)
         } else if !isCalm, chance(scenario.lostQuestions) {
             // Lost on the way there, on the way back, or done after everybody has given up.
             ask.isAnswerLost = true
             isExecuted = chance(60)
             let delay = milliseconds(1...2_000)
-            failLater(questions, in: delay)
+            failLater(questions, question, in: delay)
         }
         asked[questions] = ask
         guard isExecuted else { return }
@@ -27,9 +27,12 @@ extension Simulation {
         plan(.execute(question: questions), in: delay)
     }
 
-    private mutating func failLater(_ question: Int, in delay: Duration) {
-        troubleUntil = max(troubleUntil, now.instant + delay)
-        plan(.fail(question: question), in: delay)
+    private mutating func failLater(_ number: Int, _ question: Question, in delay: Duration) {
+        switch question {
+        case .counters, .rights: troubleUntil = max(troubleUntil, now.instant + delay)
+        case .access, .renewal, .command, .events, .replay: break
+        }
+        plan(.fail(question: number), in: delay)
     }
 
     mutating func execute(_ number: Int) {
@@ -42,7 +45,7 @@ extension Simulation {
             return
         }
         if isDatabaseAway, !ask.isAnswerLost {
-            return failLater(number, in: .milliseconds(5))
+            return failLater(number, ask.question, in: .milliseconds(5))
         }
         if isDatabaseAway { return }
         if scenario.mistake == .eventBeforeCommit, !ask.isAnnounced, case .command = ask.question {
@@ -53,7 +56,7 @@ extension Simulation {
         guard !ask.isAnswerLost else { return }
         var delay = milliseconds(1...25)
         // What was looked up may be old when it is heard of.
-        if case .access = ask.question, chance(20) { delay = milliseconds(25...400) }
+        if case .access = ask.question, chance(40) { delay = milliseconds(25...400) }
         plan(.answer(question: number), in: delay)
     }
 

@@ -32,7 +32,7 @@ struct Simulation {
     var orderNumbers = 0
     var orderIDs: [RestaurantID: [OrderID]] = [:]
     var isDatabaseAway = false
-    /// Until when questions have had no answer.
+    /// Until when a server had no answer to what tells it of rights that have ended.
     var troubleUntil = Instant(nanoseconds: 0)
     var asked: [Int: Asked] = [:]
     var questions = 0
