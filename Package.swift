@@ -45,7 +45,7 @@ let package = Package(
 
         .testTarget(
             name: "FynloCoreTests",
-            dependencies: ["FynloCore"],
+            dependencies: ["FynloCore", "TestSupport"],
             // Inputs that the fuzzer found; their tests read them where they lie.
             exclude: ["Fuzz/http", "Fuzz/websocket", "Fuzz/json", "Fuzz/token", "Fuzz/stack", "Fuzz/client"],
             swiftSettings: strict),
@@ -58,7 +58,7 @@ let package = Package(
             dependencies: ["FynloServer", "FynloClient", "FynloIO", "FynloCore", "TestSupport"],
             swiftSettings: strict),
 
-        // Certificates and tokens made by the openssl program, for the tests.
+        // For the tests: certificates and tokens made by the openssl program, and a model of the database.
         .target(name: "TestSupport", dependencies: ["FynloCore"], path: "Tests/TestSupport", swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]

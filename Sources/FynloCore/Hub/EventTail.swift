@@ -145,7 +145,8 @@ public struct EventTail: Sendable {
         guard var part = backfill, part.isReading, part.end == read.after else { return }
         backfill = nil
         part.isReading = false
-        for row in rows where row.sequence > part.end && row.sequence <= start {
+        let missing = rows.filter { $0.sequence > part.end && $0.sequence <= start }
+        for row in missing {
             if row.sequence > part.end + 1 {
                 // Pruned up to here.
                 part = Backfill(start: row.sequence - 1)
@@ -153,7 +154,8 @@ public struct EventTail: Sendable {
             }
             part.frames.append(EventFrame(row))
         }
-        if rows.isEmpty {
+        if missing.isEmpty {
+            // Pruned all the way; rows that came are of what is kept here.
             lostUpTo = max(lostUpTo, start)
         } else {
             backfill = part

@@ -150,7 +150,7 @@ final class FeedHandler {
             update(restaurant) { $0.deliver(rows, to: read) }
             limitTails()
             scheduleRead(restaurant)
-            for number in waiting.removeValue(forKey: restaurant) ?? [] { resume(number, of: restaurant) }
+            askAgain(restaurant)
         case .failure(let error):
             // Tried again by the next pulse.
             log.warning("events_unread", ["error": error.description])
@@ -159,8 +159,11 @@ final class FeedHandler {
         startReads()
     }
 
-    private func resume(_ number: UInt64, of restaurant: RestaurantID) {
-        if let connection = hub.connection(number) { replay(to: connection, of: restaurant) }
+    /// Those who wait for rows ask for them again: the rows have come, or what was to be read for them was let go of.
+    private func askAgain(_ restaurant: RestaurantID) {
+        for number in waiting.removeValue(forKey: restaurant) ?? [] {
+            if let connection = hub.connection(number) { replay(to: connection, of: restaurant) }
+        }
     }
 
     private func spend(_ frames: Int) {
@@ -193,7 +196,7 @@ final class FeedHandler {
     /// What is due once a pulse: reads that failed are made again, and what is kept for nobody is let go of.
     func tick() {
         if tailBytes > 0 { forgetTails(unusedSince: loop.now.instant + (.zero - FeedHandler.tailLifetime)) }
-        for restaurant in waiting.keys { scheduleRead(restaurant) }
+        for restaurant in waiting.keys { askAgain(restaurant) }
     }
 
     private func forgetTails(unusedSince deadline: Instant) {

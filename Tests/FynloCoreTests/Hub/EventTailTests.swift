@@ -135,6 +135,17 @@ struct EventTailTests {
         #expect(empty.ask(after: 2) == .lost)
         #expect(empty.ask(after: 9) == .lost)
         #expect(empty.ask(after: 10) == .caughtUp)
+
+        // Pruned further than the events that are kept here: the rows that come are none of those in between.
+        var ahead = RestaurantFeed(head: 10)
+        #expect(ahead.ask(after: 9) == .waiting)
+        #expect(ahead.serve(from: 10) == [10...10])
+        for sequence in 11...14 { _ = ahead.committed(Sample.event(EventSequence(sequence))) }
+        #expect(ahead.ask(after: 2) == .waiting)
+        if let read = ahead.nextReplayRead() { ahead.deliver([Sample.event(13), Sample.event(14)], to: read) }
+        #expect(ahead.nextReplayRead() == nil)
+        #expect(ahead.ask(after: 2) == .lost)
+        #expect(ahead.ask(after: 12) == .events([13, 14]))
     }
 
     @Test("one who falls behind by more than is kept is lost")
