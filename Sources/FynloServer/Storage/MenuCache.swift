@@ -149,7 +149,8 @@ final class MenuCache {
         case .success(let document):
             known.menuUpdated(flight.part.restaurant, to: document.version)
             copies.keep(document, as: flight.part)
-            store(document, as: flight.part)
+            // A Redis that was slow just now is left alone.
+            if state == .miss || isRedisRefusing { store(document, as: flight.part) }
             finish(flight, .success((document, state)))
         case .failure(let error):
             guard error.isAway, let copy = copies.copy(of: flight.part, version: flight.version) else {

@@ -7,12 +7,13 @@ import FynloCore
 struct MenuRepository {
     let pool: PostgresPool
 
-    /// A statement for each set of filters: a plan for all of them would use no index for any.
+    /// A statement for each set of filters: a plan for all of them would use no index for any. A category's products are
+    /// found by the category alone: as a truth value, the restaurant is a filter that no index is looked for.
     private static let pages: [PostgresStatement] = [
-        page("menu_page", "and p.is_active"),
-        page("menu_page_category", "and p.is_active and p.category_id = $4"),
-        page("menu_page_all", ""),
-        page("menu_page_category_all", "and p.category_id = $4"),
+        page("menu_page", "p.restaurant_id = $1 and p.is_active"),
+        page("menu_page_category", "p.category_id = $4 and p.is_active and (p.restaurant_id = $1) is true"),
+        page("menu_page_all", "p.restaurant_id = $1"),
+        page("menu_page_category_all", "p.category_id = $4 and (p.restaurant_id = $1) is true"),
     ]
 
     /// All of them take the same parameters. `filter` is about the products `p`.
@@ -21,7 +22,7 @@ struct MenuRepository {
             name: name,
             sql: """
                 select s.menu_version,
-                    (select count(*) from products p where p.restaurant_id = $1 \(filter)),
+                    (select count(*) from products p where \(filter)),
                     coalesce((
                         select json_agg(json_build_object(
                             'id', p.id, 'name', p.name, 'description', p.description, 'price', p.price,
@@ -40,7 +41,7 @@ struct MenuRepository {
                             'created_at', fynlo_timestamp(p.created_at), 'updated_at', fynlo_timestamp(p.updated_at))
                             order by p.sort_order, p.name, p.id)
                         from (
-                            select * from products p where p.restaurant_id = $1 \(filter)
+                            select * from products p where \(filter)
                             order by p.sort_order, p.name, p.id limit $2 offset $3) p
                         left join categories c on c.id = p.category_id), '[]'::json),
                     $4::uuid
