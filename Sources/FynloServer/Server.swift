@@ -82,7 +82,7 @@ final class Server {
         }
         pool.whenNotified = { [feeds, access, known, pulse] payload in
             guard let counters = StreamCounters(notification: payload) else { return pulse.ask() }
-            if known.hint(counters) { pulse.ask() }
+            known.hint(counters)
             feeds.hint(counters.restaurant, head: counters.head)
             access.found(counters.restaurant, version: counters.accessVersion)
         }

@@ -128,7 +128,6 @@ struct MenuHistoryTests {
         let tablets = try nodes.map { try $0.staffTablet(at: menu.restaurant) }
         let readers = (0..<8).map { MenuReader($0, of: $0 % 2, on: nodes[$0 % 2]) }
         let flusher = try RedisUser(loop, redis.url)
-        let writer = try database.anotherSession()
 
         var history = MenuHistory()
         func version() throws -> Int64 {
@@ -142,15 +141,15 @@ struct MenuHistoryTests {
         /// A change that wakes the servers, or one that does not.
         func write() throws {
             let marker = "m\(history.writes.count)"
-            let found = try writer.execute(
+            let found = try database.run(
                 """
                 begin; set local fynlo.server = '\(random.below(2) == 0 ? "on" : "off")';
                 update products set name = '\(marker)' where id = '\(product)';
                 set constraints all immediate;
                 select menu_version from restaurant_streams where restaurant_id = '\(menu.restaurant)'
                 """
-            ).get().first?.integer(0)
-            _ = try writer.execute("commit").get()
+            ).first?.integer(0)
+            try database.run("commit")
             history.writes.append(
                 MenuHistory.Write(
                     version: try #require(found), marker: marker, committedAt: SystemClock.instant))

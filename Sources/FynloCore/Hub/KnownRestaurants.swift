@@ -150,9 +150,9 @@ public struct KnownRestaurants: Sendable {
         if isNews ?? true { lastNewsAt = now }
     }
 
-    /// Somebody says so. True if this is news, which a question sent from now on confirms or not; until then it is not
-    /// relied on what was known.
-    public mutating func hint(_ counters: StreamCounters, now: Instant) -> Bool {
+    /// Somebody says so. If this is news, what was known is not relied on before a question that is sent from now on has been
+    /// answered.
+    public mutating func hint(_ counters: StreamCounters, now: Instant) {
         let isNews = entries.update(counters.restaurant) { entry in
             let isMenu = counters.menuVersion > entry.menuVersion
             let isAccess = counters.accessVersion > entry.accessVersion
@@ -161,6 +161,5 @@ public struct KnownRestaurants: Sendable {
             return isMenu || isAccess
         }
         if isNews ?? true { lastNewsAt = now }
-        return isNews ?? false
     }
 }

@@ -63,11 +63,11 @@ public struct MenuCopies: Sendable {
         copies = RecentlyUsed(limit: limits.menuCopiesBytes)
     }
 
-    /// The part as of `version`, if that is what there is. One of an older version is let go of: it will not be asked for.
+    /// The part as of `version`, if that is what there is. One of another version is let go of: it will not be asked for.
     public mutating func copy(of part: MenuPart, version: Int64) -> MenuDocument? {
         guard let document = copies[part] else { return nil }
         guard document.version == version else {
-            if document.version < version { copies.remove(part) }
+            copies.remove(part)
             return nil
         }
         return copies.use(part)

@@ -62,7 +62,12 @@ extension AuthenticationHandler {
         restaurant: @escaping (Parsed) -> RestaurantID,
         then: @escaping (_ parsed: Parsed, _ menuVersion: Int64, _ isAway: Bool) -> Void
     ) {
-        guard case .success(let token) = token(of: request), let parsed = try? parse() else {
+        let token: AccessToken
+        switch self.token(of: request) {
+        case .success(let found): token = found
+        case .failure(let error): return replyLater(error, reply)
+        }
+        guard let parsed = try? parse() else {
             // To be refused, in the right order.
             return authorize(request, reply: reply, parse: parse, restaurant: restaurant) { parsed, record in
                 then(parsed, record.menuVersion, false)

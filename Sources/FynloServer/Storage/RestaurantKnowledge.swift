@@ -79,8 +79,8 @@ final class RestaurantKnowledge {
         for restaurant in finding.missing { known.missing(restaurant) }
     }
 
-    /// What anybody says by NOTIFY; true if that is news.
-    func hint(_ counters: StreamCounters) -> Bool {
+    /// What anybody says by NOTIFY.
+    func hint(_ counters: StreamCounters) {
         known.hint(counters, now: now)
     }
 
