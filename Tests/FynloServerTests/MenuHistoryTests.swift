@@ -111,16 +111,19 @@ struct MenuHistoryTests {
         let proxy = try DatabaseProxy(loop: loop, to: database)
         defer { proxy.close() }
         let nodes = [
+            // One with room for a page or two of its own.
             try TestServer(
                 ["REDIS_URL": redis.url, "FYNLO_QUERY_TIMEOUT": "400ms"], database: database, loop: loop
-            ) { $0.redisBudget = .milliseconds(50) },
-            // One with room for a page or two.
+            ) {
+                $0.redisBudget = .milliseconds(50)
+                $0.limits.menuCopiesBytes = 2_000
+            },
+            // One that is cut off from Postgres at times.
             try TestServer(
                 ["REDIS_URL": redis.url, "FYNLO_QUERY_TIMEOUT": "400ms", "DATABASE_URL": proxy.url],
                 database: database, loop: loop
             ) {
                 $0.redisBudget = .milliseconds(50)
-                $0.limits.menuCopiesBytes = 2_000
             },
         ]
         let menu = try TestMenu(on: nodes[0])
@@ -166,6 +169,7 @@ struct MenuHistoryTests {
         }
 
         var isRedisAway = false
+        var nextFault = SystemClock.instant + .milliseconds(500)
         func disturb() throws {
             switch random.below(9) {
             case 0 where !isRedisAway:
@@ -182,8 +186,9 @@ struct MenuHistoryTests {
             case 2, 3: flusher.connection.send(["FLUSHALL"]) { _ in }
             case 4: try database.terminateServers()
             case 5: proxy.hangUp()
-            case 6: proxy.isSilent = true
-            case 7: proxy.isSilent = false
+            case 6, 7:
+                proxy.isSilent = true
+                nextFault = nextFault + .milliseconds(random.below(1_500))
             default:
                 proxy.isSilent = false
                 proxy.hangUp()
@@ -192,7 +197,6 @@ struct MenuHistoryTests {
 
         var heard = [0, 0]
         var nextWrite = SystemClock.instant
-        var nextFault = nextWrite + .milliseconds(500)
         flusher.connection.open()
         func step() throws {
             try loop.turn(timeout: .milliseconds(2))
@@ -226,7 +230,7 @@ struct MenuHistoryTests {
             }
         }
 
-        let end = SystemClock.instant + .seconds(4)
+        let end = SystemClock.instant + .seconds(5)
         while SystemClock.instant < end {
             try step()
             let now = SystemClock.instant
