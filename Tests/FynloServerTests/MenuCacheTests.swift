@@ -175,6 +175,39 @@ struct MenuCacheTests {
         #expect(versions[0] < versions[1])
     }
 
+    @Test("shows a change of any part by any program within a second", arguments: ["it says so", "it says nothing"])
+    func foreignChange(kind: String) throws {
+        let menu = try TestMenu(on: try TestServer())
+        let category = try menu.addCategory("Drinks")
+        let product = try menu.addProduct("water", in: category)
+        func version(_ answer: HTTPResponse) throws -> Int {
+            try #require(answer.headers.first("x-menu-version").flatMap { Int($0) })
+        }
+        for change in [
+            "update products set price = 2.00",
+            "update categories set name = 'Bebidas'",
+            "insert into product_modifiers (product_id, name) values ('\(product)', 'Ice')",
+            "insert into product_variants (product_id, name) values ('\(product)', 'Large')",
+            "update product_modifiers set price = 0.50",
+            "delete from product_variants",
+            "delete from products",
+        ] {
+            let before = try menu.page()
+            #expect(state(try menu.page()) == "HIT")
+            _ = try menu.categories()
+            try menu.server.database.run("set fynlo.server = '\(kind == "it says so" ? "off" : "on")'; \(change)")
+            let start = SystemClock.instant
+            var answer = try menu.page()
+            while try version(answer) == version(before) {
+                try #require(SystemClock.instant - start < .milliseconds(1_100).patient, "\(change)")
+                answer = try menu.page()
+            }
+            #expect(try version(answer) == version(before) + 1, "\(change)")
+            #expect(answer.body != before.body, "\(change)")
+            #expect(try version(menu.categories()) == version(answer), "\(change)")
+        }
+    }
+
     static let rubbish: [(String, String)] = [
         ("nothing", ""),
         ("no number", "rubbish"),
