@@ -46,16 +46,20 @@ final class Server {
         }
         let feeds = FeedHandler(loop: loop, hub: hub, events: EventLog(pool: pool), log: log)
         let users = UserRepository(pool: pool)
+        let known = RestaurantKnowledge(users: users, limits: config.limits)
         let access = AccessHandler(hub: hub, users: users, log: log)
         authentication = AuthenticationHandler(
-            loop: loop, hub: hub, feeds: feeds, access: access, users: users,
+            loop: loop, hub: hub, feeds: feeds, access: access, users: users, known: known,
             keys: try config.tokens.loadKeys(), policy: config.tokens.policy, log: log)
         let orders = OrderRepository(pool: pool, idempotencyWindow: config.idempotencyWindow)
+        let menus = MenuRepository(pool: pool)
+        let cache = MenuCache(
+            loop: loop, redis: redis, menus: menus, known: known,
+            settings: MenuCache.Settings(
+                limits: config.limits, redisBudget: config.redisBudget, patience: config.queryTimeout))
         effects = EffectHandler(
             loop: loop, hub: hub, authentication: authentication, feeds: feeds,
-            menus: MenuHandler(
-                authentication: authentication, menus: MenuRepository(pool: pool),
-                cache: MenuCache(redis: redis, budget: config.redisBudget), log: log),
+            menus: MenuHandler(authentication: authentication, menus: menus, cache: cache, log: log),
             orders: OrderHandler(hub: hub, feeds: feeds, orders: orders, log: log),
             orderAPI: OrderAPIHandler(
                 authentication: authentication, feeds: feeds, orders: orders, limits: config.limits, log: log),
@@ -66,9 +70,10 @@ final class Server {
                 notifications: NotificationRepository(pool: pool, idempotencyWindow: config.idempotencyWindow),
                 limits: config.limits, log: log),
             health: HealthHandler(loop: loop, hub: hub, pool: pool, redis: redis))
-        pulse = Pulse(loop: loop, pool: pool) { [hub] in
-            hub.restaurants
-        } found: { [feeds, access] finding in
+        pulse = Pulse(loop: loop, pool: pool) { [hub, known] in
+            Set(hub.restaurants).union(known.watched)
+        } found: { [feeds, access, known] finding in
+            known.found(finding)
             for counters in finding.counters {
                 feeds.hint(counters.restaurant, head: counters.head)
                 access.found(counters.restaurant, version: counters.accessVersion)
@@ -83,11 +88,13 @@ final class Server {
         acceptor = try Acceptor(loop: loop, hub: hub, address: config.listen)
         hub.tlsContext = try config.tls?.load()
         // From here on nothing fails: these hold each other until `stop`.
-        pool.whenNotified = { [feeds, access, pulse] payload in
+        pool.whenNotified = { [feeds, access, known, pulse] payload in
             guard let counters = StreamCounters(notification: payload) else { return pulse.ask() }
+            known.hint(counters)
             feeds.hint(counters.restaurant, head: counters.head)
             access.found(counters.restaurant, version: counters.accessVersion)
         }
+        feeds.whenMenuUpdated = { [known] in known.menuUpdated($0, to: $1) }
         hub.carryOut = { [effects] effect, connection in effects.carryOut(effect, for: connection) }
         hub.whenRestaurantEmptied = { [feeds, access] restaurant in
             feeds.leave(restaurant)

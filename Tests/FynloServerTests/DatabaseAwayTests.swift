@@ -44,8 +44,9 @@ struct DatabaseAwayTests {
         proxy.isSilent = true
         let start = loop.now.instant
         tablet.say(#"{"type":"order.status_update","id":"s","data":{"order_id":"\#(order)","status":"ready"}}"#)
-        let answer = try server.request(.get, path, token: user.token())
+        let answer = try server.request(.get, path + "&page=2", token: user.token())
         #expect(answer.status == 503)
+        #expect(answer.headers.first("retry-after") != nil)
         #expect(loop.now.instant - start < .seconds(4))
         try server.wait(for: "the command's end") { !tablet.messages("error").isEmpty }
         #expect(tablet.messages("error")[0]["data"]["code"].string == "unavailable")

@@ -12,7 +12,9 @@ struct QueryTimeoutTests {
         "are 504 when a statement runs longer than FYNLO_QUERY_TIMEOUT, which Postgres has cancelled by then",
         arguments: ["a lock", "a slow statement"])
     func timeout(cause: String) throws {
-        let server = try TestServer(["FYNLO_QUERY_TIMEOUT": "300ms", "REDIS_URL": ""])
+        let server = try TestServer(["FYNLO_QUERY_TIMEOUT": "300ms", "REDIS_URL": ""]) {
+            $0.limits.menuCopiesBytes = 0
+        }
         let menu = try TestMenu(on: server)
         try menu.addProduct("water")
         #expect(try menu.page().status == 200)

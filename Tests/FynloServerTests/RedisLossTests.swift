@@ -20,8 +20,13 @@ struct RedisLossTests {
         }
     }
 
-    private static func server(_ redis: RealRedis) throws -> TestMenu {
-        let menu = try TestMenu(on: try TestServer(["REDIS_URL": redis.url]) { $0.redisBudget = .milliseconds(50) })
+    /// One that has to ask Redis each time, unless it keeps copies of its own.
+    private static func server(_ redis: RealRedis, keepsCopies: Bool = false) throws -> TestMenu {
+        let server = try TestServer(["REDIS_URL": redis.url]) {
+            $0.redisBudget = .milliseconds(50)
+            if !keepsCopies { $0.limits.menuCopiesBytes = 0 }
+        }
+        let menu = try TestMenu(on: server)
         try menu.addProduct("water")
         return menu
     }
@@ -86,6 +91,38 @@ struct RedisLossTests {
             let answer = try Self.ask(menu, until: wanted)
             #expect(answer.body == changed.body)
         }
+    }
+
+    @Test("is served from the process' own copy while Redis is frozen, and from Postgres when it is known to be lost")
+    func ownCopies() throws {
+        let redis = try RealRedis()
+        let menu = try Self.server(redis, keepsCopies: true)
+        _ = try Self.ask(menu, until: "MISS")
+        redis.freeze()
+        for _ in 0..<3 { #expect(Self.state(try menu.page()) == "HIT") }
+        redis.kill()
+        let bypass = try Self.ask(menu, until: "BYPASS")
+        try menu.addProduct("wine")
+        #expect(try menu.invalidate().status == 200)
+        let changed = try menu.page()
+        #expect(changed.body != bypass.body)
+        try redis.start()
+        #expect(try Self.ask(menu, until: "HIT").body == changed.body)
+    }
+
+    @Test("says BYPASS when a full Redis takes no copies, and is served all the same")
+    func full() throws {
+        let redis = try RealRedis("--maxmemory", "1", "--maxmemory-policy", "noeviction")
+        let menu = try Self.server(redis)
+        let first = try Self.ask(menu, until: "MISS")
+        for _ in 0..<3 {
+            let answer = try Self.ask(menu, until: "BYPASS")
+            #expect(answer.body == first.body)
+        }
+        let redisUser = try RedisUser(menu.server.loop, redis.url)
+        try redisUser.open()
+        _ = try redisUser.ask("CONFIG", "SET", "maxmemory", "100mb")
+        #expect(try Self.ask(menu, until: "HIT").body == first.body)
     }
 
     @Test("is served to many at once while Redis is frozen, each within its time")

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by scripts/soak and scripts/hostile, after steps.sh and services.sh: a release build that serves the
+# Sourced by scripts/soak, hostile and bench-menu, after steps.sh and services.sh: a release build that serves the
 # demonstration data on loopback, from databases of its own.
 # shellcheck disable=SC2154 # `root` is set by the script, `step` by steps.sh
 
@@ -18,11 +18,12 @@ list_users() {
     done < <(query "select email, id, restaurant_id from users where is_active and restaurant_id is not null")
 }
 
-# serve_release: builds it, and starts it as the script's step. Sets `load`: the arguments with which bench/*.py finds it.
+# serve_release [bench]: builds it, and starts it as the script's step; with `bench`, what it is compared with is installed as
+# well. Sets `load`: the arguments with which bench/*.py finds it.
 serve_release() {
     local users
     stop_on_exit remove_bench
-    ensure_packages test
+    ensure_packages "${1:-test}"
     open_directory "$bench_state"
     remove_bench # what a killed run has left
     say "Building"

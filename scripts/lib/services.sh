@@ -39,7 +39,8 @@ is_at_least() {
     [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]
 }
 
-# ensure_packages run|test: installs from the distribution what is missing, for building and running, and for the tests.
+# ensure_packages run|test|bench: installs from the distribution what is missing, for building and running, and for the
+# tests, and for comparing with others.
 ensure_packages() {
     local purpose=$1 missing=() log as_root=()
     require_swift
@@ -77,14 +78,18 @@ list_missing_packages() {
     postgres_programs >/dev/null || missing+=(postgresql)
     command -v redis-server >/dev/null || missing+=(redis-server)
     { command -v flock && command -v setsid && command -v setpriv; } >/dev/null || missing+=(util-linux)
-    if [[ $1 == test ]]; then
+    if [[ $1 == bench ]]; then
+        command -v wrk >/dev/null || missing+=(wrk)
+        command -v nginx >/dev/null || missing+=(nginx-light)
+    fi
+    if [[ $1 == test || $1 == bench ]]; then
         command -v openssl >/dev/null || missing+=(openssl)
         command -v pgrep >/dev/null || missing+=(procps)
     fi
 }
 
 # install_packages PACKAGE…: as root, in a shell of its own. Debian would make and start a PostgreSQL cluster `main` and
-# start Redis, now and at every boot: both are prevented, by files that are gone afterwards.
+# start Redis and nginx, now and at every boot: both are prevented, by files that are gone afterwards.
 install_packages() {
     local mark='# Made by fynlo-server for the time of one installation.'
     policy=/usr/sbin/policy-rc.d
@@ -105,6 +110,7 @@ install_packages() {
     apt-get -o DPkg::Lock::Timeout=300 update || true # an old list may do
     apt-get -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends --no-upgrade "$@"
     if [[ " $* " == *" redis-server "* ]]; then update-rc.d redis-server disable; fi
+    if [[ " $* " == *" nginx-light "* ]]; then update-rc.d nginx disable; fi
 }
 
 # postgres_programs [DATA]: prints the directory of the newest PostgreSQL's programs, or of the version that made DATA.

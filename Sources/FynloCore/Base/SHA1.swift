@@ -1,5 +1,5 @@
-// SHA-1, for the one thing it is still right for: the WebSocket handshake, where it proves that the server understood
-// the request and protects nothing (RFC 6455 §1.3). The inputs are some sixty bytes long, so this is written to be read.
+// SHA-1, for what it is still right for, since it protects nothing there: the WebSocket handshake, where it proves that the
+// server understood the request (RFC 6455 §1.3), and the tags of what we wrote ourselves. Written to be read.
 
 /// SHA-1 (RFC 3174). Not for signatures or passwords.
 public enum SHA1 {
@@ -18,11 +18,15 @@ public enum SHA1 {
         var state: [5 of UInt32] = [0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476, 0xC3D2_E1F0]
         var words: [80 of UInt32] = InlineArray(repeating: 0)
         for block in stride(from: 0, to: paddedCount, by: 64) {
+            let isWhole = block + 64 <= message.count
             for index in 0..<16 {
                 let start = block + index * 4
                 words[index] =
-                    UInt32(byte(at: start)) << 24 | UInt32(byte(at: start + 1)) << 16
-                    | UInt32(byte(at: start + 2)) << 8 | UInt32(byte(at: start + 3))
+                    isWhole
+                    ? UInt32(message[start]) << 24 | UInt32(message[start + 1]) << 16
+                        | UInt32(message[start + 2]) << 8 | UInt32(message[start + 3])
+                    : UInt32(byte(at: start)) << 24 | UInt32(byte(at: start + 1)) << 16
+                        | UInt32(byte(at: start + 2)) << 8 | UInt32(byte(at: start + 3))
             }
             compress(&words, into: &state)
         }

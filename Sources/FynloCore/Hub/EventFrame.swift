@@ -5,10 +5,13 @@ public struct EventFrame: Sendable {
     public let sequence: EventSequence
     /// One whole text frame.
     public let frame: ByteBuffer
+    /// The version that a `menu.updated` tells.
+    public let menuVersion: Int64?
 
     /// Encodes an event.
     public init(_ event: OrderEvent) {
         sequence = event.sequence
+        menuVersion = event.menuVersion
         var frame = ByteBuffer()
         WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { MessageEncoder.append(event, to: &$0) }
         self.frame = frame

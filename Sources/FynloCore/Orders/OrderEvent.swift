@@ -20,3 +20,16 @@ public struct OrderEvent: Equatable, Sendable {
         self.createdAt = createdAt
     }
 }
+
+extension OrderEvent {
+    /// The version that a `menu.updated` tells; `nil` for other events.
+    public var menuVersion: Int64? {
+        guard type == "menu.updated" else { return nil }
+        let text = data.span
+        var version: Int64?
+        _ = try? JSON.scanObject(text) { key, value in
+            if JSON.equals(key, "version", in: text) { version = JSON.integer(value, in: text) }
+        }
+        return version
+    }
+}

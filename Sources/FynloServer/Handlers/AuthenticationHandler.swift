@@ -10,6 +10,7 @@ final class AuthenticationHandler {
     private let feeds: FeedHandler
     private let access: AccessHandler
     private let users: UserRepository
+    let known: RestaurantKnowledge
     /// Replaced when the keys are read anew.
     var keys: TokenKeyring
     private let policy: TokenPolicy
@@ -37,13 +38,14 @@ final class AuthenticationHandler {
 
     init(
         loop: EventLoop, hub: Hub, feeds: FeedHandler, access: AccessHandler, users: UserRepository,
-        keys: TokenKeyring, policy: TokenPolicy, log: Logger
+        known: RestaurantKnowledge, keys: TokenKeyring, policy: TokenPolicy, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
         self.feeds = feeds
         self.access = access
         self.users = users
+        self.known = known
         self.log = log
         self.keys = keys
         self.policy = policy
@@ -100,7 +102,10 @@ final class AuthenticationHandler {
             return answer(applicant.connection, .failed(.invalidToken, retryAfter: nil))
         }
         lookupsUnderWay += 1
-        users.access(of: token.subject, to: applicant.restaurant) { [weak self] result in
+        // What the tablet is told of from then on is no news to this process.
+        known.access(of: token.subject, to: applicant.restaurant) {
+            AccessPolicy.mayAct($0, for: applicant.restaurant)
+        } reply: { [weak self] result in
             guard let self else { return }
             self.lookupsUnderWay -= 1
             self.finish(applicant.request, token, applicant.restaurant, applicant.connection, result)
@@ -193,12 +198,17 @@ final class AuthenticationHandler {
         }
     }
 
-    /// Refuses a request at the end of the turn: the connection is asking at this moment.
+    /// Refuses a request at the end of the turn.
     func replyLater(_ error: APIError, _ reply: @escaping Reply) {
-        loop.atEndOfTurn { reply(.failure(error)) }
+        atEndOfTurn { reply(.failure(error)) }
     }
 
-    private static let invalidToken = APIError(
+    /// The connection is asking at this moment, and is not called back from within its own call.
+    func atEndOfTurn(_ work: @escaping () -> Void) {
+        loop.atEndOfTurn(work)
+    }
+
+    static let invalidToken = APIError(
         .invalidToken, "The token is invalid or has expired, or its user may not sign in.")
 
     /// RFC 6750 §2.1: the scheme in any case, one space or more, the token.

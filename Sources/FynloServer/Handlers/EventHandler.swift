@@ -33,10 +33,13 @@ final class EventHandler {
                 limit: try parameters.integer("limit", in: 1...limits.eventsPerPage, default: 100))
         } restaurant: {
             $0.restaurant
-        } then: { [events, log] query, _ in
+        } then: { [events, log, known = authentication.known] query, _ in
             events.page(of: query.restaurant, after: query.after, limit: query.limit) { result in
                 switch result {
                 case .success(let page):
+                    for event in page.events {
+                        if let version = event.menuVersion { known.menuUpdated(query.restaurant, to: version) }
+                    }
                     reply(EventHandler.answer(page, after: query.after))
                 case .failure(let error):
                     log.warning("events_unread", ["error": error.description])

@@ -11,6 +11,8 @@ final class FeedHandler {
     private let events: EventLog
     private let log: Logger
     private var feeds: [RestaurantID: RestaurantFeed] = [:]
+    /// A menu has a new version, which the tablets are about to be told.
+    var whenMenuUpdated: (RestaurantID, Int64) -> Void = { _, _ in }
     /// What all feeds keep for tablets that come back.
     private var tailBytes = 0
 
@@ -80,7 +82,10 @@ final class FeedHandler {
     }
 
     private func take(_ step: RestaurantFeed.Step, _ restaurant: RestaurantID) {
-        for event in step.events { hub.broadcast(event.frame, sequence: event.sequence, to: restaurant) }
+        for event in step.events {
+            if let version = event.menuVersion { whenMenuUpdated(restaurant, version) }
+            hub.broadcast(event.frame, sequence: event.sequence, to: restaurant)
+        }
         guard let cursor = step.readAfter else { return }
         events.events(of: restaurant, after: cursor, limit: RestaurantFeed.pageRows) { [weak self] result in
             self?.read(restaurant, after: cursor, result)

@@ -18,30 +18,36 @@ final class MenuHandler {
 
     /// `GET /api/v1/menu`.
     func page(_ request: HTTPRequest, reply: @escaping Reply) {
-        authentication.authorize(request, reply: reply) { () throws(APIError) in
-            try MenuHandler.pageRequest(request)
-        } restaurant: {
-            $0.restaurant
-        } then: { [menus, cache] page, record in
-            cache.document(MenuCache.key(page), version: record.menuVersion) { done in
-                menus.page(page, reply: done)
-            } reply: { [weak self] result in
-                self?.answer(request, result, links: page, reply)
-            }
+        read(request, reply) { () throws(APIError) in
+            .page(try MenuHandler.pageRequest(request))
         }
     }
 
     /// `GET /api/v1/menu/categories`.
     func categories(_ request: HTTPRequest, reply: @escaping Reply) {
-        authentication.authorize(request, reply: reply) { () throws(APIError) in
-            try QueryParameters(request).restaurant()
-        } restaurant: {
-            $0
-        } then: { [menus, cache] restaurant, record in
-            cache.document(MenuCache.categoriesKey(restaurant), version: record.menuVersion) { done in
-                menus.categories(of: restaurant, reply: done)
-            } reply: { [weak self] result in
-                self?.answer(request, result, links: nil, reply)
+        read(request, reply) { () throws(APIError) in
+            .categories(try QueryParameters(request).restaurant())
+        }
+    }
+
+    private func read(_ request: HTTPRequest, _ reply: @escaping Reply, parse: () throws(APIError) -> MenuPart) {
+        authentication.authorizeReader(request, reply: reply, parse: parse) {
+            $0.restaurant
+        } then: { [cache, log] part, version, isAway in
+            guard isAway else {
+                return cache.document(part, version: version) { result in
+                    switch result {
+                    case .success((let document, let state)):
+                        reply(.success(MenuHandler.response(request, part, document, state)))
+                    case .failure(let error):
+                        log.warning("menu_unread", ["error": error.description])
+                        reply(.failure(APIError(error)))
+                    }
+                }
+            }
+            cache.copy(of: part, version: version) { document in
+                guard let document else { return reply(.failure(.unavailable)) }
+                reply(.success(MenuHandler.response(request, part, document, .stale)))
             }
         }
     }
@@ -52,10 +58,11 @@ final class MenuHandler {
             try QueryParameters(request).restaurant()
         } restaurant: {
             $0
-        } then: { [menus, log] restaurant, _ in
+        } then: { [menus, log, known = authentication.known] restaurant, _ in
             menus.invalidate(restaurant) { result in
                 switch result {
-                case .success:
+                case .success(let version):
+                    known.menuUpdated(restaurant, to: version)
                     var response = HTTPResponse(
                         status: 200, body: Array("{\"success\":true,\"message\":\"Menu cache invalidated\"}".utf8))
                     response.headers.append("Content-Type", "application/json")
@@ -80,19 +87,10 @@ final class MenuHandler {
             includesInactive: try parameters.boolean("include_inactive", default: false))
     }
 
-    private func answer(
-        _ request: HTTPRequest, _ result: Result<(MenuDocument, CacheState), PostgresError>,
-        links page: MenuPageRequest?, _ reply: Reply
-    ) {
-        let (document, state): (MenuDocument, CacheState)
-        switch result {
-        case .success(let found): (document, state) = found
-        case .failure(let error):
-            log.warning("menu_unread", ["error": error.description])
-            return reply(.failure(APIError(error)))
-        }
-        // A strong validator: of the bytes themselves, so that two nodes give the same one.
-        let tag = "\"" + SHA1.digest(document.body.span).hexadecimal + "\""
+    private static func response(
+        _ request: HTTPRequest, _ part: MenuPart, _ document: MenuDocument, _ state: CacheState
+    ) -> HTTPResponse {
+        let tag = document.tag
         let isFresh = request.headers.tokens("if-none-match").contains { candidate in
             candidate == "*" || candidate == tag || candidate == "W/" + tag || candidate == "w/" + tag
         }
@@ -103,11 +101,11 @@ final class MenuHandler {
         response.headers.append("ETag", tag)
         response.headers.append("X-Cache", state.rawValue)
         response.headers.append("X-Menu-Version", String(document.version))
-        if let page {
+        if case .page(let page) = part {
             response.headers.append("X-Total-Count", String(document.total))
             response.headers.append("Link", MenuHandler.links(page, total: document.total))
         }
-        reply(.success(response))
+        return response
     }
 
     private static func links(_ page: MenuPageRequest, total: Int64) -> String {

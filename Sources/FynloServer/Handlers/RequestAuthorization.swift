@@ -55,6 +55,43 @@ extension AuthenticationHandler {
         }
     }
 
+    /// Lets the readers of a menu through to `then`, with the newest version of it that is known: those who are known are not
+    /// looked up, and when Postgres is away those who lately were in order are let through all the same, `isAway` being true.
+    func authorizeReader<Parsed>(
+        _ request: HTTPRequest, reply: @escaping Reply, parse: () throws(APIError) -> Parsed,
+        restaurant: @escaping (Parsed) -> RestaurantID,
+        then: @escaping (_ parsed: Parsed, _ menuVersion: Int64, _ isAway: Bool) -> Void
+    ) {
+        let token: AccessToken
+        switch self.token(of: request) {
+        case .success(let found): token = found
+        case .failure(let error): return replyLater(error, reply)
+        }
+        guard let parsed = try? parse() else {
+            // To be refused, in the right order.
+            return authorize(request, reply: reply, parse: parse, restaurant: restaurant) { parsed, record in
+                then(parsed, record.menuVersion, false)
+            }
+        }
+        let restaurant = restaurant(parsed)
+        if let reader = known.reader(token.subject, of: restaurant) {
+            return atEndOfTurn { then(parsed, reader.menuVersion, false) }
+        }
+        known.findReader(token.subject, of: restaurant) { [known] result in
+            switch result {
+            case .success(.some(let reader)) where reader.record.userIsActive:
+                guard AccessPolicy.mayAct(reader.record, for: restaurant) else { return reply(.failure(.accessDenied)) }
+                then(parsed, reader.menuVersion, false)
+            case .success: reply(.failure(AuthenticationHandler.invalidToken))
+            case .failure(let error):
+                guard error.isAway, let reader = known.lastReader(token.subject, of: restaurant) else {
+                    return reply(.failure(APIError(error)))
+                }
+                then(parsed, reader.menuVersion, true)
+            }
+        }
+    }
+
     /// The same for a request that names an order: its own restaurant decides. An order that is not there, and one of a
     /// restaurant that the user may not act for, are the same.
     func authorize<Parsed>(

@@ -33,6 +33,9 @@ enum PostgresError: Error, Equatable, CustomStringConvertible {
         }
     }
 
+    /// True when it is the database that is away, and no single statement that is slow.
+    var isAway: Bool { isTemporary && !isTimeout }
+
     var description: String {
         switch self {
         case .unreachable(let reason): "Postgres cannot be reached: \(reason)"

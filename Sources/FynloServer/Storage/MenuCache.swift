@@ -1,5 +1,8 @@
-// The menu in Redis. A value carries the menu version it is of; the version that counts is read from Postgres, so an old
-// value is never taken for the menu, and invalidating is one counter moved on, however many keys there are.
+// The menu's copies, in this process and in Redis. A copy carries the version of the menu that it is of, and is given only
+// to who asks for that version: an old one is never taken for the menu, and invalidating is one counter moved on, however
+// many copies there are. How the version is known without asking Postgres each time: KnownRestaurants.
+//
+//     asked ──► own copy ──► Redis, 50 ms at most ──► Postgres, few at a time ──► answered, and copied to both
 
 import FynloCore
 import FynloIO
@@ -8,93 +11,205 @@ import FynloIO
 enum CacheState: String {
     case hit = "HIT"
     case miss = "MISS"
+    /// A copy that could not be compared with Postgres, which is away.
     case stale = "STALE"
+    /// From Postgres, since Redis is of no use.
     case bypass = "BYPASS"
 }
 
-/// Documents by key, in Redis if there is one.
+/// Parts of menus.
 final class MenuCache {
-    /// What a fill answers.
+    /// What a reader is given.
     typealias Reply = (Result<(MenuDocument, CacheState), PostgresError>) -> Void
-    /// Reads a document from Postgres.
-    typealias Fill = (@escaping (Result<MenuDocument, PostgresError>) -> Void) -> Void
 
-    /// One key at one version: what simultaneous readers share.
+    /// One part at one version: what simultaneous readers share.
     private struct Flight: Hashable {
-        let key: String
+        let part: MenuPart
         let version: Int64
     }
 
-    private let redis: RedisConnection?
-    private var flights: [Flight: [Reply]] = [:]
+    /// A flight that waits for its turn to read from Postgres.
+    private struct Waiting {
+        let flight: Flight
+        let state: CacheState
+        let deadline: Instant
+    }
 
-    /// Redis gets this long; then Postgres is asked.
-    private let budget: Duration
+    private let loop: EventLoop
+    private let redis: RedisConnection?
+    private let menus: MenuRepository
+    private let known: RestaurantKnowledge
+    private let settings: Settings
+
+    private var copies: MenuCopies
+    private var flights: [Flight: [Reply]] = [:]
+    private var readsUnderWay = 0
+    private var waiting: [Waiting] = []
+    /// The last copy was refused: it has no room, for one.
+    private var isRedisRefusing = false
+
+    /// Its numbers.
+    struct Settings {
+        let limits: Limits
+        /// Redis gets this long; then Postgres is asked.
+        let redisBudget: Duration
+        /// How long a reader waits for the turn to read from Postgres.
+        let patience: Duration
+    }
 
     /// More products than any restaurant has: pages are counted from it, which must not overflow.
     private static let maximumTotal: Int64 = 1_000_000_000_000
 
-    init(redis: RedisConnection?, budget: Duration) {
-        self.redis = redis
-        self.budget = budget
-    }
-
-    /// The key and lifetime, in seconds, of a page of products.
-    static func key(_ request: MenuPageRequest) -> (key: String, seconds: Int) {
-        let category = request.category?.description ?? "all"
-        let inactive = request.includesInactive ? "True" : "False"
-        return ("menu:v3:\(request.restaurant):\(category):\(request.page):\(request.limit):\(inactive)", 300)
-    }
-
-    /// The key and lifetime, in seconds, of the list of categories.
-    static func categoriesKey(_ restaurant: RestaurantID) -> (key: String, seconds: Int) {
-        ("menu_categories:v2:\(restaurant)", 600)
-    }
-
-    /// The document under `key` at `version` or newer: from Redis, or from `fill`, which simultaneous readers share.
-    func document(
-        _ key: (key: String, seconds: Int), version: Int64, fill: @escaping Fill, reply: @escaping Reply
+    init(
+        loop: EventLoop, redis: RedisConnection?, menus: MenuRepository, known: RestaurantKnowledge, settings: Settings
     ) {
-        let flight = Flight(key: key.key, version: version)
+        self.loop = loop
+        self.redis = redis
+        self.menus = menus
+        self.known = known
+        self.settings = settings
+        copies = MenuCopies(limits: settings.limits)
+    }
+
+    // MARK: Reading
+
+    /// The part at `version` or newer; simultaneous readers share the way to it.
+    func document(_ part: MenuPart, version: Int64, reply: @escaping Reply) {
+        // Who has lost Redis asks Postgres, as long as it has room for that.
+        let isPreferred = redis?.isReady ?? true || readsUnderWay >= settings.limits.menuReads
+        if isPreferred, let copy = copies.copy(of: part, version: version) { return reply(.success((copy, .hit))) }
+        let flight = Flight(part: part, version: version)
         if flights[flight] != nil {
             flights[flight]?.append(reply)
             return
         }
         flights[flight] = [reply]
-        guard let redis, redis.isReady else { return read(flight, key.seconds, fill, .bypass) }
-        redis.send(["GET", .text(key.key)], budget: budget) { [weak self] result in
-            guard let self else { return }
-            switch result {
-            case .success(.string(let bytes)):
-                if let document = MenuCache.decode(bytes), document.version == version {
-                    return self.finish(flight, .success((document, .hit)))
-                }
-                // An older version, or rubbish under our key.
-                self.read(flight, key.seconds, fill, .miss)
-            case .success(.null): self.read(flight, key.seconds, fill, .miss)
-            // Rubbish of another type, which a new copy replaces.
-            case .success(.error(let text)) where text.hasPrefix("WRONGTYPE"):
-                self.read(flight, key.seconds, fill, .miss)
-            case .success, .failure: self.read(flight, key.seconds, fill, .bypass)
+        guard redis != nil else { return read(flight, .miss) }
+        ask(flight) { [self] answer in
+            switch answer {
+            case .document(let document):
+                copies.keep(document, as: part)
+                finish(flight, .success((document, .hit)))
+            case .nothing: read(flight, isRedisRefusing ? .bypass : .miss)
+            case .failure: read(flight, .bypass)
             }
         }
     }
 
-    private func read(_ flight: Flight, _ seconds: Int, _ fill: Fill, _ state: CacheState) {
-        fill { [weak self] result in
-            guard let self else { return }
-            if case .success(let document) = result, let redis = self.redis, redis.isReady, state == .miss {
-                redis.send(
-                    ["SET", .text(flight.key), .bytes(MenuCache.encode(document)), "EX", .integer(Int64(seconds))],
-                    budget: budget
-                ) { _ in }  // a lost copy is a miss for the next reader
-            }
-            self.finish(flight, result.map { ($0, state) })
+    /// The part at `version`, for when Postgres is away; `nil`: there is no copy.
+    func copy(of part: MenuPart, version: Int64, reply: @escaping (MenuDocument?) -> Void) {
+        if let copy = copies.copy(of: part, version: version) { return reply(copy) }
+        ask(Flight(part: part, version: version)) { [self] answer in
+            guard case .document(let document) = answer else { return reply(nil) }
+            copies.keep(document, as: part)
+            reply(document)
         }
     }
 
     private func finish(_ flight: Flight, _ result: Result<(MenuDocument, CacheState), PostgresError>) {
         for reply in flights.removeValue(forKey: flight) ?? [] { reply(result) }
+    }
+
+    // MARK: Postgres
+
+    private func read(_ flight: Flight, _ state: CacheState) {
+        if readsUnderWay < settings.limits.menuReads {
+            start(flight, state)
+        } else if waiting.count < settings.limits.waitingMenuReads {
+            waiting.append(
+                Waiting(flight: flight, state: state, deadline: loop.now.instant + settings.patience))
+        } else {
+            finish(flight, .failure(.overloaded))
+        }
+    }
+
+    private func start(_ flight: Flight, _ state: CacheState) {
+        readsUnderWay += 1
+        menus.read(flight.part) { [weak self] result in
+            guard let self else { return }
+            self.readsUnderWay -= 1
+            self.finish(flight, state, result)
+            self.startWaiting()
+        }
+    }
+
+    private func startWaiting() {
+        while readsUnderWay < settings.limits.menuReads, !waiting.isEmpty {
+            let next = waiting.removeFirst()
+            if loop.now.instant < next.deadline {
+                start(next.flight, next.state)
+            } else {
+                finish(next.flight, .failure(.overloaded))
+            }
+        }
+    }
+
+    private func finish(_ flight: Flight, _ state: CacheState, _ result: Result<MenuDocument, PostgresError>) {
+        switch result {
+        case .success(let document):
+            known.menuUpdated(flight.part.restaurant, to: document.version)
+            copies.keep(document, as: flight.part)
+            // A Redis that was slow just now is left alone.
+            if state == .miss || isRedisRefusing { store(document, as: flight.part) }
+            finish(flight, .success((document, state)))
+        case .failure(let error):
+            guard error.isAway, let copy = copies.copy(of: flight.part, version: flight.version) else {
+                return finish(flight, .failure(error))
+            }
+            finish(flight, .success((copy, .stale)))
+        }
+    }
+
+    // MARK: Redis
+
+    private enum Answer {
+        case document(MenuDocument)
+        /// No copy, an older one, or rubbish under our key.
+        case nothing
+        /// It is away, slow, or does not do what it is asked to.
+        case failure
+    }
+
+    /// The key and lifetime, in seconds, of a part.
+    static func key(_ part: MenuPart) -> (name: String, seconds: Int64) {
+        switch part {
+        case .page(let page):
+            let category = page.category?.description ?? "all"
+            let inactive = page.includesInactive ? "True" : "False"
+            return ("menu:v3:\(page.restaurant):\(category):\(page.page):\(page.limit):\(inactive)", 300)
+        case .categories(let restaurant):
+            return ("menu_categories:v2:\(restaurant)", 600)
+        }
+    }
+
+    private func ask(_ flight: Flight, reply: @escaping (Answer) -> Void) {
+        guard let redis, redis.isReady else { return reply(.failure) }
+        redis.send(["GET", .text(MenuCache.key(flight.part).name)], budget: settings.redisBudget) { result in
+            switch result {
+            case .success(.string(let bytes)):
+                if let document = MenuCache.decode(bytes, version: flight.version) {
+                    reply(.document(document))
+                } else {
+                    reply(.nothing)
+                }
+            case .success(.null): reply(.nothing)
+            // Rubbish of another type, which a new copy replaces.
+            case .success(.error(let text)) where text.hasPrefix("WRONGTYPE"): reply(.nothing)
+            case .success, .failure: reply(.failure)
+            }
+        }
+    }
+
+    private func store(_ document: MenuDocument, as part: MenuPart) {
+        guard let redis, redis.isReady else { return }
+        let key = MenuCache.key(part)
+        redis.send(
+            ["SET", .text(key.name), .bytes(MenuCache.encode(document)), "EX", .integer(key.seconds)],
+            budget: settings.redisBudget
+        ) { [weak self] result in
+            // A lost copy is a miss for the next reader.
+            if case .success(let answer) = result { self?.isRedisRefusing = answer != .status("OK") }
+        }
     }
 
     // A value: "version total\n", and the body.
@@ -103,10 +218,10 @@ final class MenuCache {
         Array("\(document.version) \(document.total)\n".utf8) + document.body
     }
 
-    private static func decode(_ bytes: [UInt8]) -> MenuDocument? {
+    private static func decode(_ bytes: [UInt8], version: Int64) -> MenuDocument? {
         guard let end = bytes.prefix(64).firstIndex(of: UInt8(ascii: "\n")) else { return nil }
         let parts = String(decoding: bytes[..<end], as: UTF8.self).split(separator: " ")
-        guard parts.count == 2, let version = Int64(parts[0]), let total = Int64(parts[1]),
+        guard parts.count == 2, Int64(parts[0]) == version, let total = Int64(parts[1]),
             (0...MenuCache.maximumTotal).contains(total)
         else { return nil }
         let body = Array(bytes[(end + 1)...])

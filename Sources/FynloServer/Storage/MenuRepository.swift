@@ -3,61 +3,64 @@
 
 import FynloCore
 
-/// Which page of a menu.
-struct MenuPageRequest: Hashable {
-    let restaurant: RestaurantID
-    let category: CategoryID?
-    let page: Int
-    let limit: Int
-    let includesInactive: Bool
-}
-
-/// A page, or the list of categories, as it goes out.
-struct MenuDocument: Equatable {
-    /// The menu version it belongs to.
-    let version: Int64
-    /// Products that match, on all pages.
-    let total: Int64
-    /// A JSON array.
-    let body: [UInt8]
-}
-
 /// Reads menus.
 struct MenuRepository {
     let pool: PostgresPool
 
-    private static let page = PostgresStatement(
-        name: "menu_page",
-        sql: """
-            select s.menu_version,
-                (select count(*) from products p
-                    where p.restaurant_id = s.restaurant_id and ($2::uuid is null or p.category_id = $2)
-                        and (p.is_active or $3)),
-                coalesce((
-                    select json_agg(json_build_object(
-                        'id', p.id, 'name', p.name, 'description', p.description, 'price', p.price,
-                        'category_id', p.category_id, 'category_name', c.name, 'is_active', p.is_active,
-                        'sort_order', p.sort_order, 'image_url', p.image_url,
-                        'modifiers', coalesce((
-                            select json_agg(json_build_object('id', m.id, 'name', m.name, 'price', m.price,
-                                'required', m.required, 'options', m.options) order by m.sort_order, m.name, m.id)
-                            from product_modifiers m where m.product_id = p.id), '[]'::json),
-                        'variants', coalesce((
-                            select json_agg(json_build_object('id', v.id, 'name', v.name, 'price', v.price,
-                                'sku', v.sku) order by v.sort_order, v.name, v.id)
-                            from product_variants v where v.product_id = p.id), '[]'::json),
-                        'allergens', p.allergens, 'nutritional_info', p.nutritional_info,
-                        'preparation_time', p.preparation_time,
-                        'created_at', fynlo_timestamp(p.created_at), 'updated_at', fynlo_timestamp(p.updated_at))
-                        order by p.sort_order, p.name, p.id)
-                    from (
-                        select * from products p
-                        where p.restaurant_id = s.restaurant_id and ($2::uuid is null or p.category_id = $2)
-                            and (p.is_active or $3)
-                        order by p.sort_order, p.name, p.id limit $4 offset $5) p
-                    left join categories c on c.id = p.category_id), '[]'::json)
-            from restaurant_streams s where s.restaurant_id = $1
-            """)
+    /// A statement for each set of filters: a plan for all of them would use no index for any. A category's products are
+    /// found by the category alone: as a truth value, the restaurant is a filter that no index is looked for.
+    private static let pages: [PostgresStatement] = [
+        page("menu_page", "p.restaurant_id = $1 and p.is_active"),
+        page("menu_page_category", "p.category_id = $4 and p.is_active and (p.restaurant_id = $1) is true"),
+        page("menu_page_all", "p.restaurant_id = $1"),
+        page("menu_page_category_all", "p.category_id = $4 and (p.restaurant_id = $1) is true"),
+    ]
+
+    /// All of them take the same parameters. `filter` is about the products `p`.
+    private static func page(_ name: String, _ filter: String) -> PostgresStatement {
+        PostgresStatement(
+            name: name,
+            sql: """
+                select s.menu_version,
+                    (select count(*) from products p where \(filter)),
+                    coalesce((
+                        select json_agg(json_build_object(
+                            'id', p.id, 'name', p.name, 'description', p.description, 'price', p.price,
+                            'category_id', p.category_id, 'category_name', c.name, 'is_active', p.is_active,
+                            'sort_order', p.sort_order, 'image_url', p.image_url,
+                            'modifiers', coalesce((
+                                select json_agg(json_build_object('id', m.id, 'name', m.name, 'price', m.price,
+                                    'required', m.required, 'options', m.options) order by m.sort_order, m.name, m.id)
+                                from product_modifiers m where m.product_id = p.id), '[]'::json),
+                            'variants', coalesce((
+                                select json_agg(json_build_object('id', v.id, 'name', v.name, 'price', v.price,
+                                    'sku', v.sku) order by v.sort_order, v.name, v.id)
+                                from product_variants v where v.product_id = p.id), '[]'::json),
+                            'allergens', p.allergens, 'nutritional_info', p.nutritional_info,
+                            'preparation_time', p.preparation_time,
+                            'created_at', fynlo_timestamp(p.created_at), 'updated_at', fynlo_timestamp(p.updated_at))
+                            order by p.sort_order, p.name, p.id)
+                        from (
+                            select * from products p where \(filter)
+                            order by p.sort_order, p.name, p.id limit $2 offset $3) p
+                        left join categories c on c.id = p.category_id), '[]'::json),
+                    $4::uuid
+                from restaurant_streams s where s.restaurant_id = $1
+                """)
+    }
+
+    /// The statement of a page.
+    static func statement(_ request: MenuPageRequest) -> PostgresStatement {
+        pages[(request.category == nil ? 0 : 1) + (request.includesInactive ? 2 : 0)]
+    }
+
+    /// The parameters of that statement.
+    static func parameters(_ request: MenuPageRequest) -> [PostgresValue] {
+        [
+            .uuid(request.restaurant.uuid), .integer(Int64(request.limit)),
+            .integer(Int64(request.page - 1) * Int64(request.limit)), .optional(request.category?.uuid),
+        ]
+    }
 
     private static let categories = PostgresStatement(
         name: "menu_categories",
@@ -77,23 +80,17 @@ struct MenuRepository {
         name: "menu_invalidate",
         sql: "select fynlo_renew_menu($1)")
 
-    /// One page of products, with the version it is of.
-    func page(
-        _ request: MenuPageRequest, reply: @escaping (Result<MenuDocument, PostgresError>) -> Void
-    ) {
-        let parameters: [PostgresValue] = [
-            .uuid(request.restaurant.uuid), .optional(request.category?.uuid), .boolean(request.includesInactive),
-            .integer(Int64(request.limit)), .integer(Int64(request.page - 1) * Int64(request.limit)),
-        ]
-        pool.send(MenuRepository.page, parameters, .exclusive) { reply($0.flatMap(MenuRepository.document)) }
-    }
-
-    /// The active categories.
-    func categories(
-        of restaurant: RestaurantID, reply: @escaping (Result<MenuDocument, PostgresError>) -> Void
-    ) {
-        pool.send(MenuRepository.categories, [.uuid(restaurant.uuid)], .exclusive) {
-            reply($0.flatMap(MenuRepository.document))
+    /// A part of a menu, with the version it is of.
+    func read(_ part: MenuPart, reply: @escaping (Result<MenuDocument, PostgresError>) -> Void) {
+        switch part {
+        case .page(let page):
+            pool.send(MenuRepository.statement(page), MenuRepository.parameters(page), .exclusive) {
+                reply($0.flatMap(MenuRepository.document))
+            }
+        case .categories(let restaurant):
+            pool.send(MenuRepository.categories, [.uuid(restaurant.uuid)], .exclusive) {
+                reply($0.flatMap(MenuRepository.document))
+            }
         }
     }
 

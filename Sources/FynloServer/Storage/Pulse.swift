@@ -1,5 +1,5 @@
-// One question a second: how far are the streams of the restaurants that have listeners here, and the versions of their
-// menus and their access? Whatever hint was lost, the pulse finds what it told of.
+// One question a second: how far are the streams of the restaurants that have listeners or readers of the menu here, and
+// the versions of their menus and their access? Whatever hint was lost, the pulse finds what it told of.
 
 import FynloCore
 import FynloIO
@@ -8,7 +8,7 @@ import FynloIO
 final class Pulse: EventSource {
     private let loop: EventLoop
     private let pool: PostgresPool
-    private let restaurants: () -> [RestaurantID]
+    private let restaurants: () -> Set<RestaurantID>
     private let found: (Finding) -> Void
     private var token: SourceToken?
     private var isAsking = false
@@ -18,6 +18,8 @@ final class Pulse: EventSource {
         let counters: [StreamCounters]
         /// Restaurants that are no more.
         let missing: [RestaurantID]
+        /// When the question was sent: what was committed before is in it.
+        let askedAt: Instant
     }
 
     static let interval = Duration.milliseconds(900)
@@ -31,7 +33,7 @@ final class Pulse: EventSource {
 
     /// `restaurants` are asked about; `found` is told what was found.
     init(
-        loop: EventLoop, pool: PostgresPool, restaurants: @escaping () -> [RestaurantID],
+        loop: EventLoop, pool: PostgresPool, restaurants: @escaping () -> Set<RestaurantID>,
         found: @escaping (Finding) -> Void
     ) {
         self.loop = loop
@@ -63,6 +65,7 @@ final class Pulse: EventSource {
         let watched = restaurants()
         guard !isAsking, !watched.isEmpty else { return }
         isAsking = true
+        let askedAt = SystemClock.instant
         let list = "{" + watched.map(\.description).joined(separator: ",") + "}"
         pool.send(Pulse.counters, [.text(list)], .live) { [weak self] result in
             guard let self else { return }
@@ -76,8 +79,8 @@ final class Pulse: EventSource {
                 return StreamCounters(
                     restaurant: RestaurantID(restaurant), head: head, menuVersion: menu, accessVersion: access)
             }
-            let missing = Set(watched).subtracting(counters.map(\.restaurant))
-            self.found(Finding(counters: counters, missing: Array(missing)))
+            let missing = watched.subtracting(counters.map(\.restaurant))
+            self.found(Finding(counters: counters, missing: Array(missing), askedAt: askedAt))
         }
     }
 }
