@@ -195,7 +195,9 @@ struct MenuAwayTests {
                 let plan = try database.run("explain execute page (\(arguments))").rows.compactMap { $0.string(0) }
                 let text = plan.joined(separator: "\n")
                 #expect(plan.contains { $0.hasSuffix(row.index) || $0.contains(row.index + " ") }, "\(mode)\n\(text)")
-                for table in ["products", "product_modifiers", "product_variants"] {
+                // To count all of a restaurant's products, a sixth of the table, it may as well be read from end to end.
+                let mayScan = row.includesInactive && !row.hasCategory
+                for table in ["product_modifiers", "product_variants"] + (mayScan ? [] : ["products"]) {
                     #expect(!plan.contains { $0.contains("Seq Scan on \(table) ") }, "\(mode)\n\(text)")
                 }
                 #expect(!text.contains("JIT"), "\(mode)\n\(text)")
