@@ -87,3 +87,11 @@ public struct HTTPRequest: Sendable, Equatable {
         return text
     }
 }
+
+extension HTTPRequest {
+    /// RFC 9110 §13.1.2, If-None-Match: true if the client holds what `tag` stands for, an entity tag in its quotes and in
+    /// lower case. Compared weakly, as GET wants it.
+    public func holds(entityTag tag: String) -> Bool {
+        headers.tokens("if-none-match").contains { $0 == "*" || $0 == tag || $0 == "w/" + tag }
+    }
+}

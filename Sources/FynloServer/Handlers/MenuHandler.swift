@@ -91,9 +91,7 @@ final class MenuHandler {
         _ request: HTTPRequest, _ part: MenuPart, _ document: MenuDocument, _ state: CacheState
     ) -> HTTPResponse {
         let tag = document.tag
-        let isFresh = request.headers.tokens("if-none-match").contains { candidate in
-            candidate == "*" || candidate == tag || candidate == "W/" + tag || candidate == "w/" + tag
-        }
+        let isFresh = request.holds(entityTag: tag)
         var response = HTTPResponse(status: isFresh ? 304 : 200, body: isFresh ? [] : document.body)
         if !isFresh { response.headers.append("Content-Type", "application/json") }
         response.headers.append("Cache-Control", "private, no-cache")

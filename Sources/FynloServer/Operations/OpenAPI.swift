@@ -17,9 +17,7 @@ enum OpenAPI {
 
     /// The document is public, and changes with the program only.
     static func response(to request: HTTPRequest) -> HTTPResponse {
-        let isFresh = request.headers.tokens("if-none-match").contains { candidate in
-            candidate == "*" || candidate == tag || candidate == "w/" + tag
-        }
+        let isFresh = request.holds(entityTag: tag)
         var response = HTTPResponse(status: isFresh ? 304 : 200, body: isFresh ? [] : document)
         if !isFresh { response.headers.append("Content-Type", "application/json") }
         response.headers.append("Cache-Control", "public, max-age=300")

@@ -34,6 +34,20 @@ struct HTTPHeadersTests {
         #expect(!headers.hasToken("", in: "connection"))
     }
 
+    @Test(
+        "tells by If-None-Match whether the client holds what it asks for",
+        arguments: [
+            ([], false), (["*"], true), (["\"ab12\""], true), (["W/\"ab12\""], true), (["w/\"ab12\""], true),
+            (["\"x\", \"ab12\""], true), (["\"x\"", "\"ab12\""], true), (["ab12"], false), (["\"ab1\""], false),
+            (["\"x\""], false), ([""], false),
+        ])
+    func entityTags(fields: [String], isHeld: Bool) {
+        var headers = HTTPHeaders()
+        for field in fields { headers.append("If-None-Match", field) }
+        let request = HTTPRequest(method: .get, path: "/", headers: headers)
+        #expect(request.holds(entityTag: "\"ab12\"") == isHeld)
+    }
+
     @Test("sets and removes every field of a name and keeps the rest in order")
     func changing() {
         var headers = Self.sample
