@@ -107,6 +107,9 @@ final class Server {
         trimmer.start()
     }
 
+    /// True while there is a connection to Redis.
+    var isRedisReady: Bool { redis?.isReady ?? false }
+
     /// Where it listens.
     var address: SocketAddress { acceptor.address }
 

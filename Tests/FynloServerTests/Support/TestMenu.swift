@@ -15,6 +15,7 @@ final class TestMenu {
         self.server = server
         restaurant = try server.database.addRestaurant()
         token = try server.database.addUser(.employee, at: restaurant).token()
+        awaitRedis()
     }
 
     /// The same menu on another server.
@@ -22,6 +23,12 @@ final class TestMenu {
         self.server = server
         restaurant = menu.restaurant
         token = menu.token
+        awaitRedis()
+    }
+
+    /// Redis is connected, if there is one: the first reader would do without it otherwise.
+    private func awaitRedis() {
+        _ = try? server.loop.run(until: { server.server.isRedisReady }, for: Duration.milliseconds(300).patient)
     }
 
     // MARK: Rows
