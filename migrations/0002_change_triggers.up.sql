@@ -139,11 +139,11 @@ for each statement execute function fynlo_before_truncate_items();
 
 -- The menu -----------------------------------------------------------------------------------------------------------
 
--- Notes that the menus of these restaurants have changed; null stands for none of them.
-create function fynlo_note_menus(p_restaurants uuid[]) returns void
+-- Notes that the menus of these restaurants, or the access to them, have changed; null stands for none of them.
+create function fynlo_note_restaurants(p_kind text, p_restaurants uuid[]) returns void
 language sql security definer as $$
     insert into pending_changes (restaurant_id, kind, subject)
-    select distinct r, 'menu', r from unnest(p_restaurants) r where r is not null
+    select distinct r, p_kind, r from unnest(p_restaurants) r where r is not null
     on conflict do nothing;
 $$;
 
@@ -154,14 +154,14 @@ create function fynlo_after_menu() returns trigger
 language plpgsql security definer as $$
 begin
     if tg_op = 'INSERT' then
-        perform fynlo_note_menus(array(select distinct restaurant_id from new_rows));
+        perform fynlo_note_restaurants('menu', array(select distinct restaurant_id from new_rows));
     elsif tg_op = 'DELETE' then
-        perform fynlo_note_menus(array(select distinct restaurant_id from old_rows));
+        perform fynlo_note_restaurants('menu', array(select distinct restaurant_id from old_rows));
     elsif tg_op = 'TRUNCATE' then
-        perform fynlo_note_menus(array(select restaurant_id from restaurant_streams));
+        perform fynlo_note_restaurants('menu', array(select restaurant_id from restaurant_streams));
     else
-        perform fynlo_note_menus(
-            array(
+        perform fynlo_note_restaurants(
+            'menu', array(
                 select restaurant_id from (
                     (table old_rows except all table new_rows) union all (table new_rows except all table old_rows)
                 ) changed
@@ -175,16 +175,16 @@ create function fynlo_after_menu_part() returns trigger
 language plpgsql security definer as $$
 begin
     if tg_op = 'INSERT' then
-        perform fynlo_note_menus(
-            array(select p.restaurant_id from products p where p.id in (select product_id from new_rows)));
+        perform fynlo_note_restaurants(
+            'menu', array(select p.restaurant_id from products p where p.id in (select product_id from new_rows)));
     elsif tg_op = 'DELETE' then
-        perform fynlo_note_menus(
-            array(select p.restaurant_id from products p where p.id in (select product_id from old_rows)));
+        perform fynlo_note_restaurants(
+            'menu', array(select p.restaurant_id from products p where p.id in (select product_id from old_rows)));
     elsif tg_op = 'TRUNCATE' then
-        perform fynlo_note_menus(array(select restaurant_id from restaurant_streams));
+        perform fynlo_note_restaurants('menu', array(select restaurant_id from restaurant_streams));
     else
-        perform fynlo_note_menus(
-            array(
+        perform fynlo_note_restaurants(
+            'menu', array(
                 select p.restaurant_id from products p where p.id in (
                     select product_id from (
                         (table old_rows except all table new_rows) union all (table new_rows except all table old_rows)
@@ -197,13 +197,6 @@ end
 $$;
 
 -- Access -------------------------------------------------------------------------------------------------------------
-
-create function fynlo_note_access(p_restaurants uuid[]) returns void
-language sql security definer as $$
-    insert into pending_changes (restaurant_id, kind, subject)
-    select distinct r, 'access', r from unnest(p_restaurants) r where r is not null
-    on conflict do nothing;
-$$;
 
 -- Users who are new are known to nobody yet. A platform owner may act for every restaurant, so all of them are concerned.
 create function fynlo_after_users() returns trigger
@@ -229,10 +222,10 @@ begin
             is distinct from (n.supabase_id, n.role, n.restaurant_id, n.is_active);
     end if;
     if v_is_everywhere then
-        perform fynlo_note_access(array(select restaurant_id from restaurant_streams));
+        perform fynlo_note_restaurants('access', array(select restaurant_id from restaurant_streams));
     elsif v_users is not null then
-        perform fynlo_note_access(
-            v_homes || array(select restaurant_id from user_restaurants where user_id = any (v_users)));
+        perform fynlo_note_restaurants(
+            'access', v_homes || array(select restaurant_id from user_restaurants where user_id = any (v_users)));
     end if;
     return null;
 end
@@ -242,10 +235,10 @@ create function fynlo_after_user_restaurants() returns trigger
 language plpgsql security definer as $$
 begin
     if tg_op in ('DELETE', 'UPDATE') then
-        perform fynlo_note_access(array(select restaurant_id from old_rows));
+        perform fynlo_note_restaurants('access', array(select restaurant_id from old_rows));
     end if;
     if tg_op in ('INSERT', 'UPDATE') then
-        perform fynlo_note_access(array(select restaurant_id from new_rows));
+        perform fynlo_note_restaurants('access', array(select restaurant_id from new_rows));
     end if;
     return null;
 end
@@ -255,8 +248,8 @@ $$;
 create function fynlo_after_restaurants() returns trigger
 language plpgsql security definer as $$
 begin
-    perform fynlo_note_access(
-        array(
+    perform fynlo_note_restaurants(
+        'access', array(
             select o.id from old_rows o left join new_rows n on n.id = o.id
             where o.is_active is distinct from n.is_active));
     return null;
@@ -266,7 +259,7 @@ $$;
 create function fynlo_after_truncate_access() returns trigger
 language plpgsql security definer as $$
 begin
-    perform fynlo_note_access(array(select restaurant_id from restaurant_streams));
+    perform fynlo_note_restaurants('access', array(select restaurant_id from restaurant_streams));
     return null;
 end
 $$;
@@ -367,10 +360,9 @@ begin
         'fynlo_after_item()',
         'fynlo_before_truncate_orders()',
         'fynlo_before_truncate_items()',
-        'fynlo_note_menus(uuid[])',
+        'fynlo_note_restaurants(text, uuid[])',
         'fynlo_after_menu()',
         'fynlo_after_menu_part()',
-        'fynlo_note_access(uuid[])',
         'fynlo_after_users()',
         'fynlo_after_user_restaurants()',
         'fynlo_after_restaurants()',

@@ -28,6 +28,16 @@ extension AuthenticationHandler {
         static let management = Rule(allows: { AccessPolicy.mayManage($0, $1) }, denied: .permissionDenied)
     }
 
+    /// The good token of a request; `nil`: the refusal is on its way.
+    private func token(of request: HTTPRequest, orTo reply: @escaping Reply) -> AccessToken? {
+        switch token(of: request) {
+        case .success(let token): return token
+        case .failure(let error):
+            replyLater(error, reply)
+            return nil
+        }
+    }
+
     /// Lets a request that names its restaurant through to `then`, or replies with the refusal. A request of nobody known is
     /// not looked into: `parse` is called only with a good token.
     func authorize<Parsed>(
@@ -35,11 +45,7 @@ extension AuthenticationHandler {
         parse: () throws(APIError) -> Parsed, restaurant: @escaping (Parsed) -> RestaurantID,
         then: @escaping (Parsed, AccessRecord) -> Void
     ) {
-        let token: AccessToken
-        switch self.token(of: request) {
-        case .success(let found): token = found
-        case .failure(let error): return replyLater(error, reply)
-        }
+        guard let token = token(of: request, orTo: reply) else { return }
         // The user is looked up even when a parameter is bad.
         let parsed = Result { () throws(APIError) in try parse() }
         let asked = (try? parsed.get()).map(restaurant)
@@ -62,11 +68,7 @@ extension AuthenticationHandler {
         restaurant: @escaping (Parsed) -> RestaurantID,
         then: @escaping (_ parsed: Parsed, _ menuVersion: Int64, _ isAway: Bool) -> Void
     ) {
-        let token: AccessToken
-        switch self.token(of: request) {
-        case .success(let found): token = found
-        case .failure(let error): return replyLater(error, reply)
-        }
+        guard let token = token(of: request, orTo: reply) else { return }
         guard let parsed = try? parse() else {
             // To be refused, in the right order.
             return authorize(request, reply: reply, parse: parse, restaurant: restaurant) { parsed, record in
@@ -98,11 +100,7 @@ extension AuthenticationHandler {
         _ request: HTTPRequest, for order: OrderID, in orders: OrderRepository, reply: @escaping Reply,
         parse: () throws(APIError) -> Parsed, then: @escaping (Parsed, AccessRecord, RestaurantID) -> Void
     ) {
-        let token: AccessToken
-        switch self.token(of: request) {
-        case .success(let found): token = found
-        case .failure(let error): return replyLater(error, reply)
-        }
+        guard let token = token(of: request, orTo: reply) else { return }
         let parsed = Result { () throws(APIError) in try parse() }
         orders.restaurant(of: order) { [self] found in
             let restaurant: RestaurantID?
