@@ -1,4 +1,4 @@
-// A client that stays connected: drives one ClientSession after the other over a loop, waits between them as the
+// A client that stays connected: drives one ClientStack after the other over a loop, waits between them as the
 // ReconnectPolicy says, and resumes where the last one ended.
 
 public import FynloCore
@@ -71,7 +71,7 @@ public final class Client {
     /// Counts the attempts, so that what belongs to an earlier one is known by it.
     private var attempt = 0
     private var timer: SourceToken?
-    private var session: ClientSession?
+    private var session: ClientStack?
     private var dialer: Dialer?
     private var channel: Channel?
     /// When the next attempt begins, while waiting for it.
@@ -114,7 +114,7 @@ public final class Client {
             authority: settings.server.authority, pathPrefix: settings.server.pathPrefix,
             restaurant: settings.restaurant, client: settings.clientType, user: settings.user, token: token,
             deviceID: settings.deviceID, clientVersion: settings.clientVersion)
-        session = ClientSession(
+        session = ClientStack(
             identity: identity, limits: settings.limits, lastSequence: lastSequence, using: &generator, now: now)
         let dialer = Dialer(
             loop: loop, server: settings.server, deadline: now.instant + settings.limits.connectTimeout,

@@ -1,7 +1,7 @@
 import FynloCore
 import Testing
 
-@Suite("ClientSession: how it ends, and whether it may come back")
+@Suite("ClientStack: how it ends, and whether it may come back")
 struct ClientClosureTests {
     @Test(
         "reads close codes as the contract does",

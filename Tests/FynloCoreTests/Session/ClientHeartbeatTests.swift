@@ -1,7 +1,7 @@
 import FynloCore
 import Testing
 
-@Suite("ClientSession: time")
+@Suite("ClientStack: time")
 struct ClientHeartbeatTests {
     @Test("gives up a server that cannot be reached within 10 s")
     func connectTimeout() {

@@ -1,10 +1,10 @@
 import FynloCore
 import Testing
 
-/// A ClientSession joined to a server's ProtocolStack without a network, on one clock. The pair answers the server's wish to
+/// A ClientStack joined to a server's ProtocolStack without a network, on one clock. The pair answers the server's wish to
 /// authenticate with `outcome`, and its wishes for storage with `answers`.
 struct ClientServerPair {
-    var client: ClientSession
+    var client: ClientStack
     var server: Tablet
     /// In pieces of this kind bytes reach the client.
     var arrival: FrameArrival
@@ -31,7 +31,7 @@ struct ClientServerPair {
         server = Tablet(settings, arrival: arrival)
         self.arrival = arrival
         var generator = SeededBytes(seed)
-        client = ClientSession(
+        client = ClientStack(
             identity: ClientServerPair.identity, limits: limits, lastSequence: lastSequence, using: &generator,
             now: server.clock.now)
         outcome = .accepted(server.identity(tokenLasts: .seconds(86_400)))

@@ -1,4 +1,4 @@
-// A tablet's app above its ClientSession: it keeps its copy of the restaurant's orders and a queue of commands, and knows
+// A tablet's app above its ClientStack: it keeps its copy of the restaurant's orders and a queue of commands, and knows
 // what the contract lets it rely on.
 
 import FynloCore
@@ -27,7 +27,7 @@ struct SimulatedTablet {
     /// Commands that it sends without waiting for the answers of those before.
     let window: Int
 
-    var session: ClientSession?
+    var session: ClientStack?
     var link: Int?
     var input = ByteBuffer()
     var policy = ReconnectPolicy()

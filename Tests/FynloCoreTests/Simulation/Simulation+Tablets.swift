@@ -11,7 +11,7 @@ extension Simulation {
         let tablet = tablets[number]
         let life = tablet.tokenEnd.milliseconds - now.unixTime.milliseconds
         if life < 1_500 { renewToken(number) }
-        let session = ClientSession(
+        let session = ClientStack(
             identity: ClientIdentity(
                 authority: "pos.example.com", restaurant: tablet.restaurant, client: .pos, user: tablet.user.id,
                 token: token(number), deviceID: tablet.device),
@@ -53,7 +53,7 @@ extension Simulation {
 
     /// Calls a tablet's session, sends what it says, and deals with what it tells.
     private mutating func withSession(
-        _ number: Int, _ body: (inout ClientSession, inout ByteBuffer, inout [ClientEvent], inout ByteBuffer) -> Void
+        _ number: Int, _ body: (inout ClientStack, inout ByteBuffer, inout [ClientEvent], inout ByteBuffer) -> Void
     ) {
         guard var session = tablets[number].session.take() else { return }
         var output = ByteBuffer()

@@ -98,9 +98,9 @@ private enum ClientStep {
     ].map { Array($0.utf8) }
 }
 
-/// The shell of one ClientSession.
+/// The shell of one ClientStack.
 private struct ClientShell {
-    private(set) var session: ClientSession
+    private(set) var session: ClientStack
     private let pieceBytes: Int
     private var now = Moment(
         instant: Instant(nanoseconds: 1_000_000_000), unixTime: UnixTime(milliseconds: 1_769_882_645_123))
@@ -118,12 +118,12 @@ private struct ClientShell {
         session.opened(output: &request)
     }
 
-    static func makeSession(lastSequence: EventSequence?) -> ClientSession {
+    static func makeSession(lastSequence: EventSequence?) -> ClientStack {
         var generator = CountingGenerator()
         let identity = ClientIdentity(
             authority: "a", restaurant: FuzzSample.restaurant, client: .pos, user: FuzzSample.user, token: "t",
             deviceID: "d", clientVersion: "1")
-        return ClientSession(
+        return ClientStack(
             identity: identity, lastSequence: lastSequence, using: &generator,
             now: Moment(instant: Instant(nanoseconds: 1_000_000_000), unixTime: FuzzSample.time))
     }

@@ -1,4 +1,4 @@
-// One connection to the server as one value, the mirror of ProtocolStack and ServerSession. Bytes and the time go in;
+// One connection to the server as one value, the mirror of ProtocolStack. Bytes and the time go in;
 // bytes to send and events come out. It reads no clock and no socket, so a test or a simulation can be its shell.
 //
 //     connecting ─opened()─► upgrading ─101─► authenticating ─authenticated─► connected
@@ -7,7 +7,7 @@
 
 /// A client's connection, from the wish to connect to its end; a new one is made for each attempt. After `.closed` the
 /// owner writes what is in the output and closes the socket.
-public struct ClientSession: Sendable {
+public struct ClientStack: Sendable {
     public enum State: Equatable, Sendable {
         case connecting, upgrading, authenticating, connected, closed
     }
@@ -101,7 +101,7 @@ public struct ClientSession: Sendable {
         guard case .connecting(let deadline) = phase else { return }
         var headers = HTTPHeaders()
         headers.append("Host", identity.authority)
-        for (name, value) in WebSocketHandshake.requestHeaders(key: key, protocols: ClientSession.protocols) {
+        for (name, value) in WebSocketHandshake.requestHeaders(key: key, protocols: ClientStack.protocols) {
             headers.append(name, value)
         }
         HTTPEncoder.encodeRequest(method: .get, target: identity.target, headers: headers, body: [], into: &output)
@@ -148,7 +148,7 @@ public struct ClientSession: Sendable {
         guard response.status == 101 else { return refused(response, events: &events) }
         do {
             _ = try WebSocketHandshake.verify(
-                { response.headers.values($0) }, status: response.status, key: key, protocols: ClientSession.protocols)
+                { response.headers.values($0) }, status: response.status, key: key, protocols: ClientStack.protocols)
         } catch {
             let closure = ClientClosure(
                 code: WebSocketCloseCode.protocolError, reason: error.sentence, reconnection: .never)
@@ -168,7 +168,7 @@ public struct ClientSession: Sendable {
 
     /// An answer other than 101. Busy servers and gateways without one recover; a wrong address stays wrong.
     private mutating func refused(_ response: HTTPResponse, events: inout [ClientEvent]) {
-        let detail = ClientSession.detail(of: response)
+        let detail = ClientStack.detail(of: response)
         let reason = detail ?? WebSocketError.statusNotSwitchingProtocols(response.status).sentence
         let retryAfter = response.headers.first("retry-after").flatMap { Int64($0) }
             .map { Duration.seconds(min(max($0, 0), 3_600)) }

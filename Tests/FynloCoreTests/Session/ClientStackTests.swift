@@ -1,8 +1,8 @@
 import FynloCore
 import Testing
 
-@Suite("ClientSession")
-struct ClientSessionTests {
+@Suite("ClientStack")
+struct ClientStackTests {
     // MARK: Connecting
 
     @Test("asks for the upgrade of its restaurant's path as soon as the socket is connected")
