@@ -7,12 +7,14 @@ import Glibc
 
 /// The flags and variables of a connection.
 struct ConnectionOptions {
-    static let flags = ["--restaurant", "--url", "--client-type", "--token-file", "--user-id"]
+    static let flags = ["--restaurant", "--url", "--client-type", "--token-file", "--user-id", "--ca-file"]
 
     static let help = """
         Options:
           --restaurant UUID       the restaurant
-          --url URL               the server [FYNLO_URL, http://127.0.0.1:8000]; http and ws mean the same
+          --url URL               the server [FYNLO_URL, http://127.0.0.1:8000]; http and ws mean the same, as do https
+                                  and wss
+          --ca-file FILE          trust the authorities in this PEM file, instead of the system's
           --client-type TYPE      \(clientTypes) [management]
           --token-file FILE       the JWT; only its owner should be able to read the file (mode 0600)
           --user-id UUID          whose token it is: users.id of the database, not the token's sub
@@ -28,6 +30,8 @@ struct ConnectionOptions {
 
     private static var clientTypes: String { ClientType.allCases.map(\.rawValue).joined(separator: ", ") }
 
+    /// Whom to trust; `nil`: the system's authorities.
+    let tls: TLSContext?
     private let tokenFile: String?
     private(set) var settings: Client.Settings
 
@@ -53,6 +57,11 @@ struct ConnectionOptions {
         }
         guard let user = UserID(userText) else {
             throw UsageError("The user's id (--user-id, FYNLO_USER_ID) is a UUID, not \(userText).")
+        }
+        do throws(TLSError) {
+            tls = try arguments["--ca-file"].map { path throws(TLSError) in try TLSContext(authorityPath: path) }
+        } catch {
+            throw UsageError("--ca-file: \(error)")
         }
         tokenFile = arguments["--token-file"]
         let token = try ConnectionOptions.readToken(file: tokenFile, isFirst: true)
