@@ -56,7 +56,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "FynloServerTests",
-            dependencies: ["FynloServer", "FynloClient", "FynloIO", "FynloCore", "TestSupport"],
+            dependencies: ["FynloServer", "FynloCLI", "FynloClient", "FynloIO", "FynloCore", "TestSupport"],
             swiftSettings: strict),
 
         // For the tests: certificates and tokens made by the openssl program, and a model of the database.
