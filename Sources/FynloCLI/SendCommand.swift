@@ -29,12 +29,13 @@ enum SendCommand {
         guard arguments.words.count == 2 else {
             throw UsageError("Write fynlo send --restaurant UUID TYPE JSON-DATA; see fynlo send --help.")
         }
-        var options = try ConnectionOptions(arguments, name: "fynlo-send").settings
-        options.isReconnecting = false
+        let options = try ConnectionOptions(arguments, name: "fynlo-send")
+        var settings = options.settings
+        settings.isReconnecting = false
         let data = try readData(arguments.words[1])
         do {
             let loop = try EventLoop()
-            let sending = Sending(loop: loop, client: Client(loop: loop, settings: options))
+            let sending = Sending(loop: loop, client: Client(loop: loop, settings: settings, tls: options.tls))
             sending.start(arguments.words[0], data: data, id: arguments["--id"])
             try loop.run()
             return sending.exitCode

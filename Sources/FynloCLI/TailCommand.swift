@@ -52,7 +52,7 @@ private final class Tail {
     init(loop: EventLoop, options: ConnectionOptions) {
         self.loop = loop
         self.options = options
-        client = Client(loop: loop, settings: options.settings)
+        client = Client(loop: loop, settings: options.settings, tls: options.tls)
     }
 
     func start() {

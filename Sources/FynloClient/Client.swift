@@ -66,6 +66,7 @@ public final class Client {
 
     private let loop: EventLoop
     private let settings: Settings
+    private var encryption: Encryption
     private var policy = ReconnectPolicy()
     private var generator = SystemGenerator()
     /// Counts the attempts, so that what belongs to an earlier one is known by it.
@@ -78,9 +79,11 @@ public final class Client {
     private var retryAt: Instant?
     private var replies: [String: Reply] = [:]
 
-    public init(loop: EventLoop, settings: Settings) {
+    /// - Parameter tls: whom to trust, at a server with https or wss; `nil`: the system's authorities.
+    public init(loop: EventLoop, settings: Settings, tls: TLSContext? = nil) {
         self.loop = loop
         self.settings = settings
+        encryption = Encryption(settings.server, context: tls)
         token = settings.token
         lastSequence = settings.lastSequence
     }
@@ -130,17 +133,18 @@ public final class Client {
 
     private func connected(_ descriptor: consuming FileDescriptor) {
         dialer = nil
-        do throws(SystemError) {
-            let channel = try Channel(loop: loop, descriptor: descriptor) { [weak self] input, now in
+        do {
+            let tls = try encryption.makeEngine()
+            let channel = try Channel(loop: loop, descriptor: descriptor, tls: tls) { [weak self] input, now in
                 self?.received(&input, now: now)
-            } ended: { [weak self] error, _ in
-                self?.lose(error?.description)
+            } ended: { [weak self] end, _ in
+                self?.lose(end.reason)
             }
             self.channel = channel
             session?.opened(output: &channel.output)
             channel.scheduleFlush()
         } catch {
-            lose(error.description)
+            lose("\(error)")
         }
     }
 

@@ -11,11 +11,14 @@ final class ClientLog {
     /// The order of connections and losses.
     private(set) var story: [String] = []
 
-    init(_ loop: EventLoop, _ server: ServerURL, change: (inout Client.Settings) -> Void = { _ in }) {
+    init(
+        _ loop: EventLoop, _ server: ServerURL, tls: TLSContext? = nil,
+        change: (inout Client.Settings) -> Void = { _ in }
+    ) {
         var settings = Client.Settings(
             server: server, restaurant: StackServer.restaurant, user: StackServer.user, token: "t0")
         change(&settings)
-        client = Client(loop: loop, settings: settings)
+        client = Client(loop: loop, settings: settings, tls: tls)
         client.onConnect = { [unowned self] welcome in
             welcomes.append(welcome)
             story.append("connect")
