@@ -153,7 +153,8 @@ public struct ClientHealth: Sendable {
         if let clockSkew, abs(clockSkew.inMilliseconds) > 5_000 {
             let seconds = clockSkew.components.seconds
             issues.append(
-                "The clock of this device is \(abs(seconds)) seconds \(seconds > 0 ? "behind" : "ahead of") the server's.")
+                "The clock of this device is \(abs(seconds)) seconds \(seconds > 0 ? "behind" : "ahead of") the server's."
+            )
         }
         if waitingCommands > 0 { issues.append("\(count(waitingCommands, "command")) waiting for the server.") }
         return issues

@@ -196,6 +196,11 @@ public struct ClientSession: Sendable {
         }
     }
 
+    /// The next connection asks for the events after this one. Does nothing unless disconnected.
+    public mutating func resume(after sequence: EventSequence?) {
+        if case .disconnected = phase { lastSequence = sequence }
+    }
+
     /// The system says that there is no network: the connection counts as lost at once, and nothing is tried until
     /// `networkRestored`, or `connect`.
     public mutating func networkLost(now: Moment, effects: inout [Effect]) {
@@ -276,7 +281,8 @@ public struct ClientSession: Sendable {
             let wasAsked = isTokenAsked
             isTokenAsked = false
             guard token != identity.token else {
-                if wasAsked { effects.append(.tell(.error(TokenFailure.refused("There is no other token.").serverError))) }
+                let failure = TokenFailure.refused("There is no other token.")
+                if wasAsked { effects.append(.tell(.error(failure.serverError))) }
                 return
             }
             identity.token = token
@@ -484,7 +490,9 @@ public struct ClientSession: Sendable {
             health.tokenRefused()
             let error =
                 closure.refusal
-                ?? ServerError(code: "", sentence: closure.reason, isRetryable: false, retryAfter: nil)
+                ?? ServerError(
+                    code: closure.code == CloseReason.tokenExpired.code ? "token_expired" : "authentication_failed",
+                    sentence: closure.reason, isRetryable: false, retryAfter: nil)
             if refusal != nil {
                 effects.append(.tell(.disconnect(closure, retryIn: nil)))
                 effects.append(.tell(.authError(error)))

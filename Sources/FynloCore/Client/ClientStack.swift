@@ -344,7 +344,9 @@ public struct ClientStack: Sendable {
         guard case .connected = phase else { return }
         let id = nextID()
         webSocket?.sendText(to: &output) { [identity] payload in
-            ClientMessageEncoder.append("reauth", id: id, restaurant: identity.restaurant, at: now.unixTime, to: &payload) {
+            ClientMessageEncoder.append(
+                "reauth", id: id, restaurant: identity.restaurant, at: now.unixTime, to: &payload
+            ) {
                 $0.append("{\"token\":")
                 $0.append(jsonString: token)
                 $0.append("}")

@@ -42,6 +42,12 @@ public struct ReceivedMessage: Equatable, Sendable {
         }
     }
 
+    /// `data.seq`, as `ack` and `resync_required` have it; `nil` if there is none.
+    public var dataSequence: EventSequence? { ReceivedFields(self).sequence }
+
+    /// `data.id`, the command that an `ack` or `error` belongs to; `nil` if there is none.
+    public var commandID: String? { ReceivedFields(self).id }
+
     /// Calls `member` for each member of `data`, in order; not at all if it is no object.
     public func forEachDataMember(_ member: (_ key: JSONValue, _ value: JSONValue, _ text: Span<UInt8>) -> Void) {
         guard let data, data.kind == .object else { return }
