@@ -350,9 +350,11 @@ final class ClientConnection: EventSource {
         }
     }
 
-    /// Ends the connection because the server is leaving; a tablet is told to come back after `retryAfter`.
+    /// Ends the connection because the server is leaving; a tablet is told to come back after `retryAfter`. A request that
+    /// has arrived is answered.
     func leave(retryAfter: Duration) {
         let now = hub.loop.now
+        if !stack.isWebSocket { read(now, limit: ClientConnection.promptBytes) }
         withStack { stack, output, effects in
             stack.leave(retryAfter: retryAfter, now: now, output: &output, effects: &effects)
         }
