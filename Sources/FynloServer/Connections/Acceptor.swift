@@ -16,11 +16,10 @@ final class Acceptor: EventSource {
     /// How long accepting rests when descriptors or memory have run out.
     private static let pause = Duration.milliseconds(100)
 
-    /// Starts to listen.
-    init(loop: EventLoop, hub: Hub, address: SocketAddress) throws(SystemError) {
+    /// Starts to accept.
+    init(loop: EventLoop, hub: Hub, listener: Listener) throws(SystemError) {
         self.loop = loop
         self.hub = hub
-        let listener = try Listener(address)
         self.listener = listener
         self.address = listener.localAddress
         token = try loop.add(self, descriptor: listener.fileDescriptor, interest: .read)
@@ -55,7 +54,14 @@ final class Acceptor: EventSource {
         }
     }
 
-    /// Accepts no more.
+    /// Accepts no more. Those who wait in a socket of the process' own are taken in before, as it takes them with it; those
+    /// who wait in an inherited one, for the next process.
+    func leave() {
+        if listener?.isInherited == false { ready(.read, now: loop.now) }
+        close()
+    }
+
+    /// Lets go of the socket; whose it is keeps it.
     func close() {
         guard let token else { return }
         loop.remove(token)
