@@ -71,7 +71,7 @@ final class Server {
                 authentication: authentication, feeds: feeds,
                 notifications: NotificationRepository(pool: pool, idempotencyWindow: config.idempotencyWindow),
                 limits: config.limits, log: log),
-            health: health)
+            health: health, log: log)
         pulse = Pulse(loop: loop, pool: pool) { [hub, known] in
             Set(hub.restaurants).union(known.watched)
         } found: { [feeds, access, known] finding in

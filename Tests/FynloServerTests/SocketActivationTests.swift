@@ -123,6 +123,40 @@ struct SocketActivationTests {
         #expect(try server.waitForEnd() == 0)
     }
 
+    @Test("several processes take connections from one held socket, and one after the other is restarted without a loss")
+    func sharedSocket() throws {
+        let database = try TestDatabase()
+        let loop = try EventLoop()
+        defer { loop.close() }
+        let held = try Listener(SocketAddress(parsing: "127.0.0.1:0"))
+        let visitors = (0..<4).map { _ in Visitor(loop, held.localAddress) }
+        func turn() throws {
+            for visitor in visitors { try visitor.work() }
+            try loop.turn(timeout: .milliseconds(5))
+        }
+        func start() throws -> ServiceProcess {
+            let service = try ServiceProcess(database, sockets: [(held.fileDescriptor, "fynlo")])
+            try service.wait(forEvent: "ready", turn: turn)
+            return service
+        }
+        var services = [try start(), try start()]
+        for index in [0, 1, 0] {
+            let answers = visitors.map(\.answers)
+            services[index].signal(SIGTERM)
+            #expect(try services[index].waitForEnd(turn: turn) == 0)
+            try services[1 - index].wait(for: "answers of the other", turn: turn) {
+                zip(visitors, answers).allSatisfy { $0.answers > $1 }
+            }
+            services[index] = try start()
+        }
+        for visitor in visitors { visitor.leave() }
+        #expect(visitors.allSatisfy { $0.failures == 0 })
+        for service in services {
+            service.signal(SIGTERM)
+            #expect(try service.waitForEnd() == 0)
+        }
+    }
+
     @Test("who connects while no server runs is served by the next one")
     func backlog() throws {
         let database = try TestDatabase()

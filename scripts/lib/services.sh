@@ -85,6 +85,7 @@ list_missing_packages() {
     if [[ $1 == test || $1 == bench ]]; then
         command -v openssl >/dev/null || missing+=(openssl)
         command -v pgrep >/dev/null || missing+=(procps)
+        command -v systemd-analyze >/dev/null || missing+=(systemd)
     fi
 }
 

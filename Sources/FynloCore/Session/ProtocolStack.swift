@@ -238,6 +238,8 @@ public struct ProtocolStack: Sendable {
                 respond(response, now: now, output: &output)
             case .echoJSON, .menu, .menuCategories, .invalidateMenuCache, .orders, .createOrder, .order,
                 .updateOrderStatus, .events, .postNotification, .health, .healthLive, .healthReady, .openAPI:
+                var request = request
+                request.id = requestID
                 effects.append(.respond(request, route))
             }
         } catch {

@@ -9,6 +9,9 @@ import Glibc
 enum ProcessEnvironment {
     /// Variables that name a file, and may be a credential as a whole: its path is their value.
     static let files = ["FYNLO_JWT_JWKS_FILE", "FYNLO_TLS_CERT", "FYNLO_TLS_KEY"]
+    /// Everything that may be a credential.
+    static var credentials: [String] { Config.variables.filter { $0.kind == .secret }.map(\.name) + files }
+
     /// What a service manager says to this process alone.
     private static let personal = [
         "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
