@@ -115,6 +115,23 @@ struct DrainTests {
         #expect(exchange.responses.first?.headers.first("connection") == "close")
     }
 
+    @Test("answers those who wait in its own socket")
+    func waiting() throws {
+        let server = try TestServer()
+        // Connected, with a request sent, before the server had a turn to accept.
+        let exchanges = try (0..<100).map { _ in try TestExchange(loop: server.loop, address: server.address) }
+        for exchange in exchanges {
+            exchange.send(.get, "/health/live")
+            exchange.ready(.write, now: server.loop.now)
+        }
+        #expect(server.server.hub.connectionCount == 0 && exchanges.allSatisfy(\.outbound.isEmpty))
+        var isDone = false
+        server.server.drain { isDone = true }
+        try server.wait(for: "the end") { isDone && exchanges.allSatisfy(\.isClosed) }
+        #expect(exchanges.allSatisfy { $0.responses.first?.status == 200 && !$0.wasReset })
+        #expect(exchanges.allSatisfy { $0.responses.first?.headers.first("connection") == "close" })
+    }
+
     @Test("opens no WebSocket any more for a request that had begun")
     func lateUpgrade() throws {
         let server = try TestServer()
