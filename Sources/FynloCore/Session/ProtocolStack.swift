@@ -462,8 +462,10 @@ public struct ProtocolStack: Sendable {
     public mutating func leave(
         retryAfter: Duration, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
+        if webSocket == nil { http?.leave(now: now.instant) }
         guard case .session = application else {
-            return close(.goingAway, now: now, output: &output, effects: &effects)
+            if webSocket != nil { close(.goingAway, now: now, output: &output, effects: &effects) }
+            return
         }
         withSession(now: now, output: &output) { session, output in
             session.leave(retryAfter: retryAfter, now: now, output: &output, effects: &effects)
