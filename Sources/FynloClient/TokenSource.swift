@@ -206,7 +206,8 @@ public final class TokenSource {
 
     fileprivate func tick(now: Moment) -> Instant? {
         if let refreshDeadline, now.instant >= refreshDeadline {
-            finish(.failure(.unreachable("The identity provider did not answer within \(refreshTimeout.inMilliseconds) ms.")))
+            let limit = refreshTimeout.inMilliseconds
+            finish(.failure(.unreachable("The identity provider did not answer within \(limit) ms.")))
         } else if state.tick(now: now) {
             ask()
         }
