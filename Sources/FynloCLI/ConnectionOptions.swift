@@ -24,6 +24,7 @@ struct ConnectionOptions {
     private static var clientTypes: String { ClientType.allCases.map(\.rawValue).joined(separator: ", ") }
 
     private let server: ServerOptions
+    private let token: String
     private(set) var settings: Client.Settings
 
     /// Whom to trust; `nil`: the system's authorities.
@@ -38,10 +39,9 @@ struct ConnectionOptions {
         guard let user = try ConnectionOptions.user(arguments) else {
             throw UsageError("Say whose token it is, with --user-id UUID or FYNLO_USER_ID (users.id of the database).")
         }
-        let token = try server.requireToken()
+        token = try server.requireToken()
         self.server = server
-        settings = Client.Settings(
-            server: server.server, restaurant: restaurant, clientType: type, user: user, token: token)
+        settings = Client.Settings(server: server.server, restaurant: restaurant, clientType: type, user: user)
         settings.clientVersion = "fynlo 0.1.0"
         // So that a connection takes the place of its own dead predecessor, and of nobody else's.
         settings.deviceID = "\(name)-\(ProcessSetup.randomBytes(8).hexadecimal)"
@@ -66,6 +66,31 @@ struct ConnectionOptions {
         return user
     }
 
-    /// See `ServerOptions.rereadToken`.
-    func rereadToken() -> String? { server.rereadToken() }
+    /// The token, and a new one as soon as whoever renews it has put that into the file.
+    func tokens(loop: EventLoop) throws(UsageError) -> TokenSource {
+        var refresh: TokenSource.Refresh?
+        if server.hasTokenFile {
+            refresh = { [server] current, reply in
+                switch server.rereadToken() {
+                case let token? where token != current?.compact: reply(.success(token))
+                case _ where current.map { isEnding($0) } ?? false:
+                    // Soon, perhaps.
+                    reply(.failure(.unreachable("The token file does not hold a new token yet.")))
+                default:
+                    reply(.failure(.refused("The token file holds no other token.")))
+                }
+            }
+        }
+        do {
+            return try TokenSource(loop: loop, token: token, refresh: refresh)
+        } catch {
+            throw UsageError("\(server.tokenHolder) does not hold a token: a JWT with an expiry.")
+        }
+    }
+}
+
+/// True in the last minute of a token's life: before that nobody asks for another unless it was refused.
+private func isEnding(_ token: HeldToken) -> Bool {
+    let left = token.expiresAt.milliseconds - SystemClock.now.unixTime.milliseconds
+    return left > 0 && .milliseconds(left) <= TokenRefresh.early
 }

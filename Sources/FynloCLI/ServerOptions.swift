@@ -55,6 +55,12 @@ struct ServerOptions {
         return token
     }
 
+    /// True when the token is in a file, where it can be renewed.
+    var hasTokenFile: Bool { tokenFile != nil }
+
+    /// Where the token is, for sentences.
+    var tokenHolder: String { tokenFile == nil ? "FYNLO_TOKEN" : "The token file" }
+
     /// The token as the file now has it, for programs that renew it there; `nil` without a file, or a usable one.
     func rereadToken() -> String? {
         guard tokenFile != nil else { return nil }

@@ -15,13 +15,6 @@ public enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
     case timedOut(ServerURL, after: Duration)
     /// The server's answer is not HTTP.
     case unreadableResponse(ServerURL, HTTPError)
-    /// The command was not sent.
-    case refused(CommandRefusal)
-    /// The connection ended before the answer came: a command may have taken effect or not, and the same id is safe to
-    /// send again.
-    case connectionLost(String)
-    /// The client was closed before the answer came.
-    case closed
 
     public var description: String {
         switch self {
@@ -30,9 +23,6 @@ public enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
         case .insecure(let server, let error): "\(server) cannot be spoken to safely: \(error)"
         case .timedOut(let server, let limit): "\(server) did not answer within \(limit.inMilliseconds) ms."
         case .unreadableResponse(let server, let error): "The answer of \(server) cannot be read: \(error.detail)"
-        case .refused(let refusal): refusal.sentence
-        case .connectionLost(let reason): "The connection ended before the answer came: \(reason)"
-        case .closed: "The client was closed before the answer came."
         }
     }
 }

@@ -60,8 +60,8 @@ final class ClientTLSTests {
         let client = HTTPClient(loop: loop, server: try server.url(host: host), tls: trust)
         #expect(try fetch(client).get().body.count == 300_000)
 
-        let waiter = ClientLog(loop, try server.url(host: host), tls: trust)
-        let kitchen = ClientLog(loop, try server.url(host: host), tls: trust)
+        let waiter = try ClientLog(loop, try server.url(host: host), tls: trust)
+        let kitchen = try ClientLog(loop, try server.url(host: host), tls: trust)
         waiter.client.connect()
         kitchen.client.connect()
         try turn("both connected") { server.active.count == 2 && kitchen.client.state == .connected }
@@ -70,10 +70,10 @@ final class ClientTLSTests {
         #expect(waiter.sequences == Array(8...300))
         var isAnswered = false
         let note = "{\"note\":\"\(String(repeating: "ñ", count: 8_000))\"}"
-        kitchen.client.send("kitchen.item_ready", data: note) { _ in isAnswered = true }
+        try kitchen.client.send("kitchen.item_ready", data: note) { _ in isAnswered = true }
         try turn("heard") { isAnswered && waiter.messages.contains { $0.type == "kitchen.item_ready" } }
-        waiter.client.close()
-        kitchen.client.close()
+        waiter.close()
+        kitchen.close()
         try turn("the server has seen them go") { server.connections.isEmpty }
         server.stop()
     }
@@ -81,7 +81,7 @@ final class ClientTLSTests {
     @Test("come back when the connection is cut, and end where the server ends")
     func reconnects() throws {
         let (server, trust) = try secureServer(for: "127.0.0.1")
-        let log = ClientLog(loop, try server.url(), tls: trust)
+        let log = try ClientLog(loop, try server.url(), tls: trust)
         log.client.connect()
         try turn("connected") { log.client.state == .connected }
         server.dropAll()
@@ -105,12 +105,12 @@ final class ClientTLSTests {
                 continue
             }
         }
-        let log = ClientLog(loop, try server.url(), tls: other)
+        let log = try ClientLog(loop, try server.url(), tls: other)
         log.client.connect()
         try turn("refused") { !log.ends.isEmpty }
         #expect(log.ends.first?.closure.reason.contains("vouches") == true)
         #expect(server.authenticated.isEmpty)
-        log.client.close()
+        log.close()
         server.stop()
     }
 

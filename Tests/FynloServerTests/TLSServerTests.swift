@@ -141,9 +141,11 @@ struct TLSServerTests {
         let user = try server.database.addUser(.manager, at: restaurant)
         let url = try ServerURL("https://\(server.address)")
         let (trust, token) = (server.tls, user.token())
-        let client = Client(
-            loop: server.loop,
-            settings: Client.Settings(server: url, restaurant: restaurant, user: user.id, token: token), tls: trust)
+        let tokens = try TokenSource(loop: server.loop, token: token)
+        defer { tokens.close() }
+        let client = try Client(
+            loop: server.loop, settings: Client.Settings(server: url, restaurant: restaurant, user: user.id),
+            tokens: tokens, tls: trust)
         defer { client.close() }
         client.connect()
         try server.wait(for: "connected") { client.state == .connected }

@@ -238,6 +238,8 @@ public struct ProtocolStack: Sendable {
                 respond(response, now: now, output: &output)
             case .echoJSON, .menu, .menuCategories, .invalidateMenuCache, .orders, .createOrder, .order,
                 .updateOrderStatus, .events, .postNotification, .health, .healthLive, .healthReady, .openAPI:
+                var request = request
+                request.id = requestID
                 effects.append(.respond(request, route))
             }
         } catch {
@@ -402,7 +404,6 @@ public struct ProtocolStack: Sendable {
     ) {
         withSession(now: now, output: &output) { session, output in
             session.deliver(command: answer, now: now, output: &output, effects: &effects)
-            return nil
         }
     }
 
@@ -456,15 +457,19 @@ public struct ProtocolStack: Sendable {
         }
     }
 
-    /// As `close`, because the server is going away; a tablet is told to come back after `retryAfter`.
+    /// As `close`, because the server is going away; a tablet is told to come back after `retryAfter`, and stays for the
+    /// answer to the command that is with storage.
     public mutating func leave(
         retryAfter: Duration, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
-        withSession(now: now, output: &output) { session, output in
-            session.sayGoodbye(retryAfter: retryAfter, now: now, output: &output)
-            return nil
+        if webSocket == nil { http?.leave(now: now.instant) }
+        guard case .session = application else {
+            if webSocket != nil { close(.goingAway, now: now, output: &output, effects: &effects) }
+            return
         }
-        close(.goingAway, now: now, output: &output, effects: &effects)
+        withSession(now: now, output: &output) { session, output in
+            session.leave(retryAfter: retryAfter, now: now, output: &output, effects: &effects)
+        }
     }
 
     /// The socket is gone: the session ends without another byte.

@@ -39,6 +39,8 @@ public struct ServerSession: Sendable {
     private var sentMessages: UInt64 = 0
     private var lastSequence: EventSequence?
     private var commands = CommandFlow()
+    /// The server is going away, and the tablet knows: it is there for the answer to its last command only.
+    private var isLeaving = false
 
     public init(
         connection: ConnectionID, restaurant: RestaurantID, client: ClientType, settings: SessionSettings, now: Moment
@@ -150,6 +152,8 @@ public struct ServerSession: Sendable {
         _ envelope: ClientEnvelope, _ text: Span<UInt8>, _ active: Active, now: Moment, output: inout ByteBuffer,
         effects: inout [Effect]
     ) {
+        // Sent again, to another server: what is unanswered when the connection ends always is.
+        guard !isLeaving else { return }
         let id: String?
         do {
             id = try settings.decoder.commandID(of: envelope, in: text)
@@ -237,8 +241,16 @@ public struct ServerSession: Sendable {
     /// The answer of storage to the current command.
     public mutating func deliver(
         command answer: CommandAnswer, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) -> CloseReason? {
+        guard case .active(let active) = state, let current = commands.current else { return nil }
+        take(answer, to: current, active, now: now, output: &output, effects: &effects)
+        return isLeaving ? end(.goingAway, effects: &effects) : nil
+    }
+
+    private mutating func take(
+        _ answer: CommandAnswer, to current: Command, _ active: Active, now: Moment, output: inout ByteBuffer,
+        effects: inout [Effect]
     ) {
-        guard case .active(let active) = state, let current = commands.current else { return }
         switch answer {
         case .done(let sequence):
             acknowledge(current, sequence: sequence, now: now, output: &output)
@@ -442,10 +454,18 @@ public struct ServerSession: Sendable {
 
     // MARK: The end
 
-    /// The server is going away: the tablet is told when its turn has come to come back.
-    public mutating func sayGoodbye(retryAfter: Duration, now: Moment, output: inout ByteBuffer) {
-        guard case .active = state else { return }
+    /// The server is going away: the tablet is told when its turn has come to come back. Returns the reason to close with at
+    /// once; `nil` while a command is with storage, whose answer is the last thing it is told. Those that wait behind it
+    /// are not begun: it sends them again.
+    public mutating func leave(
+        retryAfter: Duration, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) -> CloseReason? {
+        guard case .active = state else { return end(.goingAway, effects: &effects) }
+        guard !isLeaving else { return nil }
+        isLeaving = true
         send(.reconnect(retryAfter: retryAfter), now: now, output: &output)
+        commands.dropWaiting()
+        return commands.current == nil ? end(.goingAway, effects: &effects) : nil
     }
 
     /// The session is over, for the reason that is returned or because the socket is gone; once.

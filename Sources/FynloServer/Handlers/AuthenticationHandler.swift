@@ -98,7 +98,8 @@ final class AuthenticationHandler {
         case .success(let verified): token = verified
         case .failure(let error):
             log.info(
-                "token_refused", ["reason": String(describing: error), "connection": String(applicant.connection)])
+                "token_refused",
+                ["reason": String(describing: error), "connection": hub.name(of: applicant.connection)])
             return answer(applicant.connection, .failed(.invalidToken, retryAfter: nil))
         }
         lookupsUnderWay += 1
@@ -122,7 +123,8 @@ final class AuthenticationHandler {
         let record: AccessRecord
         switch result {
         case .failure(let error):
-            log.warning("authentication_unavailable", ["error": error.description])
+            log.warning(
+                "authentication_unavailable", ["connection": hub.name(of: number), "error": error.description])
             return answer(number, .failed(.unavailable, retryAfter: nil))
         case .success(nil):
             return answer(number, .failed(.invalidToken, retryAfter: nil))

@@ -15,11 +15,12 @@ final class EffectHandler {
     private let events: EventHandler
     private let notifications: NotificationHandler
     private let health: HealthHandler
+    private let log: Logger
 
     init(
         loop: EventLoop, hub: Hub, authentication: AuthenticationHandler, feeds: FeedHandler, menus: MenuHandler,
         orders: OrderHandler, orderAPI: OrderAPIHandler, events: EventHandler, notifications: NotificationHandler,
-        health: HealthHandler
+        health: HealthHandler, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
@@ -31,6 +32,7 @@ final class EffectHandler {
         self.events = events
         self.notifications = notifications
         self.health = health
+        self.log = log
     }
 
     func carryOut(_ effect: Effect, for connection: ClientConnection) {
@@ -56,11 +58,19 @@ final class EffectHandler {
     }
 
     private func respond(to request: HTTPRequest, _ route: Route, connection number: UInt64) {
-        let reply: Reply = { [hub] result in
+        let reply: Reply = { [hub, log, id = request.id, method = request.method, path = request.path] result in
             let response: HTTPResponse
             switch result {
             case .success(let answer): response = answer
             case .failure(let error): response = error.response
+            }
+            if log.level == .debug {
+                log.debug(
+                    "answered",
+                    [
+                        "request": id, "connection": hub.name(of: number), "method": method.name, "path": path,
+                        "status": String(response.status),
+                    ])
             }
             hub.connection(number)?.deliver(response: response)
         }
