@@ -64,7 +64,7 @@ enum LoadCommand {
                                   deliveries_per_second, delivery_latency_ms, last_receipt_latency_ms
           reconnect               dropped, back, not_back, seconds (until all were back; -1: never), retried, most_attempts,
                                   latency_ms (from the cut to authenticated)
-          idle                    seconds, open_at_end
+          idle                    seconds, open_at_end, missed_pongs, heartbeat_latency_ms
           errors                  how many of each kind, the most frequent first
           load_maker              connect_cpu_seconds, connect_cores (while connecting), cpu_seconds, cores (while measuring),
                                   resident_kib. A cores of nearly 1 means that this program was the limit

@@ -18,6 +18,8 @@ final class IdleScenario: LoadScenario {
     private let duration: Duration
     private var beganAt = Instant(nanoseconds: 0)
     private var held = Duration.zero
+    private var latencies = LatencyHistogram()
+    private var missed = 0
 
     init(_ plan: LoadPlan) {
         duration = plan.duration
@@ -27,6 +29,10 @@ final class IdleScenario: LoadScenario {
 
     func begin(now: Moment) { beganAt = now.instant }
 
+    func heartbeat(_ roundTrip: Duration?) {
+        if let roundTrip { latencies.record(roundTrip) } else { missed += 1 }
+    }
+
     func tick(now: Moment) -> Bool {
         held = now.instant - beganAt
         return held >= duration || run?.inCount == 0
@@ -35,7 +41,10 @@ final class IdleScenario: LoadScenario {
     var progress: String { "held for \(LoadValue.fixed(held.inSeconds, 0)) of \(duration.text)" }
 
     var result: LoadResult {
-        ["seconds": .decimal(held.inSeconds, 3), "open_at_end": .integer(run?.inCountAtEnd ?? 0)]
+        [
+            "seconds": .decimal(held.inSeconds, 3), "open_at_end": .integer(run?.inCountAtEnd ?? 0),
+            "missed_pongs": .integer(missed), "heartbeat_latency_ms": .latencies(latencies),
+        ]
     }
 }
 

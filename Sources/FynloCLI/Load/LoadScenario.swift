@@ -14,6 +14,8 @@ protocol LoadScenario: AnyObject {
     func begin(now: Moment)
     /// A message came, on a connection of its own.
     func received(_ text: Span<UInt8>, on connection: LoadConnection, now: Moment)
+    /// A ClientStack's ping was answered, or (`nil`) was not in time.
+    func heartbeat(_ roundTrip: Duration?)
     /// A connection is in (again).
     func joined(_ connection: LoadConnection, now: Moment)
     /// A connection has ended. True if that is no loss, since it will be back.
@@ -35,6 +37,7 @@ extension LoadScenario {
     var isPrecise: Bool { false }
     var lostMessages: Int { 0 }
     func received(_ text: Span<UInt8>, on connection: LoadConnection, now: Moment) {}
+    func heartbeat(_ roundTrip: Duration?) {}
     func joined(_ connection: LoadConnection, now: Moment) {}
     func ended(_ connection: LoadConnection, closure: ClientClosure?, now: Moment) -> Bool { false }
 }
