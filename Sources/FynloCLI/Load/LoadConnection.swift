@@ -158,8 +158,11 @@ final class LoadConnection: EventSource {
             case .closed(let closure):
                 let code = closure.refusal.map { " (\($0.code))" } ?? ""
                 return end("closed: \(closure.code)\(code)", after: closure)
-            case .message, .unreadable, .answered, .pong, .pongMissed, .error, .reauthenticated,
-                .reauthenticationRefused:
+            case .pong(let roundTrip, _):
+                if let roundTrip { run.scenario.heartbeat(roundTrip) }
+            case .pongMissed:
+                run.scenario.heartbeat(nil)
+            case .message, .unreadable, .answered, .error, .reauthenticated, .reauthenticationRefused:
                 break
             }
         }
