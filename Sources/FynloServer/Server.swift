@@ -16,6 +16,7 @@ final class Server {
     private let pool: PostgresPool
     private let redis: RedisConnection?
     private let acceptor: Acceptor
+    private let operatorsAcceptor: Acceptor?
     private let pulse: Pulse
     private let pruner: Pruner
     private let trimmer: MemoryTrimmer
@@ -30,7 +31,8 @@ final class Server {
         self.config = config
         self.log = log
         let settings = SessionSettings(
-            limits: config.limits, http: config.http, hasEcho: config.hasEcho, allowedOrigins: config.allowedOrigins,
+            limits: config.limits, http: config.http, hasEcho: config.hasEcho,
+            hasOperationsListener: config.adminListen != nil, allowedOrigins: config.allowedOrigins,
             allowsQueryToken: config.allowsQueryToken, trustedProxies: config.trustedProxies)
         let node = ProcessSetup.randomBytes(8).reduce(0 as UInt64) { $0 << 8 | UInt64($1) }
         hub = Hub(loop: loop, settings: settings, log: log, node: node)
@@ -69,7 +71,11 @@ final class Server {
                 authentication: authentication, feeds: feeds,
                 notifications: NotificationRepository(pool: pool, idempotencyWindow: config.idempotencyWindow),
                 limits: config.limits, log: log),
-            health: HealthHandler(loop: loop, hub: hub, pool: pool, redis: redis))
+            health: HealthHandler(loop: loop, hub: hub, pool: pool, redis: redis),
+            metrics: MetricsPage(
+                loop: loop, hub: hub, feeds: feeds, pool: pool, redis: redis, cache: cache, log: log),
+            diagnostics: DiagnosticsHandler(
+                loop: loop, hub: hub, feeds: feeds, authentication: authentication, log: log))
         pulse = Pulse(loop: loop, pool: pool) { [hub, known] in
             Set(hub.restaurants).union(known.watched)
         } found: { [feeds, access, known] finding in
@@ -86,6 +92,14 @@ final class Server {
             idempotencyWindow: config.idempotencyWindow)
         trimmer = MemoryTrimmer(loop: loop, hub: hub)
         acceptor = try Acceptor(loop: loop, hub: hub, address: config.listen)
+        do {
+            operatorsAcceptor = try config.adminListen.map { [hub] address throws(SystemError) in
+                try Acceptor(loop: loop, hub: hub, address: address, for: .operators)
+            }
+        } catch {
+            acceptor.close()
+            throw error
+        }
         hub.tlsContext = try config.tls?.load()
         // From here on nothing fails: these hold each other until `stop`.
         pool.whenNotified = { [feeds, access, known, pulse] payload in
@@ -113,6 +127,9 @@ final class Server {
     /// Where it listens.
     var address: SocketAddress { acceptor.address }
 
+    /// Where it listens for operators, if that is apart.
+    var operatorsAddress: SocketAddress? { operatorsAcceptor?.address }
+
     /// Reads keys and certificates anew, for what begins from now on; what is there stays. Files that cannot be used
     /// leave the old ones in place.
     func reload() {
@@ -136,6 +153,7 @@ final class Server {
         drainDeadline = loop.now.instant + config.drainTimeout
         log.info("draining", ["connections": String(hub.connectionCount)])
         acceptor.close()
+        operatorsAcceptor?.close()
         pulse.stop()
         pruner.stop()
         trimmer.stop()
@@ -155,6 +173,7 @@ final class Server {
     /// Lets go of everything at once.
     func stop() {
         acceptor.close()
+        operatorsAcceptor?.close()
         pulse.stop()
         pruner.stop()
         trimmer.stop()

@@ -13,7 +13,6 @@ public enum ProtocolEvent: UInt8, CaseIterable, Sendable {
     case transient
     case unreadable
     case closeReceived
-    case lost
     // From the server.
     case authenticated
     case authError
@@ -40,7 +39,6 @@ public enum ProtocolEvent: UInt8, CaseIterable, Sendable {
         case .transient: "transient"
         case .unreadable: "unreadable"
         case .closeReceived: "close_received"
-        case .lost: "lost"
         case .authenticated: "authenticated"
         case .authError: "auth_error"
         case .serverPing: "server_ping"

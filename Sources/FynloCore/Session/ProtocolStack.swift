@@ -29,6 +29,7 @@ public struct ProtocolStack: Sendable {
 
     public let id: ConnectionID
     private let settings: SessionSettings
+    private let place: Origin
     /// The other end of the socket, if it is a trusted proxy.
     private let proxy: IPAddress?
     private var http: HTTPConnection?
@@ -49,12 +50,23 @@ public struct ProtocolStack: Sendable {
     /// requests, and for peers that speak for themselves.
     public private(set) var forwardedFor: IPAddress?
 
+    /// Where a connection came from.
+    public enum Origin: Sendable {
+        /// A program of this machine.
+        case local
+        case remote
+        /// FYNLO_ADMIN_LISTEN: who may reach that may see what is there.
+        case operations
+    }
+
     /// The stack of a socket that was just accepted from `peer`. With a `refusal`, any request gets that answer.
     public init(
-        id: ConnectionID, settings: SessionSettings, peer: IPAddress? = nil, refusal: APIError? = nil, now: Moment
+        id: ConnectionID, settings: SessionSettings, peer: IPAddress? = nil, from place: Origin = .remote,
+        refusal: APIError? = nil, now: Moment
     ) {
         self.id = id
         self.settings = settings
+        self.place = place
         proxy = peer.flatMap { settings.trustedProxies.trusts($0) ? $0 : nil }
         self.refusal = refusal
         http = HTTPConnection(limits: settings.http, now: now.instant)
@@ -89,6 +101,11 @@ public struct ProtocolStack: Sendable {
     /// True while the answer to `authenticate` is awaited.
     public var isAuthenticating: Bool {
         if case .session(let session) = application { session.isAuthenticating } else { false }
+    }
+
+    /// The session of a tablet's WebSocket, to be looked at; `nil` for anything else.
+    public var session: ServerSession? {
+        if case .session(let session) = application { session } else { nil }
     }
 
     /// The authenticated user.
@@ -127,7 +144,7 @@ public struct ProtocolStack: Sendable {
             guard output.count < outputLimit else { return }
             guard let event = http?.next(&input, now: now, output: &output) else { return }
             switch event {
-            case .failed(let error): respond(with: APIError(error), now: now, output: &output)
+            case .failed(let error): respond(with: APIError(error), now: now, output: &output, effects: &effects)
             case .request(let request):
                 handle(request, now: now, output: &output, effects: &effects, admits: admits)
             }
@@ -161,10 +178,16 @@ public struct ProtocolStack: Sendable {
                         receive(message.kind, bytes, now: now, output: &output, effects: &effects)
                     }
                 }
-            case .ping, .pong:
-                heard(now: now.instant)
-            case .closing, .failed:
-                endSession(.goingAway, effects: &effects)
+            case .ping:
+                with { session in session.heardPing(now: now.instant) }
+            case .pong:
+                with { session in session.heardPong(now: now.instant) }
+            case .closing(let code, _):
+                with { session in session.note(.closeReceived, at: now.instant) }
+                endSession(.left(code: code), effects: &effects)
+            case .failed(let code, _):
+                with { session in session.note(.closeSent, at: now.instant) }
+                endSession(.violation(code: code), effects: &effects)
             }
         }
     }
@@ -193,16 +216,21 @@ public struct ProtocolStack: Sendable {
     }
 
     private mutating func heard(now: Instant) {
+        with { session in session.heard(now: now) }
+    }
+
+    /// Changes the session in place, if there is one.
+    private mutating func with(_ body: (inout ServerSession) -> Void) {
         guard case .session(var session) = application else { return }
         application = nil
-        session.heard(now: now)
+        body(&session)
         application = .session(session)
     }
 
     /// The peer will send nothing more (or the socket broke): no tablet talks on with half a connection.
     public mutating func endOfInput(now: Moment, effects: inout [Effect]) {
         if webSocket != nil {
-            endSession(.goingAway, effects: &effects)
+            endSession(.lost, effects: &effects)
             // After both close frames the end is as it should be, and our answer may still be on its way.
             if webSocket?.isFinished == false { isAborted = true }
         } else {
@@ -226,7 +254,7 @@ public struct ProtocolStack: Sendable {
                 if let refusal = admits(client) { throw refusal }
             }
             if request.method == .options { return respond(try options(request), now: now, output: &output) }
-            let route = try settings.router.route(request.method, request.path)
+            let route = try router.route(request.method, request.path)
             switch route {
             case .webSocket(let client, let restaurant):
                 try upgrade(request, client, restaurant, now: now, output: &output, effects: &effects)
@@ -236,12 +264,17 @@ public struct ProtocolStack: Sendable {
                 var response = HTTPResponse(status: 200, body: request.body)
                 response.headers.append("Content-Type", "application/octet-stream")
                 respond(response, now: now, output: &output)
-            case .echoJSON, .menu, .menuCategories, .invalidateMenuCache, .orders, .createOrder, .order,
+            case .metrics where place == .remote || place == .local && request.isForwarded:
+                throw APIError(
+                    .permissionDenied,
+                    "Metrics are for programs on this machine that ask directly; for others set FYNLO_ADMIN_LISTEN.")
+            case .metrics, .diagnostics, .closeConnection, .echoJSON, .menu, .menuCategories, .invalidateMenuCache,
+                .orders, .createOrder, .order,
                 .updateOrderStatus, .events, .postNotification, .health, .healthLive, .healthReady, .openAPI:
                 effects.append(.respond(request, route))
             }
         } catch {
-            respond(with: error, now: now, output: &output)
+            respond(with: error, now: now, output: &output, effects: &effects)
         }
     }
 
@@ -251,7 +284,10 @@ public struct ProtocolStack: Sendable {
         respond(response, now: now, output: &output)
     }
 
-    private mutating func respond(with error: APIError, now: Moment, output: inout ByteBuffer) {
+    private mutating func respond(
+        with error: APIError, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) {
+        effects.append(.refused(error.code))
         if requestID.isEmpty {
             // The request was never readable.
             requestCount += 1
@@ -273,11 +309,13 @@ public struct ProtocolStack: Sendable {
         http?.respond(response, now: now, output: &output)
     }
 
+    private var router: Router { place == .operations ? settings.operationsRouter : settings.router }
+
     /// What a path takes. The router refuses OPTIONS by naming the methods there are.
     private func options(_ request: HTTPRequest) throws(APIError) -> HTTPResponse {
         if request.path == "*" { return HTTPResponse(status: 204) }
         do {
-            _ = try settings.router.route(.options, request.path)
+            _ = try router.route(.options, request.path)
             return HTTPResponse(status: 204)
         } catch {
             guard let methods = error.allowedMethods else { throw error }
@@ -439,7 +477,7 @@ public struct ProtocolStack: Sendable {
                 session.tick(now: now, output: &output, effects: &effects)
             }
         } else if case .failed(let error) = http?.tick(now: now) {
-            respond(with: APIError(error), now: now, output: &output)
+            respond(with: APIError(error), now: now, output: &output, effects: &effects)
         }
     }
 
@@ -449,7 +487,7 @@ public struct ProtocolStack: Sendable {
         _ reason: CloseReason, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
         if webSocket != nil {
-            endSession(reason, effects: &effects)
+            endSession(.closed(reason), effects: &effects)
             webSocketClose(reason, now: now, output: &output)
         } else {
             http?.close()
@@ -469,18 +507,16 @@ public struct ProtocolStack: Sendable {
 
     /// The socket is gone: the session ends without another byte.
     public mutating func abandon(effects: inout [Effect]) {
-        endSession(.goingAway, effects: &effects)
+        endSession(.lost, effects: &effects)
         isAborted = true
     }
 
-    private mutating func endSession(_ reason: CloseReason, effects: inout [Effect]) {
-        guard case .session(var session) = application else { return }
-        application = nil
-        session.end(reason, effects: &effects)
-        application = .session(session)
+    private mutating func endSession(_ end: SessionEnd, effects: inout [Effect]) {
+        with { session in session.end(end, effects: &effects) }
     }
 
     private mutating func webSocketClose(_ reason: CloseReason, now: Moment, output: inout ByteBuffer) {
+        with { session in session.note(.closeSent, at: now.instant) }
         webSocket?.close(code: reason.code, reason: reason.sentence.description, now: now, output: &output)
     }
 

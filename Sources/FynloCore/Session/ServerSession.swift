@@ -39,6 +39,10 @@ public struct ServerSession: Sendable {
     private var sentMessages: UInt64 = 0
     private var lastSequence: EventSequence?
     private var commands = CommandFlow()
+    /// What it has counted.
+    public private(set) var counts = SessionCounts()
+    /// What was last said.
+    public private(set) var trace = ProtocolTrace()
 
     public init(
         connection: ConnectionID, restaurant: RestaurantID, client: ClientType, settings: SessionSettings, now: Moment
@@ -51,6 +55,7 @@ public struct ServerSession: Sendable {
         heartbeat = Heartbeat(now: now.instant)
         bucket = TokenBucket(
             now: now.instant, ratePerSecond: settings.limits.messagesPerSecond, burst: settings.limits.messageBurst)
+        trace.note(.upgrade, at: now.instant)
     }
 
     /// True while the answer to `authenticate` is awaited: what the tablet sends meanwhile is left unread.
@@ -63,16 +68,51 @@ public struct ServerSession: Sendable {
         if case .awaitingAuthentication = state { true } else { false }
     }
 
+    /// True once it has ended.
+    public var isOver: Bool {
+        if case .closed = state { true } else { false }
+    }
+
     /// The user, once authenticated.
     public var user: UserID? {
         if case .active(let active) = state { active.user } else { nil }
     }
+
+    /// The last sign of life.
+    public var lastHeard: Instant { heartbeat.lastHeard }
+
+    /// The last event that it was sent, or need not be sent; `nil` until it is authenticated.
+    public var sentSequence: EventSequence? {
+        if case .active(let active) = state { active.cursor.sequence } else { nil }
+    }
+
+    /// True for a tablet that had been here before: it said how far it had come.
+    public var isReturning: Bool { lastSequence != nil }
 
     // MARK: From the tablet
 
     /// A sign of life: anything that arrives, also a part of a message.
     public mutating func heard(now: Instant) {
         heartbeat.heard(now: now)
+    }
+
+    /// RFC 6455's own ping, which is as good as a message's.
+    public mutating func heardPing(now: Instant) {
+        heartbeat.heard(now: now)
+        counts.pings &+= 1
+        trace.note(.ping, at: now)
+    }
+
+    /// RFC 6455's own pong.
+    public mutating func heardPong(now: Instant) {
+        heartbeat.heard(now: now)
+        counts.others &+= 1
+        trace.note(.pong, at: now)
+    }
+
+    /// Something happened that the session has no part in.
+    mutating func note(_ event: ProtocolEvent, at now: Instant) {
+        trace.note(event, at: now)
     }
 
     /// A whole text message.
@@ -94,6 +134,7 @@ public struct ServerSession: Sendable {
     public mutating func authenticate(queryToken: String, effects: inout [Effect]) {
         let request = AuthenticationRequest(token: queryToken, user: nil, restaurant: restaurant.description)
         state = .authenticating
+        counts.others &+= 1
         effects.append(.authenticate(request, restaurant: restaurant, client: client))
     }
 
@@ -102,7 +143,12 @@ public struct ServerSession: Sendable {
     ) -> CloseReason? {
         guard let envelope = try? settings.decoder.decode(text),
             case .success(.authenticate(let request)) = envelope.message
-        else { return fail(.notAuthentication, retryAfter: nil, now: now, output: &output, effects: &effects) }
+        else {
+            counts.unreadable &+= 1
+            return fail(.notAuthentication, retryAfter: nil, now: now, output: &output, effects: &effects)
+        }
+        counts.others &+= 1
+        trace.note(.authenticate, at: now.instant)
         guard let request else {
             return fail(.missingData, retryAfter: nil, now: now, output: &output, effects: &effects)
         }
@@ -125,19 +171,28 @@ public struct ServerSession: Sendable {
         do {
             envelope = try settings.decoder.decode(text)
         } catch {
-            send(.error(error, id: nil), now: now, output: &output)
+            counts.unreadable &+= 1
+            trace.note(.unreadable, at: now.instant)
+            sendError(error, id: nil, now: now, output: &output, effects: &effects)
             return nil
         }
         switch envelope.message {
-        case .success(.ping(let data, _)):
+        case .success(.ping(let data, let lastSequence, let roundTrip)):
+            counts.pings &+= 1
+            trace.note(.ping, at: now.instant)
+            if let lastSequence { counts.toldSequence = lastSequence }
+            if let roundTrip { counts.roundTripMilliseconds = roundTrip }
             if let data {
                 pong(echo: text.extracting(data), now: now, output: &output)
             } else {
                 pong(echo: nil, now: now, output: &output)
             }
         case .success(.pong):
-            break
+            counts.others &+= 1
+            trace.note(.pong, at: now.instant)
         case .success(.reauthenticate(let token)):
+            counts.others &+= 1
+            trace.note(.reauth, at: now.instant)
             reauthenticate(token, active, now: now, output: &output, effects: &effects)
         case .success(.authenticate), .success(.orderStatusUpdate), .success(.transient), .failure:
             command(envelope, text, active, now: now, output: &output, effects: &effects)
@@ -154,27 +209,39 @@ public struct ServerSession: Sendable {
         do {
             id = try settings.decoder.commandID(of: envelope, in: text)
         } catch {
-            send(.error(error, id: nil), now: now, output: &output)
+            counts.unreadable &+= 1
+            trace.note(.unreadable, at: now.instant)
+            sendError(error, id: nil, now: now, output: &output, effects: &effects)
             return
         }
         let refusal: APIError?
         switch envelope.message {
         case .success(.orderStatusUpdate(let update)):
+            counts.commands &+= 1
+            trace.note(.command, at: now.instant)
             refusal = submit(
-                Command(id: id, work: .updateStatus(update)), active, now: now, output: &output, effects: &effects)
+                Command(id: id, work: .updateStatus(update), receivedAt: now.instant), active, now: now,
+                output: &output, effects: &effects)
         case .success(.transient(let event, let data)):
+            counts.transients &+= 1
+            trace.note(.transient, at: now.instant)
             let frame = transientFrame(event, text.extracting(data), active, now: now)
             refusal = submit(
-                Command(id: id, work: .relay(frame)), active, now: now, output: &output, effects: &effects)
+                Command(id: id, work: .relay(frame), receivedAt: now.instant), active, now: now, output: &output,
+                effects: &effects)
         case .success(.authenticate):
+            counts.others &+= 1
+            trace.note(.authenticate, at: now.instant)
             refusal = APIError(
                 .invalidMessage, "This connection is authenticated already; send reauth to change its token.")
         case .failure(let error):
+            counts.unreadable &+= 1
+            trace.note(.unreadable, at: now.instant)
             refusal = error
         case .success(.ping), .success(.pong), .success(.reauthenticate):
             preconditionFailure("these have no id to be answered under")
         }
-        if let refusal { send(.error(refusal, id: id), now: now, output: &output) }
+        if let refusal { sendError(refusal, id: id, now: now, output: &output, effects: &effects) }
     }
 
     /// Over the rate: refused by name, and closed when it goes on.
@@ -182,6 +249,8 @@ public struct ServerSession: Sendable {
         _ text: Span<UInt8>, retryAfter: Duration, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) -> CloseReason? {
         let limits = settings.limits
+        counts.rateRefusals &+= 1
+        trace.note(.rateRefusal, at: now.instant)
         refusals.removeAll { now.instant - $0 > limits.rateRefusalWindow }
         refusals.append(now.instant)
         let id = try? settings.decoder.commandID(of: settings.decoder.decode(text), in: text)
@@ -189,7 +258,7 @@ public struct ServerSession: Sendable {
             .rateLimited,
             "More than \(limits.messagesPerSecond) messages per second; wait before you send the next.",
             retryAfter: retryAfter)
-        send(.error(error, id: id ?? nil), now: now, output: &output)
+        sendError(error, id: id ?? nil, now: now, output: &output, effects: &effects)
         return refusals.count >= limits.rateRefusals ? end(.rateLimited, effects: &effects) : nil
     }
 
@@ -220,9 +289,10 @@ public struct ServerSession: Sendable {
         case .updateStatus(let update):
             effects.append(
                 .storage(
-                    .updateOrderStatus(update, restaurant: restaurant, user: active.user, messageID: command.id)))
+                    .updateOrderStatus(update, restaurant: restaurant, user: active.user, messageID: command.id),
+                    receivedAt: command.receivedAt))
         case .relay(let frame):
-            effects.append(.broadcast(frame, restaurant: restaurant))
+            effects.append(.broadcast(frame, restaurant: restaurant, receivedAt: command.receivedAt))
             acknowledge(command, sequence: nil, now: now, output: &output)
         }
     }
@@ -231,6 +301,7 @@ public struct ServerSession: Sendable {
         _ command: Command, sequence: EventSequence?, now: Moment, output: inout ByteBuffer
     ) {
         guard let id = command.id else { return }
+        trace.note(.acknowledgement, at: now.instant)
         send(.acknowledgement(id: id, sequence: sequence), now: now, output: &output)
     }
 
@@ -244,11 +315,11 @@ public struct ServerSession: Sendable {
             acknowledge(current, sequence: sequence, now: now, output: &output)
         case .refused(let error) where error.code == .unavailable || error.code == .queryTimeout:
             for command in commands.abandon() {
-                send(.error(.unavailable, id: command.id), now: now, output: &output)
+                sendError(.unavailable, id: command.id, now: now, output: &output, effects: &effects)
             }
             return
         case .refused(let error):
-            send(.error(error, id: current.id), now: now, output: &output)
+            sendError(error, id: current.id, now: now, output: &output, effects: &effects)
         }
         for command in commands.finish() {
             begin(command, active, now: now, output: &output, effects: &effects)
@@ -287,9 +358,11 @@ public struct ServerSession: Sendable {
             renewToken(
                 of: &active, expiresAt: identity.tokenExpiresAt, endsAt: identity.tokenEndsAt, now: now)
             state = .active(active)
+            trace.note(.authenticated, at: now.instant)
             let isResumed = lastSequence == cursor.sequence
             sendAuthenticated(active, sequence: identity.sequence, isResumed: isResumed, now: now, output: &output)
             if lastSequence != nil, !isResumed {
+                trace.note(.resync, at: now.instant)
                 send(.resyncRequired(head: identity.sequence), now: now, output: &output)
             }
             if cursor.isReplaying { effects.append(.replay(restaurant: restaurant)) }
@@ -309,6 +382,7 @@ public struct ServerSession: Sendable {
         _ token: String?, _ active: Active, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
         guard let token, !active.isReauthenticating else {
+            trace.note(.authError, at: now.instant)
             send(.authenticationError(.invalidToken, retryAfter: nil), now: now, output: &output)
             return
         }
@@ -328,12 +402,14 @@ public struct ServerSession: Sendable {
         switch outcome {
         case .failed(let failure):
             state = .active(active)
+            trace.note(.authError, at: now.instant)
             send(.authenticationError(failure, retryAfter: nil), now: now, output: &output)
             return nil
         case .accepted(let token):
             let end = token.endOfUse(acceptedAt: now.unixTime, leeway: settings.limits.tokenLeeway)
             renewToken(of: &active, expiresAt: token.expiresAt, endsAt: end, now: now)
             state = .active(active)
+            trace.note(.authenticated, at: now.instant)
             sendAuthenticated(
                 active, sequence: active.cursor.sequence, isResumed: false, now: now, output: &output)
             return tickToken(now: now, output: &output, effects: &effects)
@@ -370,8 +446,12 @@ public struct ServerSession: Sendable {
             let verdict = active.cursor.take(live: sequence)
             if verdict == .pass { return }
             state = .active(active)
-            if verdict == .gap { send(.resyncRequired(head: sequence - 1), now: now, output: &output) }
+            if verdict == .gap {
+                trace.note(.resync, at: now.instant)
+                send(.resyncRequired(head: sequence - 1), now: now, output: &output)
+            }
         }
+        trace.note(.event, at: now.instant)
         output.append(frame)
     }
 
@@ -393,6 +473,7 @@ public struct ServerSession: Sendable {
             active.cursor = ResumeCursor(after: max(head, active.cursor.sequence))
         }
         state = .active(active)
+        if case .lost = replay { trace.note(.resync, at: now.instant) } else { trace.note(.replay, at: now.instant) }
         if case .lost(let head) = replay { send(.resyncRequired(head: head), now: now, output: &output) }
     }
 
@@ -417,7 +498,9 @@ public struct ServerSession: Sendable {
         case .active:
             switch heartbeat.tick(now: now.instant, settings.limits) {
             case .stale: return end(.heartbeatTimeout, effects: &effects)
-            case .ping: send(.ping, now: now, output: &output)
+            case .ping:
+                trace.note(.serverPing, at: now.instant)
+                send(.ping, now: now, output: &output)
             case nil: break
             }
             return tickToken(now: now, output: &output, effects: &effects)
@@ -435,6 +518,7 @@ public struct ServerSession: Sendable {
             active.tokenWarning = nil
             state = .active(active)
             let left = active.tokenExpiresAt.milliseconds - now.unixTime.milliseconds
+            trace.note(.tokenWarning, at: now.instant)
             send(.tokenExpiring(seconds: max(0, left / 1000)), now: now, output: &output)
         }
         return nil
@@ -445,27 +529,34 @@ public struct ServerSession: Sendable {
     /// The server is going away: the tablet is told when its turn has come to come back.
     public mutating func sayGoodbye(retryAfter: Duration, now: Moment, output: inout ByteBuffer) {
         guard case .active = state else { return }
+        trace.note(.reconnect, at: now.instant)
         send(.reconnect(retryAfter: retryAfter), now: now, output: &output)
     }
 
-    /// The session is over, for the reason that is returned or because the socket is gone; once.
-    @discardableResult
+    /// The server ends the session for a reason, which is returned unless it was over.
     public mutating func end(_ reason: CloseReason, effects: inout [Effect]) -> CloseReason? {
-        if case .closed = state { return nil }
+        end(.closed(reason), effects: &effects) ? reason : nil
+    }
+
+    /// The session is over; true, and the one effect, the first time.
+    @discardableResult
+    public mutating func end(_ end: SessionEnd, effects: inout [Effect]) -> Bool {
+        if case .closed = state { return false }
         var wasAuthenticated = false
         if case .active = state { wasAuthenticated = true }
         state = .closed
         commands = CommandFlow()
-        effects.append(.sessionEnded(restaurant: restaurant, wasAuthenticated: wasAuthenticated))
-        return reason
+        effects.append(.sessionEnded(restaurant: restaurant, end, wasAuthenticated: wasAuthenticated))
+        return true
     }
 
     private mutating func fail(
         _ failure: AuthenticationFailure, retryAfter: Duration?, now: Moment, output: inout ByteBuffer,
         effects: inout [Effect]
     ) -> CloseReason? {
+        trace.note(.authError, at: now.instant)
         send(.authenticationError(failure, retryAfter: retryAfter), now: now, output: &output)
-        return end(failure.closeReason, effects: &effects)
+        return end(.refused(failure), effects: &effects) ? failure.closeReason : nil
     }
 
     // MARK: Writing
@@ -480,6 +571,15 @@ public struct ServerSession: Sendable {
         WebSocketFrameEncoder.appendTextFrame(to: &output, mask: nil) { payload in
             MessageEncoder.append(message, id: id, restaurant: restaurant, at: now.unixTime, to: &payload)
         }
+    }
+
+    private mutating func sendError(
+        _ error: APIError, id: String?, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) {
+        counts.errors &+= 1
+        trace.note(.error, at: now.instant)
+        send(.error(error, id: id), now: now, output: &output)
+        effects.append(.refused(error.code))
     }
 
     private mutating func pong(echo: Span<UInt8>?, now: Moment, output: inout ByteBuffer) {

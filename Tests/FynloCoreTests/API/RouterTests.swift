@@ -31,6 +31,8 @@ struct RouterTests {
             ("/api/v1/orders/\(Sample.order)/status", .updateOrderStatus(Sample.order), "PATCH"),
             ("/api/v1/events", .events, "GET, HEAD"), ("/api/v1/notifications", .postNotification, "POST"),
             ("/health/live", .healthLive, "GET, HEAD"), ("/health/ready", .healthReady, "GET, HEAD"),
+            ("/metrics", .metrics, "GET, HEAD"), ("/api/v1/websocket/diagnostics", .diagnostics, "GET, HEAD"),
+            ("/api/v1/websocket/connections/\(Sample.order)", .closeConnection(Sample.order.uuid), "DELETE"),
             ("/openapi.json", .openAPI, "GET, HEAD"), ("/debug/echo", .echo, "GET, POST"),
             ("/debug/json", .echoJSON, "POST"),
             (socket, .webSocket(client: .pos, restaurant: Sample.restaurant), "GET"),
