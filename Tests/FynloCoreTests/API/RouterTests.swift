@@ -50,6 +50,25 @@ struct RouterTests {
         }
     }
 
+    @Test(
+        "with a listener for operators each has its own paths, and some are at both",
+        arguments: [
+            ("/metrics", false, true), ("/health", false, true), ("/openapi.json", false, true),
+            ("/health/live", true, true), ("/health/ready", true, true), ("/api/v1/websocket/diagnostics", true, true),
+            ("/api/v1/menu", true, false), ("/debug/json", true, false), (socket, true, false),
+            ("/healthy", false, false),
+        ])
+    func scopes(path: String, isAtService: Bool, isAtOperations: Bool) {
+        for (scope, isHere) in [(Router.Scope.service, isAtService), (.operations, isAtOperations)] {
+            for method in Self.methods {
+                let result = Result { () throws(APIError) in
+                    try Router(hasEcho: scope == .service, scope: scope).route(method, path)
+                }
+                #expect((result.error?.status == 404) == !isHere, "\(method.name) \(scope)")
+            }
+        }
+    }
+
     @Test("orders are listed and made at one path")
     func orders() {
         for method in Self.methods {
