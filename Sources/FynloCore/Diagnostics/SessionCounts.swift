@@ -32,3 +32,11 @@ public struct SessionCounts: Sendable {
             + UInt64(rateRefusals)
     }
 }
+
+/// What a session counts and notes. It is kept beside the session, which is moved about with every message.
+public struct SessionLog: Sendable {
+    public var counts = SessionCounts()
+    public var trace = ProtocolTrace()
+
+    public init() {}
+}

@@ -35,6 +35,8 @@ public struct ProtocolStack: Sendable {
     private var http: HTTPConnection?
     private var webSocket: WebSocketConnection?
     private var application: Application?
+    /// What the session has counted and noted.
+    public private(set) var log = SessionLog()
     private var isAborted = false
     /// Set for a connection over a limit: the one answer it gets.
     private let refusal: APIError?
@@ -179,14 +181,14 @@ public struct ProtocolStack: Sendable {
                     }
                 }
             case .ping:
-                with { session in session.heardPing(now: now.instant) }
+                with { session, log in session.heardPing(now: now.instant, log: &log) }
             case .pong:
-                with { session in session.heardPong(now: now.instant) }
+                with { session, log in session.heardPong(now: now.instant, log: &log) }
             case .closing(let code, _):
-                with { session in session.note(.closeReceived, at: now.instant) }
+                log.trace.note(.closeReceived, at: now.instant)
                 endSession(.left(code: code), effects: &effects)
             case .failed(let code, _):
-                with { session in session.note(.closeSent, at: now.instant) }
+                log.trace.note(.closeSent, at: now.instant)
                 endSession(.violation(code: code), effects: &effects)
             }
         }
@@ -202,7 +204,7 @@ public struct ProtocolStack: Sendable {
         case .session(var session):
             // Moved out and back, so that the session is changed in place.
             application = nil
-            let reason = session.receive(bytes, now: now, output: &output, effects: &effects)
+            let reason = session.receive(bytes, now: now, output: &output, log: &log, effects: &effects)
             application = .session(session)
             if let reason { webSocketClose(reason, now: now, output: &output) }
         case nil:
@@ -216,14 +218,14 @@ public struct ProtocolStack: Sendable {
     }
 
     private mutating func heard(now: Instant) {
-        with { session in session.heard(now: now) }
+        with { session, _ in session.heard(now: now) }
     }
 
     /// Changes the session in place, if there is one.
-    private mutating func with(_ body: (inout ServerSession) -> Void) {
+    private mutating func with(_ body: (inout ServerSession, inout SessionLog) -> Void) {
         guard case .session(var session) = application else { return }
         application = nil
-        body(&session)
+        body(&session, &log)
         application = .session(session)
     }
 
@@ -368,7 +370,8 @@ public struct ProtocolStack: Sendable {
         let token = settings.allowsQueryToken ? try QueryParameters(request).text("token") : nil
         // From here on nothing is refused any more: what began is counted until its sessionEnded.
         effects.append(.upgraded)
-        if let token, !token.isEmpty { session.authenticate(queryToken: token, effects: &effects) }
+        log.trace.note(.upgrade, at: now.instant)
+        if let token, !token.isEmpty { session.authenticate(queryToken: token, log: &log, effects: &effects) }
         switchProtocols(
             upgrade, .session(session), messageBytes: settings.limits.unauthenticatedMessageBytes, now: now,
             output: &output)
@@ -418,8 +421,8 @@ public struct ProtocolStack: Sendable {
         authentication outcome: AuthenticationOutcome, now: Moment, output: inout ByteBuffer,
         effects: inout [Effect]
     ) {
-        withSession(now: now, output: &output) { session, output in
-            session.deliver(authentication: outcome, now: now, output: &output, effects: &effects)
+        withSession(now: now, output: &output) { session, log, output in
+            session.deliver(authentication: outcome, now: now, output: &output, log: &log, effects: &effects)
         }
         if user != nil { webSocket?.maximumMessageBytes = settings.limits.messageBytes }
     }
@@ -429,8 +432,8 @@ public struct ProtocolStack: Sendable {
         reauthentication outcome: ReauthenticationOutcome, now: Moment, output: inout ByteBuffer,
         effects: inout [Effect]
     ) {
-        withSession(now: now, output: &output) { session, output in
-            session.deliver(reauthentication: outcome, now: now, output: &output, effects: &effects)
+        withSession(now: now, output: &output) { session, log, output in
+            session.deliver(reauthentication: outcome, now: now, output: &output, log: &log, effects: &effects)
         }
     }
 
@@ -438,8 +441,8 @@ public struct ProtocolStack: Sendable {
     public mutating func deliver(
         command answer: CommandAnswer, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
-        withSession(now: now, output: &output) { session, output in
-            session.deliver(command: answer, now: now, output: &output, effects: &effects)
+        withSession(now: now, output: &output) { session, log, output in
+            session.deliver(command: answer, now: now, output: &output, log: &log, effects: &effects)
             return nil
         }
     }
@@ -448,8 +451,8 @@ public struct ProtocolStack: Sendable {
     public mutating func deliver(
         frame: ByteBuffer, sequence: EventSequence?, now: Moment, output: inout ByteBuffer
     ) {
-        withSession(now: now, output: &output) { session, output in
-            session.deliver(frame: frame, sequence: sequence, now: now, output: &output)
+        withSession(now: now, output: &output) { session, log, output in
+            session.deliver(frame: frame, sequence: sequence, now: now, output: &output, log: &log)
             return nil
         }
     }
@@ -461,8 +464,8 @@ public struct ProtocolStack: Sendable {
 
     /// An answer to Effect.replay.
     public mutating func deliver(replay: Replay, now: Moment, output: inout ByteBuffer) {
-        withSession(now: now, output: &output) { session, output in
-            session.deliver(replay: replay, now: now, output: &output)
+        withSession(now: now, output: &output) { session, log, output in
+            session.deliver(replay: replay, now: now, output: &output, log: &log)
             return nil
         }
     }
@@ -473,8 +476,8 @@ public struct ProtocolStack: Sendable {
     public mutating func tick(now: Moment, output: inout ByteBuffer, effects: inout [Effect]) {
         if webSocket != nil {
             if webSocket?.tick(now: now) == true { isAborted = true }
-            withSession(now: now, output: &output) { session, output in
-                session.tick(now: now, output: &output, effects: &effects)
+            withSession(now: now, output: &output) { session, log, output in
+                session.tick(now: now, output: &output, log: &log, effects: &effects)
             }
         } else if case .failed(let error) = http?.tick(now: now) {
             respond(with: APIError(error), now: now, output: &output, effects: &effects)
@@ -498,8 +501,8 @@ public struct ProtocolStack: Sendable {
     public mutating func leave(
         retryAfter: Duration, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
-        withSession(now: now, output: &output) { session, output in
-            session.sayGoodbye(retryAfter: retryAfter, now: now, output: &output)
+        withSession(now: now, output: &output) { session, log, output in
+            session.sayGoodbye(retryAfter: retryAfter, now: now, output: &output, log: &log)
             return nil
         }
         close(.goingAway, now: now, output: &output, effects: &effects)
@@ -512,21 +515,21 @@ public struct ProtocolStack: Sendable {
     }
 
     private mutating func endSession(_ end: SessionEnd, effects: inout [Effect]) {
-        with { session in session.end(end, effects: &effects) }
+        with { session, _ in session.end(end, effects: &effects) }
     }
 
     private mutating func webSocketClose(_ reason: CloseReason, now: Moment, output: inout ByteBuffer) {
-        with { session in session.note(.closeSent, at: now.instant) }
+        log.trace.note(.closeSent, at: now.instant)
         webSocket?.close(code: reason.code, reason: reason.sentence.description, now: now, output: &output)
     }
 
     private mutating func withSession(
         now: Moment, output: inout ByteBuffer,
-        _ body: (inout ServerSession, inout ByteBuffer) -> CloseReason?
+        _ body: (inout ServerSession, inout SessionLog, inout ByteBuffer) -> CloseReason?
     ) {
         guard case .session(var session) = application else { return }
         application = nil
-        let reason = body(&session, &output)
+        let reason = body(&session, &log, &output)
         application = .session(session)
         if let reason { webSocketClose(reason, now: now, output: &output) }
     }

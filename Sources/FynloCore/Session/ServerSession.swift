@@ -39,10 +39,6 @@ public struct ServerSession: Sendable {
     private var sentMessages: UInt64 = 0
     private var lastSequence: EventSequence?
     private var commands = CommandFlow()
-    /// What it has counted.
-    public private(set) var counts = SessionCounts()
-    /// What was last said.
-    public private(set) var trace = ProtocolTrace()
 
     public init(
         connection: ConnectionID, restaurant: RestaurantID, client: ClientType, settings: SessionSettings, now: Moment
@@ -55,7 +51,6 @@ public struct ServerSession: Sendable {
         heartbeat = Heartbeat(now: now.instant)
         bucket = TokenBucket(
             now: now.instant, ratePerSecond: settings.limits.messagesPerSecond, burst: settings.limits.messageBurst)
-        trace.note(.upgrade, at: now.instant)
     }
 
     /// True while the answer to `authenticate` is awaited: what the tablet sends meanwhile is left unread.
@@ -97,60 +92,55 @@ public struct ServerSession: Sendable {
     }
 
     /// RFC 6455's own ping, which is as good as a message's.
-    public mutating func heardPing(now: Instant) {
+    public mutating func heardPing(now: Instant, log: inout SessionLog) {
         heartbeat.heard(now: now)
-        counts.pings &+= 1
-        trace.note(.ping, at: now)
+        log.counts.pings &+= 1
+        log.trace.note(.ping, at: now)
     }
 
     /// RFC 6455's own pong.
-    public mutating func heardPong(now: Instant) {
+    public mutating func heardPong(now: Instant, log: inout SessionLog) {
         heartbeat.heard(now: now)
-        counts.others &+= 1
-        trace.note(.pong, at: now)
-    }
-
-    /// Something happened that the session has no part in.
-    mutating func note(_ event: ProtocolEvent, at now: Instant) {
-        trace.note(event, at: now)
+        log.counts.others &+= 1
+        log.trace.note(.pong, at: now)
     }
 
     /// A whole text message.
     public mutating func receive(
-        _ text: Span<UInt8>, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ text: Span<UInt8>, now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
     ) -> CloseReason? {
         heartbeat.heard(now: now.instant)
         switch state {
         case .awaitingAuthentication:
-            return receiveFirst(text, now: now, output: &output, effects: &effects)
+            return receiveFirst(text, now: now, output: &output, log: &log, effects: &effects)
         case .active(let active):
-            return receive(text, from: active, now: now, output: &output, effects: &effects)
+            return receive(text, from: active, now: now, output: &output, log: &log, effects: &effects)
         case .authenticating, .closed:
             return nil
         }
     }
 
     /// Authenticates by a token that came with the upgrade.
-    public mutating func authenticate(queryToken: String, effects: inout [Effect]) {
+    public mutating func authenticate(queryToken: String, log: inout SessionLog, effects: inout [Effect]) {
         let request = AuthenticationRequest(token: queryToken, user: nil, restaurant: restaurant.description)
         state = .authenticating
-        counts.others &+= 1
+        log.counts.others &+= 1
         effects.append(.authenticate(request, restaurant: restaurant, client: client))
     }
 
     private mutating func receiveFirst(
-        _ text: Span<UInt8>, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ text: Span<UInt8>, now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
     ) -> CloseReason? {
         guard let envelope = try? settings.decoder.decode(text),
             case .success(.authenticate(let request)) = envelope.message
         else {
-            counts.unreadable &+= 1
-            return fail(.notAuthentication, retryAfter: nil, now: now, output: &output, effects: &effects)
+            log.counts.unreadable &+= 1
+            return fail(.notAuthentication, retryAfter: nil, now: now, output: &output, log: &log, effects: &effects)
         }
-        counts.others &+= 1
-        trace.note(.authenticate, at: now.instant)
+        log.counts.others &+= 1
+        log.trace.note(.authenticate, at: now.instant)
         guard let request else {
-            return fail(.missingData, retryAfter: nil, now: now, output: &output, effects: &effects)
+            return fail(.missingData, retryAfter: nil, now: now, output: &output, log: &log, effects: &effects)
         }
         state = .authenticating
         lastSequence = request.lastSequence
@@ -159,43 +149,44 @@ public struct ServerSession: Sendable {
     }
 
     private mutating func receive(
-        _ text: Span<UInt8>, from active: Active, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ text: Span<UInt8>, from active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
+        effects: inout [Effect]
     ) -> CloseReason? {
         let limits = settings.limits
         if let wait = bucket.take(
             now: now.instant, ratePerSecond: limits.messagesPerSecond, burst: limits.messageBurst)
         {
-            return refuse(text, retryAfter: wait, now: now, output: &output, effects: &effects)
+            return refuse(text, retryAfter: wait, now: now, output: &output, log: &log, effects: &effects)
         }
         let envelope: ClientEnvelope
         do {
             envelope = try settings.decoder.decode(text)
         } catch {
-            counts.unreadable &+= 1
-            trace.note(.unreadable, at: now.instant)
-            sendError(error, id: nil, now: now, output: &output, effects: &effects)
+            log.counts.unreadable &+= 1
+            log.trace.note(.unreadable, at: now.instant)
+            sendError(error, id: nil, now: now, output: &output, log: &log, effects: &effects)
             return nil
         }
         switch envelope.message {
         case .success(.ping(let data, let lastSequence, let roundTrip)):
-            counts.pings &+= 1
-            trace.note(.ping, at: now.instant)
-            if let lastSequence { counts.toldSequence = lastSequence }
-            if let roundTrip { counts.roundTripMilliseconds = roundTrip }
+            log.counts.pings &+= 1
+            log.trace.note(.ping, at: now.instant)
+            if let lastSequence { log.counts.toldSequence = lastSequence }
+            if let roundTrip { log.counts.roundTripMilliseconds = roundTrip }
             if let data {
                 pong(echo: text.extracting(data), now: now, output: &output)
             } else {
                 pong(echo: nil, now: now, output: &output)
             }
         case .success(.pong):
-            counts.others &+= 1
-            trace.note(.pong, at: now.instant)
+            log.counts.others &+= 1
+            log.trace.note(.pong, at: now.instant)
         case .success(.reauthenticate(let token)):
-            counts.others &+= 1
-            trace.note(.reauth, at: now.instant)
-            reauthenticate(token, active, now: now, output: &output, effects: &effects)
+            log.counts.others &+= 1
+            log.trace.note(.reauth, at: now.instant)
+            reauthenticate(token, active, now: now, output: &output, log: &log, effects: &effects)
         case .success(.authenticate), .success(.orderStatusUpdate), .success(.transient), .failure:
-            command(envelope, text, active, now: now, output: &output, effects: &effects)
+            command(envelope, text, active, now: now, output: &output, log: &log, effects: &effects)
         }
         return nil
     }
@@ -203,54 +194,57 @@ public struct ServerSession: Sendable {
     /// A message that is answered under its id.
     private mutating func command(
         _ envelope: ClientEnvelope, _ text: Span<UInt8>, _ active: Active, now: Moment, output: inout ByteBuffer,
+        log: inout SessionLog,
         effects: inout [Effect]
     ) {
         let id: String?
         do {
             id = try settings.decoder.commandID(of: envelope, in: text)
         } catch {
-            counts.unreadable &+= 1
-            trace.note(.unreadable, at: now.instant)
-            sendError(error, id: nil, now: now, output: &output, effects: &effects)
+            log.counts.unreadable &+= 1
+            log.trace.note(.unreadable, at: now.instant)
+            sendError(error, id: nil, now: now, output: &output, log: &log, effects: &effects)
             return
         }
         let refusal: APIError?
         switch envelope.message {
         case .success(.orderStatusUpdate(let update)):
-            counts.commands &+= 1
-            trace.note(.command, at: now.instant)
+            log.counts.commands &+= 1
+            log.trace.note(.command, at: now.instant)
             refusal = submit(
                 Command(id: id, work: .updateStatus(update), receivedAt: now.instant), active, now: now,
-                output: &output, effects: &effects)
+                output: &output, log: &log, effects: &effects)
         case .success(.transient(let event, let data)):
-            counts.transients &+= 1
-            trace.note(.transient, at: now.instant)
+            log.counts.transients &+= 1
+            log.trace.note(.transient, at: now.instant)
             let frame = transientFrame(event, text.extracting(data), active, now: now)
             refusal = submit(
                 Command(id: id, work: .relay(frame), receivedAt: now.instant), active, now: now, output: &output,
+                log: &log,
                 effects: &effects)
         case .success(.authenticate):
-            counts.others &+= 1
-            trace.note(.authenticate, at: now.instant)
+            log.counts.others &+= 1
+            log.trace.note(.authenticate, at: now.instant)
             refusal = APIError(
                 .invalidMessage, "This connection is authenticated already; send reauth to change its token.")
         case .failure(let error):
-            counts.unreadable &+= 1
-            trace.note(.unreadable, at: now.instant)
+            log.counts.unreadable &+= 1
+            log.trace.note(.unreadable, at: now.instant)
             refusal = error
         case .success(.ping), .success(.pong), .success(.reauthenticate):
             preconditionFailure("these have no id to be answered under")
         }
-        if let refusal { sendError(refusal, id: id, now: now, output: &output, effects: &effects) }
+        if let refusal { sendError(refusal, id: id, now: now, output: &output, log: &log, effects: &effects) }
     }
 
     /// Over the rate: refused by name, and closed when it goes on.
     private mutating func refuse(
-        _ text: Span<UInt8>, retryAfter: Duration, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ text: Span<UInt8>, retryAfter: Duration, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
+        effects: inout [Effect]
     ) -> CloseReason? {
         let limits = settings.limits
-        counts.rateRefusals &+= 1
-        trace.note(.rateRefusal, at: now.instant)
+        log.counts.rateRefusals &+= 1
+        log.trace.note(.rateRefusal, at: now.instant)
         refusals.removeAll { now.instant - $0 > limits.rateRefusalWindow }
         refusals.append(now.instant)
         let id = try? settings.decoder.commandID(of: settings.decoder.decode(text), in: text)
@@ -258,7 +252,7 @@ public struct ServerSession: Sendable {
             .rateLimited,
             "More than \(limits.messagesPerSecond) messages per second; wait before you send the next.",
             retryAfter: retryAfter)
-        sendError(error, id: id ?? nil, now: now, output: &output, effects: &effects)
+        sendError(error, id: id ?? nil, now: now, output: &output, log: &log, effects: &effects)
         return refusals.count >= limits.rateRefusals ? end(.rateLimited, effects: &effects) : nil
     }
 
@@ -266,12 +260,13 @@ public struct ServerSession: Sendable {
 
     /// Returns the refusal of a command that cannot be taken.
     private mutating func submit(
-        _ command: Command, _ active: Active, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ command: Command, _ active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
+        effects: inout [Effect]
     ) -> APIError? {
         let limit = settings.limits.waitingCommands
         switch commands.submit(command, limit: limit) {
         case .starts:
-            begin(command, active, now: now, output: &output, effects: &effects)
+            begin(command, active, now: now, output: &output, log: &log, effects: &effects)
             return nil
         case .waits:
             return nil
@@ -283,7 +278,8 @@ public struct ServerSession: Sendable {
     }
 
     private mutating func begin(
-        _ command: Command, _ active: Active, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ command: Command, _ active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
+        effects: inout [Effect]
     ) {
         switch command.work {
         case .updateStatus(let update):
@@ -293,36 +289,37 @@ public struct ServerSession: Sendable {
                     receivedAt: command.receivedAt))
         case .relay(let frame):
             effects.append(.broadcast(frame, restaurant: restaurant, receivedAt: command.receivedAt))
-            acknowledge(command, sequence: nil, now: now, output: &output)
+            acknowledge(command, sequence: nil, now: now, output: &output, log: &log)
         }
     }
 
     private mutating func acknowledge(
-        _ command: Command, sequence: EventSequence?, now: Moment, output: inout ByteBuffer
+        _ command: Command, sequence: EventSequence?, now: Moment, output: inout ByteBuffer, log: inout SessionLog
     ) {
         guard let id = command.id else { return }
-        trace.note(.acknowledgement, at: now.instant)
+        log.trace.note(.acknowledgement, at: now.instant)
         send(.acknowledgement(id: id, sequence: sequence), now: now, output: &output)
     }
 
     /// The answer of storage to the current command.
     public mutating func deliver(
-        command answer: CommandAnswer, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        command answer: CommandAnswer, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
+        effects: inout [Effect]
     ) {
         guard case .active(let active) = state, let current = commands.current else { return }
         switch answer {
         case .done(let sequence):
-            acknowledge(current, sequence: sequence, now: now, output: &output)
+            acknowledge(current, sequence: sequence, now: now, output: &output, log: &log)
         case .refused(let error) where error.code == .unavailable || error.code == .queryTimeout:
             for command in commands.abandon() {
-                sendError(.unavailable, id: command.id, now: now, output: &output, effects: &effects)
+                sendError(.unavailable, id: command.id, now: now, output: &output, log: &log, effects: &effects)
             }
             return
         case .refused(let error):
-            sendError(error, id: current.id, now: now, output: &output, effects: &effects)
+            sendError(error, id: current.id, now: now, output: &output, log: &log, effects: &effects)
         }
         for command in commands.finish() {
-            begin(command, active, now: now, output: &output, effects: &effects)
+            begin(command, active, now: now, output: &output, log: &log, effects: &effects)
         }
     }
 
@@ -342,13 +339,13 @@ public struct ServerSession: Sendable {
 
     /// The outcome of `authenticate`.
     public mutating func deliver(
-        authentication outcome: AuthenticationOutcome, now: Moment, output: inout ByteBuffer,
+        authentication outcome: AuthenticationOutcome, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
         effects: inout [Effect]
     ) -> CloseReason? {
         guard case .authenticating = state else { return nil }
         switch outcome {
         case .failed(let failure, let retryAfter):
-            return fail(failure, retryAfter: retryAfter, now: now, output: &output, effects: &effects)
+            return fail(failure, retryAfter: retryAfter, now: now, output: &output, log: &log, effects: &effects)
         case .accepted(let identity):
             heartbeat.heard(now: now.instant)
             let cursor = startingCursor(identity)
@@ -358,15 +355,15 @@ public struct ServerSession: Sendable {
             renewToken(
                 of: &active, expiresAt: identity.tokenExpiresAt, endsAt: identity.tokenEndsAt, now: now)
             state = .active(active)
-            trace.note(.authenticated, at: now.instant)
+            log.trace.note(.authenticated, at: now.instant)
             let isResumed = lastSequence == cursor.sequence
             sendAuthenticated(active, sequence: identity.sequence, isResumed: isResumed, now: now, output: &output)
             if lastSequence != nil, !isResumed {
-                trace.note(.resync, at: now.instant)
+                log.trace.note(.resync, at: now.instant)
                 send(.resyncRequired(head: identity.sequence), now: now, output: &output)
             }
             if cursor.isReplaying { effects.append(.replay(restaurant: restaurant)) }
-            return tickToken(now: now, output: &output, effects: &effects)
+            return tickToken(now: now, output: &output, log: &log, effects: &effects)
         }
     }
 
@@ -379,10 +376,11 @@ public struct ServerSession: Sendable {
     }
 
     private mutating func reauthenticate(
-        _ token: String?, _ active: Active, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ token: String?, _ active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
+        effects: inout [Effect]
     ) {
         guard let token, !active.isReauthenticating else {
-            trace.note(.authError, at: now.instant)
+            log.trace.note(.authError, at: now.instant)
             send(.authenticationError(.invalidToken, retryAfter: nil), now: now, output: &output)
             return
         }
@@ -394,7 +392,7 @@ public struct ServerSession: Sendable {
 
     /// The outcome of `reauth`; after a failure the connection stays up on its old token.
     public mutating func deliver(
-        reauthentication outcome: ReauthenticationOutcome, now: Moment, output: inout ByteBuffer,
+        reauthentication outcome: ReauthenticationOutcome, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
         effects: inout [Effect]
     ) -> CloseReason? {
         guard case .active(var active) = state else { return nil }
@@ -402,17 +400,17 @@ public struct ServerSession: Sendable {
         switch outcome {
         case .failed(let failure):
             state = .active(active)
-            trace.note(.authError, at: now.instant)
+            log.trace.note(.authError, at: now.instant)
             send(.authenticationError(failure, retryAfter: nil), now: now, output: &output)
             return nil
         case .accepted(let token):
             let end = token.endOfUse(acceptedAt: now.unixTime, leeway: settings.limits.tokenLeeway)
             renewToken(of: &active, expiresAt: token.expiresAt, endsAt: end, now: now)
             state = .active(active)
-            trace.note(.authenticated, at: now.instant)
+            log.trace.note(.authenticated, at: now.instant)
             sendAuthenticated(
                 active, sequence: active.cursor.sequence, isResumed: false, now: now, output: &output)
-            return tickToken(now: now, output: &output, effects: &effects)
+            return tickToken(now: now, output: &output, log: &log, effects: &effects)
         }
     }
 
@@ -439,7 +437,7 @@ public struct ServerSession: Sendable {
     /// A whole frame for every tablet of the restaurant: a live event with its number, once each, or a transient message
     /// without.
     public mutating func deliver(
-        frame: ByteBuffer, sequence: EventSequence?, now: Moment, output: inout ByteBuffer
+        frame: ByteBuffer, sequence: EventSequence?, now: Moment, output: inout ByteBuffer, log: inout SessionLog
     ) {
         guard case .active(var active) = state else { return }
         if let sequence {
@@ -447,11 +445,11 @@ public struct ServerSession: Sendable {
             if verdict == .pass { return }
             state = .active(active)
             if verdict == .gap {
-                trace.note(.resync, at: now.instant)
+                log.trace.note(.resync, at: now.instant)
                 send(.resyncRequired(head: sequence - 1), now: now, output: &output)
             }
         }
-        trace.note(.event, at: now.instant)
+        log.trace.note(.event, at: now.instant)
         output.append(frame)
     }
 
@@ -462,7 +460,7 @@ public struct ServerSession: Sendable {
     }
 
     /// What the tablet missed, a part at a time; asked for by Effect.replay.
-    public mutating func deliver(replay: Replay, now: Moment, output: inout ByteBuffer) {
+    public mutating func deliver(replay: Replay, now: Moment, output: inout ByteBuffer, log: inout SessionLog) {
         guard case .active(var active) = state, active.cursor.isReplaying else { return }
         switch replay {
         case .events(let events):
@@ -473,7 +471,11 @@ public struct ServerSession: Sendable {
             active.cursor = ResumeCursor(after: max(head, active.cursor.sequence))
         }
         state = .active(active)
-        if case .lost = replay { trace.note(.resync, at: now.instant) } else { trace.note(.replay, at: now.instant) }
+        if case .lost = replay {
+            log.trace.note(.resync, at: now.instant)
+        } else {
+            log.trace.note(.replay, at: now.instant)
+        }
         if case .lost(let head) = replay { send(.resyncRequired(head: head), now: now, output: &output) }
     }
 
@@ -491,26 +493,28 @@ public struct ServerSession: Sendable {
     }
 
     /// Does what is due.
-    public mutating func tick(now: Moment, output: inout ByteBuffer, effects: inout [Effect]) -> CloseReason? {
+    public mutating func tick(now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect])
+        -> CloseReason?
+    {
         switch state {
         case .awaitingAuthentication(let deadline) where now.instant >= deadline:
-            return fail(.timeout, retryAfter: nil, now: now, output: &output, effects: &effects)
+            return fail(.timeout, retryAfter: nil, now: now, output: &output, log: &log, effects: &effects)
         case .active:
             switch heartbeat.tick(now: now.instant, settings.limits) {
             case .stale: return end(.heartbeatTimeout, effects: &effects)
             case .ping:
-                trace.note(.serverPing, at: now.instant)
+                log.trace.note(.serverPing, at: now.instant)
                 send(.ping, now: now, output: &output)
             case nil: break
             }
-            return tickToken(now: now, output: &output, effects: &effects)
+            return tickToken(now: now, output: &output, log: &log, effects: &effects)
         case .awaitingAuthentication, .authenticating, .closed:
             return nil
         }
     }
 
     private mutating func tickToken(
-        now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
     ) -> CloseReason? {
         guard case .active(var active) = state else { return nil }
         if now.instant >= active.tokenEnd { return end(.tokenExpired, effects: &effects) }
@@ -518,7 +522,7 @@ public struct ServerSession: Sendable {
             active.tokenWarning = nil
             state = .active(active)
             let left = active.tokenExpiresAt.milliseconds - now.unixTime.milliseconds
-            trace.note(.tokenWarning, at: now.instant)
+            log.trace.note(.tokenWarning, at: now.instant)
             send(.tokenExpiring(seconds: max(0, left / 1000)), now: now, output: &output)
         }
         return nil
@@ -527,9 +531,11 @@ public struct ServerSession: Sendable {
     // MARK: The end
 
     /// The server is going away: the tablet is told when its turn has come to come back.
-    public mutating func sayGoodbye(retryAfter: Duration, now: Moment, output: inout ByteBuffer) {
+    public mutating func sayGoodbye(
+        retryAfter: Duration, now: Moment, output: inout ByteBuffer, log: inout SessionLog
+    ) {
         guard case .active = state else { return }
-        trace.note(.reconnect, at: now.instant)
+        log.trace.note(.reconnect, at: now.instant)
         send(.reconnect(retryAfter: retryAfter), now: now, output: &output)
     }
 
@@ -552,9 +558,10 @@ public struct ServerSession: Sendable {
 
     private mutating func fail(
         _ failure: AuthenticationFailure, retryAfter: Duration?, now: Moment, output: inout ByteBuffer,
+        log: inout SessionLog,
         effects: inout [Effect]
     ) -> CloseReason? {
-        trace.note(.authError, at: now.instant)
+        log.trace.note(.authError, at: now.instant)
         send(.authenticationError(failure, retryAfter: retryAfter), now: now, output: &output)
         return end(.refused(failure), effects: &effects) ? failure.closeReason : nil
     }
@@ -574,10 +581,11 @@ public struct ServerSession: Sendable {
     }
 
     private mutating func sendError(
-        _ error: APIError, id: String?, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ error: APIError, id: String?, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
+        effects: inout [Effect]
     ) {
-        counts.errors &+= 1
-        trace.note(.error, at: now.instant)
+        log.counts.errors &+= 1
+        log.trace.note(.error, at: now.instant)
         send(.error(error, id: id), now: now, output: &output)
         effects.append(.refused(error.code))
     }

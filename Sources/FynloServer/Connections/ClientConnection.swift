@@ -113,8 +113,11 @@ final class ClientConnection: EventSource {
             && (lingerUntil != nil || stack.isStranger && now - since >= hub.settings.limits.strangerGrace)
     }
 
-    /// What a tablet's session has counted and noted; `nil` for what is no tablet's.
+    /// The session of a tablet; `nil` for what is no tablet's.
     var session: ServerSession? { stack.session }
+
+    /// What its session has counted and noted.
+    var log: SessionLog { stack.log }
 
     /// What the socket is used for.
     var isWebSocket: Bool { stack.isWebSocket }

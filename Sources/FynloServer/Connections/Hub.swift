@@ -221,9 +221,8 @@ final class Hub {
     private func noteEnd(
         of connection: ClientConnection, _ restaurant: RestaurantID, _ end: SessionEnd, wasAuthenticated: Bool
     ) {
-        guard let session = connection.session else { return }
         let now = loop.now.instant
-        let totals = totals(of: connection, session, wasAuthenticated: wasAuthenticated)
+        let totals = totals(of: connection, wasAuthenticated: wasAuthenticated)
         metrics.ended = metrics.ended + totals
         metrics.noteEnd(code: end.code)
         if case .refused(let failure) = end {
@@ -245,16 +244,14 @@ final class Hub {
                 "connection": connection.id.uuid.description, "client": connection.clientAddress,
                 "restaurant": restaurant.description, "code": String(end.code),
                 "after_seconds": String((now - connection.since).components.seconds),
-                "last_events": session.trace.text(at: now),
+                "last_events": connection.log.trace.text(at: now),
             ])
     }
 
     /// What a session has counted, with the heartbeats that were due to it.
-    func totals(
-        of connection: ClientConnection, _ session: ServerSession, wasAuthenticated: Bool
-    ) -> Metrics.SessionTotals {
+    func totals(of connection: ClientConnection, wasAuthenticated: Bool) -> Metrics.SessionTotals {
         var totals = Metrics.SessionTotals()
-        totals.add(session.counts)
+        totals.add(connection.log.counts)
         if wasAuthenticated {
             let interval = max(1, settings.limits.heartbeatInterval.inNanoseconds)
             totals.heartbeatsDue = UInt64(max(0, (loop.now.instant - connection.since).inNanoseconds) / interval)

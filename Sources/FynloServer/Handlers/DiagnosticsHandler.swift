@@ -90,7 +90,7 @@ final class DiagnosticsHandler {
             for member in hub.members(of: restaurant) {
                 guard let tablet = Tablet(member, in: restaurant, hub: hub, feeds: feeds) else { continue }
                 diagnosis.tablets.append(tablet.figures)
-                diagnosis.messages += Int(clamping: tablet.session.counts.messages)
+                diagnosis.messages += Int(clamping: tablet.log.counts.messages)
                 diagnosis.connectedTime += tablet.figures.age
                 // One with a history is known for longer than it is here.
                 let key = ConnectionHistory.TabletKey(user: member.user, device: member.device)
@@ -137,6 +137,7 @@ private struct Tablet {
     let member: ConnectionRegistry.Member
     let id: ConnectionID
     let session: ServerSession
+    let log: SessionLog
     let figures: TabletFigures
     let kernelRoundTrip: Duration?
     let toldRoundTrip: Duration?
@@ -146,14 +147,15 @@ private struct Tablet {
         let now = hub.loop.now.instant
         self.member = member
         self.session = session
+        log = connection.log
         id = connection.id
         kernelRoundTrip = connection.roundTrip
-        let told = session.counts.roundTripMilliseconds
+        let told = log.counts.roundTripMilliseconds
         toldRoundTrip = told == SessionCounts.unknownRoundTrip ? nil : .milliseconds(Int64(told))
-        let totals = hub.totals(of: connection, session, wasAuthenticated: true)
-        let sequence = session.counts.toldSequence
+        let totals = hub.totals(of: connection, wasAuthenticated: true)
+        let sequence = log.counts.toldSequence
         figures = TabletFigures(
-            age: now - connection.since, silence: now - session.lastHeard, pingsReceived: Int(session.counts.pings),
+            age: now - connection.since, silence: now - session.lastHeard, pingsReceived: Int(log.counts.pings),
             pingsExpected: Int(clamping: totals.heartbeatsDue), roundTrip: kernelRoundTrip ?? toldRoundTrip,
             eventsBehind: sequence < 0 ? nil : feeds.head(of: restaurant).map { Int(max(0, $0 - sequence)) },
             queuedBytes: connection.queuedBytes)
@@ -175,13 +177,13 @@ private struct Tablet {
         body.append(",\"pings_received\":\(figures.pingsReceived),\"pings_expected\":\(figures.pingsExpected)")
         body.append(",\"round_trip_ms\":\(Tablet.milliseconds(kernelRoundTrip))")
         body.append(",\"told_round_trip_ms\":\(Tablet.milliseconds(toldRoundTrip))")
-        let told = session.counts.toldSequence
+        let told = log.counts.toldSequence
         body.append(",\"sent_seq\":\(session.sentSequence.map(String.init) ?? "null")")
         body.append(",\"last_seq\":\(told < 0 ? "null" : String(told))")
         body.append(",\"events_behind\":\(figures.eventsBehind.map(String.init) ?? "null")")
         body.append(",\"queued_bytes\":\(figures.queuedBytes)")
-        body.append(",\"messages\":\(session.counts.messages),\"errors\":\(session.counts.errors),\"last_events\":[")
-        for (index, entry) in session.trace.entries(at: now).enumerated() {
+        body.append(",\"messages\":\(log.counts.messages),\"errors\":\(log.counts.errors),\"last_events\":[")
+        for (index, entry) in log.trace.entries(at: now).enumerated() {
             if index > 0 { body.append(",") }
             body.append("{\"event\":\"\(entry.event.name)\",\"count\":\(entry.count)")
             body.append(",\"seconds_ago\":\(Tablet.seconds(entry.age))}")

@@ -279,7 +279,7 @@ private struct Census {
             guard let session = connection.session else { continue }
             let isAuthenticated = session.user != nil
             if !session.isOver {
-                totals = totals + hub.totals(of: connection, session, wasAuthenticated: isAuthenticated)
+                totals = totals + hub.totals(of: connection, wasAuthenticated: isAuthenticated)
             }
             let state: State =
                 if session.isOver {
@@ -295,7 +295,7 @@ private struct Census {
             guard isAuthenticated else { continue }
             authenticated[session.restaurant, default: 0] += 1
             tablets.append(connection)
-            let sequence = session.counts.toldSequence
+            let sequence = connection.log.counts.toldSequence
             if sequence >= 0 { told[session.restaurant] = min(told[session.restaurant] ?? .max, sequence) }
         }
         for (restaurant, sequence) in told {
