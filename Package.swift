@@ -52,7 +52,8 @@ let package = Package(
         .testTarget(
             name: "FynloIOTests", dependencies: ["FynloIO", "FynloCore", "TestSupport"], swiftSettings: strict),
         .testTarget(
-            name: "FynloClientTests", dependencies: ["FynloClient", "FynloIO", "FynloCore"], swiftSettings: strict),
+            name: "FynloClientTests", dependencies: ["FynloClient", "FynloIO", "FynloCore", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "FynloServerTests",
             dependencies: ["FynloServer", "FynloClient", "FynloIO", "FynloCore", "TestSupport"],

@@ -1,14 +1,17 @@
 // Flags and what stands between them.
 
+import FynloCore
+
 /// The words after a subcommand.
 struct Arguments {
     private var flags: [String: String] = [:]
+    private var switches: Set<String> = []
     /// The words that are neither flags nor their values; all after `--`.
     private(set) var words: [String] = []
 
-    /// Reads `--name value` and `--name=value`. Throws for a flag that is not one of `names`, is given twice, or has no
-    /// value.
-    init(_ arguments: [String], flags names: [String]) throws(UsageError) {
+    /// Reads `--name value` and `--name=value`, and `--name` alone for one of `switches`. Throws for a flag that is neither
+    /// of `names` nor of those, is given twice, or has no value.
+    init(_ arguments: [String], flags names: [String], switches switchNames: [String] = []) throws(UsageError) {
         var rest = arguments[...]
         while let argument = rest.popFirst() {
             if argument == "--" {
@@ -20,12 +23,17 @@ struct Arguments {
                 words.append(argument)
                 continue
             }
+            if switchNames.contains(argument) {
+                switches.insert(argument)
+                continue
+            }
             let equals = argument.firstIndex(of: "=")
             let name = String(argument[..<(equals ?? argument.endIndex)])
             if name == "--token" {
                 throw UsageError(
                     "Others can read a command line: put the token into FYNLO_TOKEN, or name a --token-file.")
             }
+            guard !switchNames.contains(name) else { throw UsageError("\(name) takes no value.") }
             guard names.contains(name) else { throw UsageError("There is no flag \(name); see --help.") }
             guard flags[name] == nil else { throw UsageError("\(name) is given twice.") }
             guard let value = equals.map({ String(argument[argument.index(after: $0)...]) }) ?? rest.popFirst() else {
@@ -36,4 +44,70 @@ struct Arguments {
     }
 
     subscript(_ flag: String) -> String? { flags[flag] }
+
+    /// True for a switch that is given.
+    func has(_ name: String) -> Bool { switches.contains(name) }
+
+    /// A whole number within bounds; `nil` when it is not given.
+    func integer(_ flag: String, in bounds: ClosedRange<Int>) throws(UsageError) -> Int? {
+        guard let text = flags[flag] else { return nil }
+        guard text.utf8.allSatisfy({ (48...57).contains($0) }), let number = Int(text), bounds.contains(number) else {
+            let range = "from \(bounds.lowerBound)" + (bounds.upperBound == .max ? "" : " to \(bounds.upperBound)")
+            throw UsageError("\(flag) is a whole number \(range), not \(text).")
+        }
+        return number
+    }
+
+    /// A duration; `nil` when it is not given.
+    func duration(
+        _ flag: String, in bounds: ClosedRange<Duration> = .milliseconds(1)...(.seconds(86_400))
+    ) throws(UsageError) -> Duration? {
+        guard let text = flags[flag] else { return nil }
+        guard let duration = Duration(text: text), bounds.contains(duration) else {
+            let range = "\(bounds.lowerBound.text) to \(bounds.upperBound.text)"
+            throw UsageError("\(flag) is a duration such as 500ms, 30s, 5m or 2h, from \(range), not \(text).")
+        }
+        return duration
+    }
+
+    /// `--restaurant`, which has to be there.
+    func restaurant() throws(UsageError) -> RestaurantID {
+        guard let text = flags["--restaurant"] else { throw UsageError("--restaurant UUID is missing.") }
+        guard let restaurant = RestaurantID(text) else {
+            throw UsageError("--restaurant takes a UUID, not \(text).")
+        }
+        return restaurant
+    }
+}
+
+extension Duration {
+    private static let units: [(name: String, milliseconds: Int64)] = [
+        ("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000),
+    ]
+
+    /// Reads `500ms`, `30s`, `5m`, `2h`, `7d`; a number needs its unit, only `0` does not.
+    init?(text: String) {
+        if text == "0" {
+            self = .zero
+            return
+        }
+        for (unit, milliseconds) in Duration.units where text.hasSuffix(unit) {
+            let digits = text.dropLast(unit.count)
+            guard !digits.isEmpty, digits.utf8.allSatisfy({ (48...57).contains($0) }), let number = Int64(digits) else {
+                continue
+            }
+            let (product, overflow) = number.multipliedReportingOverflow(by: milliseconds)
+            guard !overflow else { return nil }
+            self = .milliseconds(product)
+            return
+        }
+        return nil
+    }
+
+    /// As people write it, in its largest whole unit: `90s`, `2m`, `0s`.
+    var text: String {
+        let milliseconds = inMilliseconds
+        let unit = Duration.units.last { milliseconds != 0 && milliseconds % $0.milliseconds == 0 } ?? ("s", 1_000)
+        return "\(milliseconds / unit.milliseconds)\(unit.name)"
+    }
 }

@@ -34,9 +34,11 @@ func runCommand(_ words: [String]) -> Int32 {
         switch name {
         case "tail": return try isHelp ? Console.help(TailCommand.help) : TailCommand.run(rest)
         case "send": return try isHelp ? Console.help(SendCommand.help) : SendCommand.run(rest)
+        case "menu": return try isHelp ? Console.help(MenuCommand.help) : MenuCommand.run(rest)
+        case "orders": return try isHelp ? Console.help(OrdersCommand.help) : OrdersCommand.run(rest)
         case "--help", "-h", "help": return Console.help(helpText)
         case "--version": return Console.help("fynlo 0.1.0\n")
-        case "": throw UsageError("Name a subcommand: tail or send; see fynlo --help.")
+        case "": throw UsageError("Name a subcommand, such as tail or send; see fynlo --help.")
         default: throw UsageError("There is no subcommand \(name); see fynlo --help.")
         }
     } catch {
@@ -46,11 +48,14 @@ func runCommand(_ words: [String]) -> Int32 {
 }
 
 private let helpText = """
-    fynlo: talks to a Fynlo server as a tablet does.
+    fynlo: talks to a Fynlo server as a tablet does, and measures and examines it.
 
     Usage:
       fynlo tail --restaurant UUID [options]                  follow a restaurant's events
       fynlo send --restaurant UUID [options] TYPE JSON-DATA   send one message and wait for its answer
+      fynlo menu --restaurant UUID [options]                  show a restaurant's menu
+      fynlo orders --restaurant UUID [options]                list a restaurant's orders
+      fynlo orders ID | create JSON | status ID STATUS        show an order, take one, move one on
       fynlo SUBCOMMAND --help
       fynlo --help | --version
 

@@ -3,7 +3,6 @@
 //     18:04:05.123  #42  order.status_changed  order_number=A-17 status=ready old_status=preparing version=3
 
 import FynloCore
-import Glibc
 
 /// Writes messages as lines.
 struct EventLine {
@@ -44,16 +43,7 @@ struct EventLine {
             }
         }
         guard let time else { return "--:--:--.---" }
-        var seconds = time_t(time.seconds)
-        var local = tm()
-        localtime_r(&seconds, &local)
-        let parts = [local.tm_hour, local.tm_min, local.tm_sec].map { EventLine.digits(Int($0), 2) }
-        return parts.joined(separator: ":") + "." + EventLine.digits(Int(time.milliseconds - time.seconds * 1000), 3)
-    }
-
-    private static func digits(_ number: Int, _ count: Int) -> String {
-        let text = String(number)
-        return String(repeating: "0", count: max(0, count - text.count)) + text
+        return LocalTime(time).seconds + "." + LocalTime.digits(Int(time.milliseconds - time.seconds * 1000), 3)
     }
 
     private func padded(_ text: String, to width: Int) -> String {

@@ -27,14 +27,17 @@ enum TailCommand {
         let options = try ConnectionOptions(arguments, name: "fynlo-tail")
         do {
             let loop = try EventLoop()
-            let tail = Tail(loop: loop, options: options)
+            let tail = try Tail(loop: loop, options: options)
             let signals = try SignalSource(loop: loop, signals: [SIGINT, SIGTERM]) { _ in tail.stop() }
             tail.start()
             try loop.run()
             signals.close()
+            loop.close()
             return tail.exitCode
+        } catch let error as UsageError {
+            throw error
         } catch {
-            Console.note(error.description)
+            Console.note("\(error)")
             return ExitCode.unconnected
         }
     }
@@ -44,54 +47,65 @@ enum TailCommand {
 private final class Tail {
     private(set) var exitCode = ExitCode.done
     private let loop: EventLoop
-    private let options: ConnectionOptions
+    private let tokens: TokenSource
     private let client: Client
     private let line = EventLine(hasColour: Console.hasColour)
     private var isFirst = true
+    private var isStopping = false
 
-    init(loop: EventLoop, options: ConnectionOptions) {
+    init(loop: EventLoop, options: ConnectionOptions) throws {
         self.loop = loop
-        self.options = options
-        client = Client(loop: loop, settings: options.settings)
+        tokens = try options.tokens(loop: loop)
+        client = try Client(loop: loop, settings: options.settings, tokens: tokens, tls: options.tls)
     }
 
     func start() {
-        client.onConnect = { [unowned self] in connected($0) }
-        client.onDisconnect = { [unowned self] in disconnected($0, retryIn: $1) }
-        client.onMessage = { [unowned self] in print($0) }
+        client.on(.connect) { [unowned self] event in
+            if case .connect(let welcome) = event { connected(welcome) }
+        }
+        client.on(.disconnect) { [unowned self] event in
+            if case .disconnect(let closure, let retryIn) = event { disconnected(closure, retryIn: retryIn) }
+        }
+        client.on(.authError) { event in
+            if case .authError(let error) = event { Console.note(error.sentence) }
+        }
+        client.on(.message) { [unowned self] event in
+            if case .message(let message) = event { print(message) }
+        }
+        client.on(.state) { [unowned self] event in
+            // Of our own wish there is no other word.
+            if event == .state(.disconnected), !isStopping { stop(ExitCode.unconnected) }
+        }
         client.connect()
     }
 
-    func stop() {
-        client.close()
+    func stop(_ code: Int32 = ExitCode.done) {
+        guard !isStopping else { return }
+        isStopping = true
+        exitCode = code
+        client.disconnect()
+        tokens.close()
         loop.stop()
     }
 
     private func connected(_ welcome: Welcome) {
         let place = welcome.sequence.map { ", event \($0) is the newest" } ?? ""
-        let missed = (welcome.sequence ?? 0) - (client.lastSequence ?? 0)
+        let missed = (welcome.sequence ?? 0) - (client.lastSequence ?? welcome.sequence ?? 0)
         let resumed = welcome.isResumed && missed > 0 ? "; the \(missed) missed follow" : ""
         Console.note("\(isFirst ? "Connected" : "Connected again")\(place)\(resumed).")
         isFirst = false
     }
 
     private func disconnected(_ closure: ClientClosure, retryIn: Duration?) {
+        guard !isStopping else { return }
         var reason = closure.refusal?.sentence ?? closure.reason
         if reason.hasSuffix(".") { reason.removeLast() }
         let what = "\(isFirst ? "No connection" : "Connection lost") (\(closure.code)): \(reason)."
-        if let retryIn {
-            Console.note("\(what) Trying again in \(seconds(retryIn)) s.")
-            if let token = options.rereadToken() { client.token = token }
-            return
+        switch retryIn {
+        case .some(.zero): Console.note("\(what) Trying again with another token.")
+        case .some(let retryIn): Console.note("\(what) Trying again in \(seconds(retryIn)) s.")
+        case nil: Console.note(what)
         }
-        Console.note(what)
-        if closure.reconnection == .withNewToken, let token = options.rereadToken(), token != client.token {
-            Console.note("The token file holds another token; trying with that one.")
-            client.token = token
-            return client.connect()
-        }
-        exitCode = ExitCode.unconnected
-        loop.stop()
     }
 
     private func print(_ message: ReceivedMessage) {

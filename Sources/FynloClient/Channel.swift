@@ -1,38 +1,72 @@
-// One connected socket of a client: bytes in to its owner, bytes out once per turn. It knows no protocol.
+// One connected socket of a client: bytes in to its owner, bytes out once per turn. It encrypts where it is told to, and
+// knows no other protocol.
 
 import FynloCore
 import FynloIO
 
+/// How a stream comes to its end.
+enum ChannelEnd: Equatable {
+    /// The server has sent all that it will.
+    case finished
+    /// With TLS: the stream has ended without the server's saying so; something may be missing (RFC 8446 §6.1).
+    case cut
+    case failed(SystemError)
+    case insecure(TLSError)
+
+    /// One sentence; `nil` where the server simply ended the connection.
+    var reason: String? {
+        switch self {
+        case .finished, .cut: nil
+        case .failed(let error): error.description
+        case .insecure(let error): error.description
+        }
+    }
+}
+
 /// A connected stream. The loop keeps it until `close`.
 final class Channel: EventSource {
-    /// What is to be sent; call `scheduleFlush` after appending.
+    /// What is to be sent; call `scheduleFlush` after appending. With TLS it waits here until the handshake is done.
     var output = ByteBuffer()
 
     private let loop: EventLoop
     /// Takes what it can use from the front; what is left is given again with more behind it.
     private var received: (inout ByteBuffer, Moment) -> Void
-    /// The stream has ended, or failed for a reason. Called once, never after `close`.
-    private var ended: (SystemError?, Moment) -> Void
+    /// The stream has ended. Called once, never after `close`.
+    private var ended: (ChannelEnd, Moment) -> Void
     private var descriptor: FileDescriptor?
     private var token: SourceToken?
     private var input = ByteBuffer()
+    private let tls: TLSEngine?
+    /// What is encrypted and not written yet.
+    private var ciphertext = ByteBuffer()
     private var isFlushScheduled = false
     /// The kernel takes no more for now.
     private var isBlocked = false
 
     /// Bytes read in one turn: the loop's other clients want to be served too.
     private static let readBytesPerTurn = 16_384
+    /// Bytes encrypted at a time.
+    private static let encryptedBytesAhead = 65_536
 
+    /// - Parameter tls: encrypts; its handshake begins here.
     init(
-        loop: EventLoop, descriptor: consuming FileDescriptor,
-        received: @escaping (inout ByteBuffer, Moment) -> Void, ended: @escaping (SystemError?, Moment) -> Void
+        loop: EventLoop, descriptor: consuming FileDescriptor, tls: TLSEngine? = nil,
+        received: @escaping (inout ByteBuffer, Moment) -> Void, ended: @escaping (ChannelEnd, Moment) -> Void
     ) throws(SystemError) {
         self.loop = loop
+        self.tls = tls
         self.received = received
         self.ended = ended
         let number = descriptor.rawValue
         self.descriptor = consume descriptor
         token = try loop.add(self, descriptor: number, interest: .read)
+        guard let tls else { return }
+        do throws(TLSError) {
+            try tls.start(output: &ciphertext)
+            scheduleFlush()
+        } catch {
+            loop.atEndOfTurn { [weak self] in self?.end(.insecure(error), loop.now) }
+        }
     }
 
     func ready(_ readiness: Readiness, now: Moment) {
@@ -40,27 +74,61 @@ final class Channel: EventSource {
         if readiness.contains(.read) || readiness.contains(.hangup) { receive(now) }
     }
 
+    // MARK: Reading
+
     private func receive(_ now: Moment) {
         guard let number = descriptor?.rawValue else { return }
         // Taken out while the owner is called, which may close us.
         var buffer = ByteBuffer()
         swap(&buffer, &input)
-        do {
-            switch try Socket.receive(number, into: &buffer, limit: Channel.readBytesPerTurn) {
-            case .bytes: received(&buffer, now)
-            case .endOfStream: end(nil, now)
-            case .wouldBlock: break
+        do throws(SystemError) {
+            if let tls {
+                try receive(number, &buffer, tls, now)
+            } else {
+                switch try Socket.receive(number, into: &buffer, limit: Channel.readBytesPerTurn) {
+                case .bytes: received(&buffer, now)
+                case .endOfStream: end(.finished, now)
+                case .wouldBlock: break
+                }
             }
         } catch {
-            end(error, now)
+            end(.failed(error), now)
         }
         // An empty buffer gives its memory back: most clients are idle.
         if descriptor != nil, !buffer.isEmpty { input = buffer }
     }
 
+    private func receive(
+        _ number: Int32, _ buffer: inout ByteBuffer, _ tls: TLSEngine, _ now: Moment
+    ) throws(SystemError) {
+        var encrypted = ByteBuffer()
+        switch try Socket.receive(number, into: &encrypted, limit: Channel.readBytesPerTurn) {
+        case .wouldBlock: return
+        case .endOfStream: return end(tls.isEstablished ? .cut : .insecure(.endedInHandshake), now)
+        case .bytes: break
+        }
+        let known = buffer.count
+        do throws(TLSError) {
+            try tls.receive(&encrypted, plaintext: &buffer, output: &ciphertext)
+        } catch {
+            // What came before it is whole. `close` sends the alert, if there is one.
+            if buffer.count > known { received(&buffer, now) }
+            return end(.insecure(error), now)
+        }
+        if buffer.count > known { received(&buffer, now) }
+        guard descriptor != nil else { return }
+        if tls.isInputEnded { end(.finished, now) } else { scheduleFlush() }
+    }
+
+    // MARK: Writing
+
+    private var hasOutput: Bool {
+        !ciphertext.isEmpty || !output.isEmpty && tls?.isEstablished != false
+    }
+
     /// Writes what is queued at the end of this turn.
     func scheduleFlush() {
-        guard !isFlushScheduled, !isBlocked, !output.isEmpty else { return }
+        guard !isFlushScheduled, !isBlocked, hasOutput else { return }
         isFlushScheduled = true
         loop.atEndOfTurn { [weak self] in
             guard let self else { return }
@@ -71,10 +139,10 @@ final class Channel: EventSource {
 
     private func flush(_ now: Moment) {
         guard let token, let failure = write() else { return }
-        if let error = failure.error {
+        if let end = failure.end {
             // The server may have said why before it went.
             receive(now)
-            if self.token == token { end(error, now) }
+            if self.token == token { self.end(end, now) }
             return
         }
         isBlocked = failure.isBlocked
@@ -82,26 +150,45 @@ final class Channel: EventSource {
     }
 
     /// Gives the kernel what it takes; `nil` if there was nothing to write.
-    private func write() -> (isBlocked: Bool, error: SystemError?)? {
-        guard let number = descriptor?.rawValue, isBlocked || !output.isEmpty else { return nil }
-        do {
-            _ = try Socket.send(number, from: &output)
-        } catch {
-            return (false, error)
+    private func write() -> (isBlocked: Bool, end: ChannelEnd?)? {
+        guard let number = descriptor?.rawValue, isBlocked || hasOutput else { return nil }
+        if let tls, tls.isEstablished, ciphertext.isEmpty {
+            do throws(TLSError) {
+                try tls.send(&output, limit: Channel.encryptedBytesAhead, output: &ciphertext)
+            } catch {
+                return (false, .insecure(error))
+            }
         }
-        if output.isEmpty { output.removeAll() }
-        return (!output.isEmpty, nil)
+        do throws(SystemError) {
+            if tls == nil { try Channel.write(number, &output) } else { try Channel.write(number, &ciphertext) }
+        } catch {
+            return (false, .failed(error))
+        }
+        return (hasOutput, nil)
     }
 
-    private func end(_ error: SystemError?, _ now: Moment) {
+    private static func write(_ number: Int32, _ buffer: inout ByteBuffer) throws(SystemError) {
+        _ = try Socket.send(number, from: &buffer)
+        if buffer.isEmpty { buffer.removeAll() }
+    }
+
+    // MARK: The end
+
+    private func end(_ end: ChannelEnd, _ now: Moment) {
         let ended = ended
         close()
-        ended(error, now)
+        ended(end, now)
     }
 
     /// Gives the kernel what it takes of the output, and closes. A second call does nothing.
     func close() {
-        _ = write()
+        if descriptor != nil {
+            _ = write()
+            if let tls {
+                tls.close(output: &ciphertext)
+                _ = write()
+            }
+        }
         if let token { loop.remove(token) }
         token = nil
         descriptor = nil
@@ -109,5 +196,6 @@ final class Channel: EventSource {
         ended = { _, _ in }
         input.removeAll()
         output.removeAll()
+        ciphertext.removeAll()
     }
 }

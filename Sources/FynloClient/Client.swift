@@ -1,123 +1,285 @@
-// A client that stays connected: drives one ClientStack after the other over a loop, waits between them as the
-// ReconnectPolicy says, and resumes where the last one ended.
+// A tablet's client: gives a ClientSession its sockets, its clock, its tokens and its storage, and tells the listeners what
+// happens.
 
 public import FynloCore
 public import FynloIO
 
-/// One device of one user in one restaurant. It belongs to its loop's thread; the loop keeps it from `connect` until
-/// `close`, or until it has given up.
+/// One device of one user in one restaurant. It belongs to its loop's thread; the loop keeps it from `connect` until it is
+/// disconnected.
 ///
-/// Set the listeners before `connect`. They are called from turns of the loop, never from within a call of theirs, and
-/// may call any method.
+/// Listeners are called from turns of the loop, one after the other, and may call any method.
 public final class Client {
-    /// Where a client is in its life.
-    public enum State: String, Sendable {
-        case disconnected = "DISCONNECTED"
-        case connecting = "CONNECTING"
-        case authenticating = "AUTHENTICATING"
-        case connected = "CONNECTED"
-        /// Waiting for the next attempt.
-        case reconnecting = "RECONNECTING"
-    }
-
     /// What a client is for.
     public struct Settings: Sendable {
         public var server: ServerURL
         public var restaurant: RestaurantID
         public var clientType: ClientType
         public var user: UserID
-        public var token: String
         /// See `ClientIdentity.deviceID`.
         public var deviceID: String?
         /// See `ClientIdentity.clientVersion`.
         public var clientVersion: String?
-        /// False: the first end of a connection is the last.
-        public var isReconnecting = true
-        /// The last event that was seen; `nil`: only those from now on.
+        /// The newest event that was seen; `nil`: only those from now on.
         public var lastSequence: EventSequence?
-        public var limits = ClientLimits()
+        public var session = ClientSession.Settings()
 
-        public init(
-            server: ServerURL, restaurant: RestaurantID, clientType: ClientType = .pos, user: UserID, token: String
-        ) {
+        public init(server: ServerURL, restaurant: RestaurantID, clientType: ClientType = .pos, user: UserID) {
             self.server = server
             self.restaurant = restaurant
             self.clientType = clientType
             self.user = user
-            self.token = token
         }
     }
 
-    /// The server has let us in, for the first time or again.
-    public var onConnect: (Welcome) -> Void = { _ in }
-    /// A connection, or an attempt, has ended. `retryIn` is when the next attempt begins; `nil`: there will be none, the
-    /// client is disconnected. Not called for `close`.
-    public var onDisconnect: (_ closure: ClientClosure, _ retryIn: Duration?) -> Void = { _, _ in }
-    /// A message of the server, of any type.
-    public var onMessage: (ReceivedMessage) -> Void = { _ in }
-
-    /// What becomes of a command.
-    public typealias Reply = (Result<CommandOutcome, ClientError>) -> Void
-
-    /// Used from the next attempt on.
-    public var token: String
-    /// The newest event that was seen.
-    public private(set) var lastSequence: EventSequence?
+    /// What becomes of a command: its final state.
+    public typealias Reply = (CommandState) -> Void
 
     private let loop: EventLoop
     private let settings: Settings
-    private var policy = ReconnectPolicy()
-    private var generator = SystemGenerator()
-    /// Counts the attempts, so that what belongs to an earlier one is known by it.
-    private var attempt = 0
-    private var timer: SourceToken?
-    private var session: ClientStack?
-    private var dialer: Dialer?
-    private var channel: Channel?
-    /// When the next attempt begins, while waiting for it.
-    private var retryAt: Instant?
+    private let tokens: TokenSource
+    private let storage: any OutboxStorage
+    private var encryption: Encryption
+    private var session: ClientSession
+    private var listeners = Listeners<ClientSession.Event>()
     private var replies: [String: Reply] = [:]
 
-    public init(loop: EventLoop, settings: Settings) {
+    private var timer: SourceToken?
+    private var renewals: Subscription?
+    private var dialer: Dialer?
+    private var channel: Channel?
+    /// In the place of a channel's output while there is none.
+    private var nowhere = ByteBuffer()
+
+    /// What is still to be done, oldest first: a listener may cause more.
+    private var effects: [ClientSession.Effect] = []
+    /// How many of them are done, or being done.
+    private var performed = 0
+    private var isPerforming = false
+    private var toBeKept: [OutboxRecord] = []
+
+    /// The newest event that a listener was told of; give it to the next client of this device that knows all up to it.
+    public private(set) var lastSequence: EventSequence?
+
+    /// A client that is disconnected.
+    ///
+    /// - Parameters:
+    ///   - tokens: asked for a token for each connection; it may serve others too, and outlives the client.
+    ///   - outbox: keeps the commands; `nil`: as long as this client lives.
+    ///   - tls: whom to trust, at a server with https or wss; `nil`: the system's authorities.
+    public init(
+        loop: EventLoop, settings: Settings, tokens: TokenSource, outbox: (any OutboxStorage)? = nil,
+        tls: TLSContext? = nil
+    ) throws(StorageError) {
         self.loop = loop
         self.settings = settings
-        token = settings.token
+        self.tokens = tokens
+        storage = outbox ?? MemoryOutbox(loop: loop)
+        encryption = Encryption(settings.server, context: tls)
         lastSequence = settings.lastSequence
+        let identity = ClientIdentity(
+            authority: settings.server.authority, pathPrefix: settings.server.pathPrefix,
+            restaurant: settings.restaurant, client: settings.clientType, user: settings.user, token: "",
+            deviceID: settings.deviceID, clientVersion: settings.clientVersion)
+        session = ClientSession(
+            identity: identity, settings: settings.session, lastSequence: settings.lastSequence,
+            commands: try storage.load(), using: SystemGenerator())
     }
 
     // MARK: State
 
-    public var state: State {
-        if retryAt != nil { return .reconnecting }
-        switch session?.state {
-        case .connecting, .upgrading: return .connecting
-        case .authenticating: return .authenticating
-        case .connected: return .connected
-        case .closed, nil: return .disconnected
+    public var state: ClientSession.State { session.state }
+
+    /// The commands without a final answer, and the last ones that have one.
+    public var outbox: Outbox { session.outbox }
+
+    /// Attempts to connect again since the last success.
+    public var reconnectAttempts: Int { session.health.reconnectAttempts }
+
+    /// Whether the server is heard from.
+    public var health: HealthStatus { session.health.status(now: SystemClock.instant) }
+
+    /// How the connection has been doing.
+    public var report: DiagnosticReport { session.report(now: SystemClock.instant) }
+
+    // MARK: Listeners
+
+    /// Calls `listener` for each event of this name: `state`, `connect`, `disconnect`, `auth_error`, `error`,
+    /// `max_reconnect_attempts`, `command`, the type of a message, or `message` for all of them.
+    @discardableResult
+    public func on(_ name: EventName, _ listener: @escaping (ClientSession.Event) -> Void) -> Subscription {
+        listeners.add(name, isForOnce: false, listener)
+    }
+
+    /// Calls `listener` for the next event of this name.
+    @discardableResult
+    public func once(_ name: EventName, _ listener: @escaping (ClientSession.Event) -> Void) -> Subscription {
+        listeners.add(name, isForOnce: true, listener)
+    }
+
+    public func off(_ subscription: Subscription) {
+        listeners.remove(subscription)
+    }
+
+    // MARK: Wishes
+
+    /// Connects, at once if it was waiting to. False when a connection is there or on its way: there is never a second.
+    @discardableResult
+    public func connect() -> Bool {
+        if timer == nil { timer = loop.add(timer: ClientTimer(self)) }
+        if renewals == nil {
+            renewals = tokens.on(.tokenRefreshed) { [weak self] event in
+                if case .refreshed(let token) = event { self?.deliver(.success(token)) }
+            }
+        }
+        return input { session, now, _, effects in session.connect(now: now, effects: &effects) }
+    }
+
+    /// Ends the connection with 1000, or the attempts to get one, and lets go of everything but the commands, which wait
+    /// for the next `connect`. Messages that no listener was told of yet come again after that.
+    public func disconnect() {
+        let done = effects[..<performed]
+        let rest = effects[performed...].filter { if case .tell(.message) = $0 { false } else { true } }
+        effects = Array(done) + rest
+        input { session, now, output, effects in
+            session.disconnect(now: now, output: &output, effects: &effects)
+            session.resume(after: lastSequence)
         }
     }
 
-    /// Attempts that failed since the last connection.
-    public var failedAttempts: Int { policy.failures }
+    /// The system says that there is no network.
+    public func networkLost() {
+        input { session, now, _, effects in session.networkLost(now: now, effects: &effects) }
+    }
 
-    // MARK: Connecting
+    /// The system says that there is a network, perhaps another one.
+    public func networkRestored() {
+        input { session, now, output, effects in
+            session.networkRestored(now: now, output: &output, effects: &effects)
+        }
+    }
 
-    /// Connects, at once if it was waiting to; does nothing while a connection is there or on its way.
-    public func connect() {
-        guard session == nil else { return }
-        let timer = self.timer ?? loop.add(timer: ClientTimer(self))
-        self.timer = timer
-        retryAt = nil
-        attempt += 1
+    /// Takes a command: it is kept, and sent in its turn as soon as there is a connection. `data` is the text of a JSON
+    /// object; without an `id` it gets one. Its states are told as `command`; `reply` is called with the final one. Returns
+    /// the id.
+    @discardableResult
+    public func send(
+        _ type: String, data: String, id: String? = nil, reply: Reply? = nil
+    ) throws(CommandRefusal) -> String {
+        let result = input { session, now, _, effects in
+            Result { () throws(CommandRefusal) in
+                try session.submit(type, data: data, id: id, now: now, effects: &effects)
+            }
+        }
+        let id = try result.get()
+        if let reply { replies[id] = reply }
+        return id
+    }
+
+    /// `disconnect`, for good: the outbox is closed, and nobody is told anything any more.
+    public func close() {
+        disconnect()
+        listeners = Listeners()
+        replies = [:]
+        storage.close()
+    }
+
+    // MARK: Inputs
+
+    /// Tells the session something, and does what it says.
+    @discardableResult
+    private func input<T>(
+        _ body: (inout ClientSession, Moment, inout ByteBuffer, inout [ClientSession.Effect]) -> T
+    ) -> T {
         let now = SystemClock.now
-        let identity = ClientIdentity(
-            authority: settings.server.authority, pathPrefix: settings.server.pathPrefix,
-            restaurant: settings.restaurant, client: settings.clientType, user: settings.user, token: token,
-            deviceID: settings.deviceID, clientVersion: settings.clientVersion)
-        session = ClientStack(
-            identity: identity, limits: settings.limits, lastSequence: lastSequence, using: &generator, now: now)
+        let result =
+            if let channel {
+                body(&session, now, &channel.output, &effects)
+            } else {
+                body(&session, now, &nowhere, &effects)
+            }
+        nowhere.removeAll()
+        channel?.scheduleFlush()
+        perform()
+        return result
+    }
+
+    private func connected(_ descriptor: consuming FileDescriptor) {
+        dialer = nil
+        do {
+            let tls = try encryption.makeEngine()
+            let channel = try Channel(loop: loop, descriptor: descriptor, tls: tls) { [weak self] bytes, now in
+                self?.received(&bytes, now: now)
+            } ended: { [weak self] end, _ in
+                self?.lose(end.reason)
+            }
+            self.channel = channel
+            input { session, _, output, _ in session.opened(output: &output) }
+        } catch {
+            lose("\(error)")
+        }
+    }
+
+    private func received(_ bytes: inout ByteBuffer, now: Moment) {
+        input { session, _, output, effects in
+            session.receive(&bytes, now: now, output: &output, effects: &effects)
+        }
+    }
+
+    private func lose(_ reason: String?) {
+        input { session, now, output, effects in
+            session.endOfInput(reason: reason, now: now, output: &output, effects: &effects)
+        }
+    }
+
+    private func deliver(_ token: Result<HeldToken, TokenFailure>) {
+        input { session, now, output, effects in
+            session.deliver(token: token.map(\.compact), now: now, output: &output, effects: &effects)
+        }
+    }
+
+    fileprivate func tick(now: Moment) -> Instant? {
+        input { session, _, output, effects in session.tick(now: now, output: &output, effects: &effects) }
+        return session.nextDeadline
+    }
+
+    // MARK: Effects
+
+    /// Does what is to be done, in order, also what a listener causes meanwhile.
+    private func perform() {
+        guard !isPerforming else { return }
+        isPerforming = true
+        while performed < effects.count {
+            performed += 1
+            perform(effects[performed - 1])
+        }
+        effects.removeAll(keepingCapacity: true)
+        performed = 0
+        isPerforming = false
+        keep()
+        if session.state == .disconnected { leave() } else { wake() }
+    }
+
+    private func perform(_ effect: ClientSession.Effect) {
+        switch effect {
+        case .open: open()
+        case .close:
+            dialer?.cancel()
+            dialer = nil
+            channel?.close()
+            channel = nil
+        case .token(let isForced):
+            tokens.request(isForced: isForced) { [weak self] in self?.deliver($0) }
+        case .keep(let record):
+            toBeKept.append(record)
+        case .tell(let event):
+            tell(event)
+        }
+    }
+
+    private func open() {
         let dialer = Dialer(
-            loop: loop, server: settings.server, deadline: now.instant + settings.limits.connectTimeout,
+            loop: loop, server: settings.server,
+            deadline: SystemClock.instant + settings.session.limits.connectTimeout,
             connected: { [weak self] in self?.connected($0) },
             failed: { [weak self] error in
                 guard let self else { return }
@@ -125,155 +287,71 @@ public final class Client {
             })
         self.dialer = dialer
         dialer.start()
-        wake()
     }
 
-    private func connected(_ descriptor: consuming FileDescriptor) {
-        dialer = nil
-        do throws(SystemError) {
-            let channel = try Channel(loop: loop, descriptor: descriptor) { [weak self] input, now in
-                self?.received(&input, now: now)
-            } ended: { [weak self] error, _ in
-                self?.lose(error?.description)
-            }
-            self.channel = channel
-            session?.opened(output: &channel.output)
-            channel.scheduleFlush()
-        } catch {
-            lose(error.description)
-        }
-    }
-
-    private func received(_ input: inout ByteBuffer, now: Moment) {
-        guard let channel else { return }
-        var events: [ClientEvent] = []
-        session?.receive(&input, now: now, output: &channel.output, events: &events)
-        handle(events)
-    }
-
-    private func lose(_ reason: String?) {
-        var events: [ClientEvent] = []
-        session?.endOfInput(reason: reason, events: &events)
-        handle(events)
-    }
-
-    fileprivate func tick(now: Moment) -> Instant? {
-        if let retryAt {
-            guard now.instant >= retryAt else { return retryAt }
-            connect()
-        } else {
-            var events: [ClientEvent] = []
-            var nowhere = ByteBuffer()
-            if let channel {
-                session?.tick(now: now, output: &channel.output, events: &events)
-            } else {
-                session?.tick(now: now, output: &nowhere, events: &events)
-            }
-            handle(events)
-        }
-        return retryAt ?? session?.nextDeadline
-    }
-
-    // MARK: Events
-
-    private func handle(_ events: [ClientEvent]) {
-        channel?.scheduleFlush()
-        lastSequence = session?.lastSequence ?? lastSequence
-        wake()
-        let attempt = attempt
-        for event in events {
-            // A listener may have closed the client, or begun anew.
-            guard attempt == self.attempt else { return }
-            switch event {
-            case .connected(let welcome):
-                policy.reset()
-                onConnect(welcome)
-            case .message(let message):
-                onMessage(message)
-            case .unreadable:
-                break
-            case .answered(let id, let outcome):
-                replies.removeValue(forKey: id)?(.success(outcome))
-            case .closed(let closure):
-                ended(closure)
+    /// Gives the storage what is new, all at once.
+    private func keep() {
+        guard !toBeKept.isEmpty else { return }
+        let records = toBeKept
+        toBeKept = []
+        let added = records.count { if case .added = $0 { true } else { false } }
+        storage.keep(records) { [weak self] error in
+            guard added > 0 else { return }
+            self?.input { session, now, output, effects in
+                session.deliver(
+                    kept: added, failure: error?.description, now: now, output: &output, effects: &effects)
             }
         }
     }
 
-    private func ended(_ closure: ClientClosure) {
-        let untold = letGo()
-        var delay: Duration?
-        if settings.isReconnecting, case .afterDelay(let least) = closure.reconnection {
-            let policyDelay = policy.nextDelay(using: &generator)
-            let chosen = max(policyDelay, least ?? .zero)
-            retryAt = SystemClock.instant + chosen
-            delay = chosen
-            wake()
-        } else {
-            leave()
+    private func tell(_ event: ClientSession.Event) {
+        var reply: Reply?
+        switch event {
+        case .connect(let welcome):
+            lastSequence = lastSequence ?? welcome.sequence
+        case .message(let message):
+            if message.type == "resync_required" { lastSequence = message.dataSequence ?? lastSequence }
+            lastSequence = message.sequence ?? lastSequence
+        case .command(let id, let state):
+            if state.isFinal { reply = replies.removeValue(forKey: id) }
+            reply?(state)
+        case .state, .disconnect, .authError, .error, .maxReconnectAttempts:
+            break
         }
-        let attempt = attempt
-        for reply in untold { reply(.failure(.connectionLost(closure.reason))) }
-        // A reply may have closed the client.
-        if attempt == self.attempt { onDisconnect(closure, delay) }
+        for name in event.names {
+            for number in listeners.numbers(of: name) { listeners.take(number, of: name)?(event) }
+        }
     }
 
     private func wake() {
-        guard let timer, let deadline = retryAt ?? session?.nextDeadline else { return }
+        guard let timer, let deadline = session.nextDeadline else { return }
         loop.wake(timer, by: deadline)
-    }
-
-    // MARK: Commands
-
-    /// Sends a command. `data` is the text of a JSON object; without an `id` it gets one. `reply` is called exactly once,
-    /// after this call has returned.
-    public func send(_ type: String, data: String, id: String? = nil, reply: @escaping Reply = { _ in }) {
-        do throws(CommandRefusal) {
-            guard let channel, session != nil else { throw .notConnected }
-            guard let used = try session?.send(type, data: data, id: id, now: SystemClock.now, output: &channel.output)
-            else { throw .notConnected }
-            replies[used] = reply
-            channel.scheduleFlush()
-            wake()
-        } catch {
-            loop.atEndOfTurn { reply(.failure(.refused(error))) }
-        }
-    }
-
-    // MARK: The end
-
-    /// Ends the connection with 1000, or the attempts to get one, and lets go of everything. Commands without an answer
-    /// fail with `closed` at the end of the turn. `connect` begins anew.
-    public func close() {
-        if let channel {
-            var events: [ClientEvent] = []
-            session?.close(now: SystemClock.now, output: &channel.output, events: &events)
-        }
-        attempt += 1
-        retryAt = nil
-        policy.reset()
-        let untold = letGo()
-        leave()
-        guard !untold.isEmpty else { return }
-        loop.atEndOfTurn {
-            for reply in untold { reply(.failure(.closed)) }
-        }
-    }
-
-    /// Lets go of all that belongs to this connection. Returns the replies that have been told nothing.
-    private func letGo() -> [Reply] {
-        dialer?.cancel()
-        dialer = nil
-        channel?.close()
-        channel = nil
-        session = nil
-        defer { replies = [:] }
-        return Array(replies.values)
     }
 
     private func leave() {
         if let timer { loop.remove(timer) }
         timer = nil
+        if let renewals { tokens.off(renewals) }
+        renewals = nil
+    }
+}
+
+extension ClientSession.Event {
+    /// By which it is listened to.
+    public var names: [EventName] {
+        switch self {
+        case .state: [.state]
+        case .connect: [.connect]
+        case .disconnect: [.disconnect]
+        case .authError: [.authError]
+        case .error: [.error]
+        case .maxReconnectAttempts: [.maxReconnectAttempts]
+        case .command: [.command]
+        case .message(let message):
+            // What a server calls a message is not taken for what only the client itself can say.
+            EventName.ofClient.contains(EventName(rawValue: message.type))
+                ? [.message] : [EventName(rawValue: message.type), .message]
+        }
     }
 }
 

@@ -7,33 +7,22 @@ public import FynloIO
 public enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
     /// A URL that names no server; `reason` says how it would.
     case invalidURL(String, reason: String)
-    /// `https` and `wss`.
-    case tlsUnavailable
     /// The name, the network or the server's port.
     case unreachable(ServerURL, SystemError)
+    /// No TLS connection can be made, or it broke: the server's certificate is not accepted, it does not speak TLS, …
+    case insecure(ServerURL, TLSError)
     /// It took longer than this.
     case timedOut(ServerURL, after: Duration)
     /// The server's answer is not HTTP.
     case unreadableResponse(ServerURL, HTTPError)
-    /// The command was not sent.
-    case refused(CommandRefusal)
-    /// The connection ended before the answer came: a command may have taken effect or not, and the same id is safe to
-    /// send again.
-    case connectionLost(String)
-    /// The client was closed before the answer came.
-    case closed
 
     public var description: String {
         switch self {
         case .invalidURL(let text, let reason): "\"\(text)\" is not the URL of a server: \(reason)."
-        case .tlsUnavailable:
-            "https:// and wss:// are not spoken by this client yet: use http:// or ws://, by way of a proxy or tunnel that speaks TLS."
         case .unreachable(let server, let error): "\(server) cannot be reached: \(error)"
+        case .insecure(let server, let error): "\(server) cannot be spoken to safely: \(error)"
         case .timedOut(let server, let limit): "\(server) did not answer within \(limit.inMilliseconds) ms."
         case .unreadableResponse(let server, let error): "The answer of \(server) cannot be read: \(error.detail)"
-        case .refused(let refusal): refusal.sentence
-        case .connectionLost(let reason): "The connection ended before the answer came: \(reason)"
-        case .closed: "The client was closed before the answer came."
         }
     }
 }

@@ -10,17 +10,21 @@ public final class HTTPClient {
 
     public let server: ServerURL
     private let loop: EventLoop
+    private var encryption: Encryption
     private let timeout: Duration
     private let limits: HTTPLimits
 
     /// - Parameters:
+    ///   - tls: whom to trust, at a server with https; `nil`: the system's authorities.
     ///   - timeout: for a whole request, name look-up included.
     ///   - limits: for the responses.
     public init(
-        loop: EventLoop, server: ServerURL, timeout: Duration = .seconds(10), limits: HTTPLimits = HTTPLimits()
+        loop: EventLoop, server: ServerURL, tls: TLSContext? = nil, timeout: Duration = .seconds(10),
+        limits: HTTPLimits = HTTPLimits()
     ) {
         self.loop = loop
         self.server = server
+        encryption = Encryption(server, context: tls)
         self.timeout = timeout
         self.limits = limits
     }
@@ -37,9 +41,14 @@ public final class HTTPClient {
         var bytes = ByteBuffer()
         HTTPEncoder.encodeRequest(
             method: method, target: server.pathPrefix + path, headers: headers, body: body, into: &bytes)
-        HTTPExchange(
-            loop: loop, server: server, timeout: timeout, limits: limits, method: method, request: bytes, reply: reply
-        ).start()
+        do throws(TLSError) {
+            HTTPExchange(
+                loop: loop, server: server, tls: try encryption.makeEngine(), timeout: timeout, limits: limits,
+                method: method, request: bytes, reply: reply
+            ).start()
+        } catch {
+            loop.atEndOfTurn { [server] in reply(.failure(.insecure(server, error))) }
+        }
     }
 }
 
@@ -47,6 +56,7 @@ public final class HTTPClient {
 private final class HTTPExchange: EventSource {
     private let loop: EventLoop
     private let server: ServerURL
+    private let tls: TLSEngine?
     private let timeout: Duration
     private let deadline: Instant
     private let method: HTTPMethod
@@ -58,11 +68,12 @@ private final class HTTPExchange: EventSource {
     private var channel: Channel?
 
     init(
-        loop: EventLoop, server: ServerURL, timeout: Duration, limits: HTTPLimits, method: HTTPMethod,
+        loop: EventLoop, server: ServerURL, tls: TLSEngine?, timeout: Duration, limits: HTTPLimits, method: HTTPMethod,
         request: ByteBuffer, reply: @escaping HTTPClient.Reply
     ) {
         self.loop = loop
         self.server = server
+        self.tls = tls
         self.timeout = timeout
         self.method = method
         self.request = request
@@ -89,10 +100,10 @@ private final class HTTPExchange: EventSource {
     private func connected(_ descriptor: consuming FileDescriptor) {
         dialer = nil
         do throws(SystemError) {
-            let channel = try Channel(loop: loop, descriptor: descriptor) { [weak self] input, _ in
+            let channel = try Channel(loop: loop, descriptor: descriptor, tls: tls) { [weak self] input, _ in
                 self?.received(&input)
-            } ended: { [weak self] error, _ in
-                self?.ended(error)
+            } ended: { [weak self] end, _ in
+                self?.ended(end)
             }
             self.channel = channel
             swap(&channel.output, &request)
@@ -110,8 +121,17 @@ private final class HTTPExchange: EventSource {
         }
     }
 
-    private func ended(_ error: SystemError?) {
-        if let error { return finish(.failure(.unreachable(server, error))) }
+    private func ended(_ end: ChannelEnd) {
+        switch end {
+        case .failed(let error): finish(.failure(.unreachable(server, error)))
+        case .insecure(let error): finish(.failure(.insecure(server, error)))
+        // A body without a length would be as long as whoever cut the connection wants it to be.
+        case .cut: finish(.failure(.unreadableResponse(server, .endedEarly)))
+        case .finished: endOfInput()
+        }
+    }
+
+    private func endOfInput() {
         do throws(HTTPError) {
             guard let response = try parser.endOfInput() else { throw .endedEarly }
             finish(.success(response))

@@ -1,24 +1,27 @@
-// The address of a server as people write it: http://host:port, or ws://host:port; both mean the same server.
+// The address of a server as people write it: http://host:port or ws://host:port, which mean the same server; https:// or
+// wss:// if it speaks TLS.
 
 /// Where a server is.
 public struct ServerURL: Hashable, Sendable, CustomStringConvertible {
+    /// True for https and wss.
+    public let usesTLS: Bool
     /// A name or an address; IPv6 without brackets.
     public let host: String
     public let port: UInt16
     /// What stands before `/api/v1/…`, without a slash at its end; usually empty.
     public let pathPrefix: String
 
-    /// Reads `http://host[:port][/prefix]` or `ws://…`. Throws `ClientError.tlsUnavailable` for `https` and `wss`, and
-    /// `ClientError.invalidURL` for everything else.
+    /// Reads `http://host[:port][/prefix]`, `ws://…`, `https://…` or `wss://…`. Throws `ClientError.invalidURL` for
+    /// everything else.
     public init(_ text: String) throws(ClientError) {
         func invalid(_ reason: String) -> ClientError { .invalidURL(text, reason: reason) }
         guard let separator = text.firstRange(of: "://") else {
-            throw invalid("write it as http://HOST:PORT")
+            throw invalid("write it as http://HOST:PORT or https://HOST:PORT")
         }
         switch text[..<separator.lowerBound].lowercased() {
-        case "http", "ws": break
-        case "https", "wss": throw .tlsUnavailable
-        default: throw invalid("it begins with http:// or ws://")
+        case "http", "ws": usesTLS = false
+        case "https", "wss": usesTLS = true
+        default: throw invalid("it begins with http://, https://, ws:// or wss://")
         }
         let rest = text[separator.upperBound...]
         guard rest.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else {
@@ -31,12 +34,16 @@ public struct ServerURL: Hashable, Sendable, CustomStringConvertible {
         var path = rest[pathStart...]
         while path.hasSuffix("/") { path = path.dropLast() }
         pathPrefix = String(path)
-        (host, port) = try ServerURL.hostAndPort(rest[..<pathStart], invalid)
+        let (host, port) = try ServerURL.hostAndPort(rest[..<pathStart], invalid)
+        self.host = host
+        self.port = port ?? ServerURL.usualPort(usesTLS: usesTLS)
     }
+
+    private static func usualPort(usesTLS: Bool) -> UInt16 { usesTLS ? 443 : 80 }
 
     private static func hostAndPort(
         _ authority: Substring, _ invalid: (String) -> ClientError
-    ) throws(ClientError) -> (String, UInt16) {
+    ) throws(ClientError) -> (host: String, port: UInt16?) {
         var host = authority
         var port: Substring?
         if authority.hasPrefix("[") {
@@ -52,7 +59,7 @@ public struct ServerURL: Hashable, Sendable, CustomStringConvertible {
             port = authority[authority.index(after: colon)...]
         }
         guard !host.isEmpty else { throw invalid("the host is missing") }
-        guard let port else { return (String(host), 80) }
+        guard let port else { return (String(host), nil) }
         guard port.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = UInt16(port), number > 0 else {
             throw invalid("the port is a number from 1 to 65535")
         }
@@ -62,8 +69,8 @@ public struct ServerURL: Hashable, Sendable, CustomStringConvertible {
     /// For the Host field: host and port, the usual port left out.
     public var authority: String {
         let host = self.host.contains(":") ? "[\(self.host)]" : self.host
-        return port == 80 ? host : "\(host):\(port)"
+        return port == ServerURL.usualPort(usesTLS: usesTLS) ? host : "\(host):\(port)"
     }
 
-    public var description: String { "http://\(authority)\(pathPrefix)" }
+    public var description: String { "\(usesTLS ? "https" : "http")://\(authority)\(pathPrefix)" }
 }

@@ -32,7 +32,7 @@ public final class EventLoop {
     private var due: [UInt64] = []
     private var endOfTurn: [() -> Void] = []
     private var removed: [any EventSource] = []
-    private var helper: OffloadSource?
+    private var helpers: [OffloadLane: OffloadSource] = [:]
     private var isTurning = false
     private var isStopping = false
     private var isClosed = false
@@ -46,7 +46,7 @@ public final class EventLoop {
     }
 
     deinit {
-        helper?.stop()
+        for helper in helpers.values { helper.stop() }
     }
 
     /// Ends the loop's life, between two turns: does what was put off, and lets go of every source, which it keeps and which
@@ -58,8 +58,8 @@ public final class EventLoop {
         isClosed = true
         for token in table.tokens { remove(token) }
         while !removed.isEmpty { releaseRemoved() }
-        helper?.stop()
-        helper = nil
+        for helper in helpers.values { helper.stop() }
+        helpers = [:]
     }
 
     // MARK: Sources
@@ -157,19 +157,21 @@ public final class EventLoop {
         if !isClosed { endOfTurn.append(work) }
     }
 
-    /// Runs `work`, which may block, on the loop's one helper thread, after what was handed over before, and then hands
+    /// Runs `work`, which may block, on the lane's helper thread, after what was handed over to it before, and then hands
     /// its result to `then` on the loop. `then` never leaves the loop's thread. Should there be no thread to be had, `work`
     /// runs on the loop.
-    public func offload<T: Sendable>(_ work: @escaping @Sendable () -> T, then: @escaping (T) -> Void) {
+    public func offload<T: Sendable>(
+        on lane: OffloadLane = .general, _ work: @escaping @Sendable () -> T, then: @escaping (T) -> Void
+    ) {
         guard !isClosed else { return }
-        if helper == nil, let started = OffloadSource.start() {
+        if helpers[lane] == nil, let started = OffloadSource.start() {
             if (try? add(started, descriptor: started.descriptor, interest: .read)) != nil {
-                helper = started
+                helpers[lane] = started
             } else {
                 started.stop()
             }
         }
-        if let helper {
+        if let helper = helpers[lane] {
             helper.submit(work, then: then)
         } else {
             atEndOfTurn { then(work()) }

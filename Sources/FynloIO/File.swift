@@ -1,8 +1,8 @@
-// Small files of our own, read whole: keys, tokens. Blocks, as files do; not for the hot path.
+// Small files of our own, read and written whole: keys, tokens, journals. Blocks, as files do; not for the hot path.
 
 import Glibc
 
-/// Reading files.
+/// Reading and writing files.
 public enum File {
     /// The contents of a file; `nil` if it cannot be read or is larger than `limit` bytes. `errno` then says why.
     public static func contents(of path: String, limit: Int) -> [UInt8]? {
@@ -25,5 +25,48 @@ public enum File {
         }
         errno = EFBIG
         return nil
+    }
+
+    /// Puts `bytes` into a file that only its owner can read and write (mode 0600), in the place of what was there: after
+    /// a crash there is the old content or the new one. Returns the new file, open for reading and writing; `isLocked`: with
+    /// an exclusive lock (flock) that was there before the name.
+    @discardableResult
+    public static func replace(
+        _ path: String, with bytes: [UInt8], isLocked: Bool = false
+    ) throws(SystemError) -> FileDescriptor {
+        let temporary = "\(path).new"
+        // Whatever an earlier attempt left behind.
+        unlink(temporary)
+        let number = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard number >= 0 else { throw .last("open", subject: temporary) }
+        let file = FileDescriptor(owning: number)
+        if isLocked, flock(file.rawValue, LOCK_EX | LOCK_NB) != 0 { throw .last("flock", subject: temporary) }
+        try write(file.rawValue, bytes, at: 0)
+        guard fsync(file.rawValue) == 0 else { throw .last("fsync", subject: temporary) }
+        guard rename(temporary, path) == 0 else { throw .last("rename", subject: path) }
+        // The name, too, has to survive.
+        let directory = open(directoryPath(of: path), O_RDONLY | O_CLOEXEC | O_DIRECTORY)
+        guard directory >= 0 else { throw .last("open", subject: directoryPath(of: path)) }
+        let directoryOwner = FileDescriptor(owning: directory)
+        guard fsync(directoryOwner.rawValue) == 0 else { throw .last("fsync", subject: directoryPath(of: path)) }
+        return file
+    }
+
+    /// Writes all of `bytes` at a position.
+    public static func write(_ descriptor: Int32, _ bytes: [UInt8], at position: Int) throws(SystemError) {
+        var written = 0
+        while written < bytes.count {
+            let count = bytes[written...].withUnsafeBytes {
+                pwrite(descriptor, $0.baseAddress, $0.count, position + written)
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw .last("pwrite") }
+            written += count
+        }
+    }
+
+    private static func directoryPath(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 }

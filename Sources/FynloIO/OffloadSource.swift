@@ -1,12 +1,19 @@
-// The loop's helper thread, for the few things that can only be done blocking: resolving names, reading files. Jobs go to
-// it and come back in order, each way with an eventfd as the bell.
+// The loop's helper threads, for the few things that can only be done blocking: resolving names, reading files. Jobs go to
+// one and come back in order, each way with an eventfd as the bell.
 
 import CLinux
 import FynloCore
 import Glibc
 import Synchronization
 
-/// The loop's end of the helper thread: counts the finished jobs and delivers their results.
+/// Work of one lane never waits for work of another; each that is used has a thread.
+public enum OffloadLane: Hashable, Sendable {
+    case general
+    /// Writes that somebody waits for: a name service may keep the other lane for many seconds.
+    case writes
+}
+
+/// The loop's end of a helper thread: counts the finished jobs and delivers their results.
 final class OffloadSource: EventSource {
     private let helper: HelperThread
     /// What to do with the results still to come, oldest first.

@@ -43,7 +43,7 @@ public enum ProcessSetup {
 
 /// The system's generator as a value that takes up room: the thread sanitizer takes uses of values of no size, which all
 /// lie nowhere, for uses of the same one.
-public struct SystemGenerator: RandomNumberGenerator {
+public struct SystemGenerator: RandomNumberGenerator, Sendable {
     private var room: UInt8 = 0
 
     public init() {}

@@ -12,6 +12,10 @@ public final class TLSEngine {
     /// Ciphertext for the peer; owned by `ssl`.
     private let outgoing: OpaquePointer
     private let context: TLSContext
+    /// Whom a client wants to speak with.
+    private let host: String?
+    /// No byte has come yet.
+    private var isUntouched = true
 
     /// True once the handshake is done.
     public private(set) var isEstablished = false
@@ -24,16 +28,26 @@ public final class TLSEngine {
         SSL_set_accept_state(ssl)
     }
 
-    /// The client's side; the server's certificate has to be for `host`.
+    /// The client's side; the server's certificate has to be for `host`, a name or an IP address (IPv6 without brackets).
     public convenience init(client context: TLSContext, host: String) throws(TLSError) {
-        try self.init(context)
+        try self.init(context, host: host)
         SSL_set_connect_state(ssl)
-        guard co_set_host_name(ssl, host) == 1, SSL_set1_host(ssl, host) == 1 else { throw .setting("host name") }
+        if SocketAddress(host: host, port: 0) != nil {
+            // RFC 6066 §3: addresses are not sent as names. RFC 6125 §1.7.2: they are compared with the addresses alone.
+            guard X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1 else { throw .setting("host address") }
+        } else {
+            // A dot at the end is the name service's; no certificate has it.
+            let name = host.hasSuffix(".") ? String(host.dropLast()) : host
+            guard co_set_host_name(ssl, name) == 1, SSL_set1_host(ssl, name) == 1 else { throw .setting("host name") }
+            // RFC 9525 §6.3: a wildcard stands for a whole label.
+            SSL_set_hostflags(ssl, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
+        }
         let offered: [UInt8] = [8] + Array("http/1.1".utf8)
         guard SSL_set_alpn_protos(ssl, offered, UInt32(offered.count)) == 0 else { throw .setting("http/1.1") }
     }
 
-    private init(_ context: TLSContext) throws(TLSError) {
+    /// `host`: the server's, at a client.
+    private init(_ context: TLSContext, host: String? = nil) throws(TLSError) {
         guard let ssl = SSL_new(context.context) else { throw .setting("a connection") }
         guard let incoming = BIO_new(BIO_s_mem()) else {
             SSL_free(ssl)
@@ -51,6 +65,7 @@ public final class TLSEngine {
         self.incoming = incoming
         self.outgoing = outgoing
         self.context = context
+        self.host = host
     }
 
     deinit {
@@ -71,6 +86,10 @@ public final class TLSEngine {
         defer {
             moveOutgoing(to: &output)
             co_release_memory(incoming)
+        }
+        if isUntouched, !ciphertext.isEmpty {
+            isUntouched = false
+            if host != nil { try checkFirstByte(ciphertext[0]) }
         }
         while !ciphertext.isEmpty {
             let taken = ciphertext.withReadable { bytes in
@@ -119,9 +138,7 @@ public final class TLSEngine {
             ERR_clear_error()
             let done = SSL_do_handshake(ssl)
             guard done == 1 else {
-                guard SSL_get_error(ssl, done) == SSL_ERROR_WANT_READ else {
-                    throw .peer(reason: TLSError.lastReason())
-                }
+                guard SSL_get_error(ssl, done) == SSL_ERROR_WANT_READ else { throw handshakeError() }
                 return
             }
             isEstablished = true
@@ -142,6 +159,18 @@ public final class TLSEngine {
             default: throw .peer(reason: TLSError.lastReason())
             }
         }
+    }
+
+    /// RFC 8446 §5.1: a server begins with a handshake record or an alert.
+    private func checkFirstByte(_ byte: UInt8) throws(TLSError) {
+        guard byte != 21, byte != 22 else { return }
+        throw .notTLS(isHTTP: byte == UInt8(ascii: "H"))
+    }
+
+    private func handshakeError() -> TLSError {
+        let reason = TLSError.lastReason()
+        guard let host else { return .peer(reason: reason) }
+        return TLSError(verification: SSL_get_verify_result(ssl), host: host) ?? .peer(reason: reason)
     }
 
     private func moveOutgoing(to output: inout ByteBuffer) {

@@ -12,6 +12,12 @@ public enum TLSError: Error, Equatable, Sendable, CustomStringConvertible {
     case setting(String)
     /// The peer's bytes are no TLS that we speak, or it broke off; `reason` is OpenSSL's.
     case peer(reason: String)
+    /// To a client: the server's certificate is not accepted.
+    case certificate(host: String, CertificateProblem)
+    /// To a client: the server does not speak TLS; `isHTTP` when it answered in plain HTTP.
+    case notTLS(isHTTP: Bool)
+    /// To a client: the server ended the connection in the middle of the handshake.
+    case endedInHandshake
 
     /// One sentence.
     public var description: String {
@@ -21,6 +27,10 @@ public enum TLSError: Error, Equatable, Sendable, CustomStringConvertible {
             "The key in \(key) does not belong to the certificate in \(certificate)."
         case .setting(let what): "OpenSSL does not take the setting \(what)."
         case .peer(let reason): "The TLS connection failed: \(reason)."
+        case .certificate(let host, let problem): problem.sentence(host: host)
+        case .notTLS(isHTTP: true): "The server speaks plain HTTP there, not TLS: connect with http:// or ws://."
+        case .notTLS(isHTTP: false): "The server does not speak TLS there."
+        case .endedInHandshake: "The server ended the connection during the TLS handshake, as one without TLS does."
         }
     }
 
@@ -32,5 +42,52 @@ public enum TLSError: Error, Equatable, Sendable, CustomStringConvertible {
             guard code != 0 else { return reason }
             if let text = ERR_reason_error_string(code) { reason = String(cString: text) }
         }
+    }
+}
+
+/// What is wrong with a server's certificate.
+public enum CertificateProblem: Equatable, Sendable {
+    /// Nobody who is trusted vouches for it; with OpenSSL's words.
+    case unknownAuthority(String)
+    case otherHost
+    case expired
+    case notYetValid
+    /// Anything else, in OpenSSL's words.
+    case invalid(String)
+
+    /// One of OpenSSL's X509_V_ERR_…; `nil` for X509_V_OK.
+    init?(verification code: Int) {
+        let words = X509_verify_cert_error_string(code).map { String(cString: $0) } ?? "error \(code)"
+        switch Int32(truncatingIfNeeded: code) {
+        case X509_V_OK: return nil
+        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+            X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN,
+            X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, X509_V_ERR_CERT_UNTRUSTED:
+            self = .unknownAuthority(words)
+        case X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH: self = .otherHost
+        case X509_V_ERR_CERT_HAS_EXPIRED: self = .expired
+        case X509_V_ERR_CERT_NOT_YET_VALID: self = .notYetValid
+        default: self = .invalid(words)
+        }
+    }
+
+    /// One sentence.
+    public func sentence(host: String) -> String {
+        switch self {
+        case .unknownAuthority(let words):
+            "No authority that is trusted here vouches for the certificate of \(host) (\(words))."
+        case .otherHost: "The certificate that answered is not for \(host)."
+        case .expired: "The certificate of \(host) has expired, or this machine's clock is ahead."
+        case .notYetValid: "The certificate of \(host) is not valid yet, or this machine's clock is behind."
+        case .invalid(let words): "The certificate of \(host) cannot be used: \(words)."
+        }
+    }
+}
+
+extension TLSError {
+    /// What the verification of a server's certificate found; `nil` if that was nothing.
+    init?(verification code: Int, host: String) {
+        guard let problem = CertificateProblem(verification: code) else { return nil }
+        self = .certificate(host: host, problem)
     }
 }

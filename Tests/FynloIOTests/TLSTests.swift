@@ -91,6 +91,29 @@ struct TLSTests {
         }
     }
 
+    @Test(
+        "compares a name with the certificate's names, an address with its addresses",
+        arguments: [
+            ("fynlo.test", "fynlo.test", true), ("fynlo.test", "fynlo.test.", true), ("fynlo.test", "FYNLO.test", true),
+            ("*.fynlo.test", "pos.fynlo.test", true), ("*.fynlo.test", "fynlo.test", false),
+            ("*.fynlo.test", "a.pos.fynlo.test", false), ("p*.fynlo.test", "pos.fynlo.test", false),
+            ("192.0.2.7", "192.0.2.7", true), ("192.0.2.7", "192.0.2.8", false), ("192.0.2.7", "fynlo.test", false),
+            ("2001:db8::7", "2001:db8:0::7", true), ("2001:db8::7", "::1", false), ("fynlo.test", "192.0.2.7", false),
+        ])
+    func names(certified: String, asked: String, isAccepted: Bool) throws {
+        let certificates = try TestCertificates()
+        let paths = try certificates.make("a", host: certified)
+        let server = try TLSContext(certificatePath: paths.certificate, keyPath: paths.key)
+        var pair = try Pair(server, try TLSContext(authorityPath: paths.certificate), host: asked)
+        do {
+            try pair.exchange()
+            #expect(isAccepted && pair.client.isEstablished)
+        } catch let error as TLSError {
+            #expect(!isAccepted)
+            #expect(error == .certificate(host: asked, .otherHost))
+        }
+    }
+
     @Test("sends the whole chain of the certificate file")
     func chain() throws {
         let certificates = try TestCertificates()

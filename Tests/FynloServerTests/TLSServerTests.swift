@@ -1,4 +1,5 @@
 import Foundation
+import FynloClient
 import FynloCore
 import FynloIO
 import TestSupport
@@ -14,11 +15,11 @@ private struct SecureServer {
     let paths: (certificate: String, key: String)
 
     init(
-        _ variables: [String: String] = [:], key: [String] = TestCertificates.ecdsa,
+        _ variables: [String: String] = [:], key: [String] = TestCertificates.ecdsa, host: String = "fynlo.test",
         adjust: (inout Config) -> Void = { _ in }
     ) throws {
         certificates = try TestCertificates()
-        paths = try certificates.make("server", key: key)
+        paths = try certificates.make("server", key: key, host: host)
         let files = ["FYNLO_TLS_CERT": paths.certificate, "FYNLO_TLS_KEY": paths.key]
         server = try TestServer(variables.merging(files) { $1 }, adjust: adjust)
         server.tls = try TLSContext(authorityPath: paths.certificate)
@@ -131,6 +132,41 @@ struct TLSServerTests {
     }
 
     // MARK: Clients of other kinds
+
+    @Test("serves the client library, which says what is wrong when only one of them speaks TLS")
+    func clientLibrary() throws {
+        let secure = try SecureServer(host: "127.0.0.1")
+        let server = secure.server
+        let restaurant = try server.database.addRestaurant()
+        let user = try server.database.addUser(.manager, at: restaurant)
+        let url = try ServerURL("https://\(server.address)")
+        let (trust, token) = (server.tls, user.token())
+        let tokens = try TokenSource(loop: server.loop, token: token)
+        defer { tokens.close() }
+        let client = try Client(
+            loop: server.loop, settings: Client.Settings(server: url, restaurant: restaurant, user: user.id),
+            tokens: tokens, tls: trust)
+        defer { client.close() }
+        client.connect()
+        try server.wait(for: "connected") { client.state == .connected }
+
+        func fetch(_ url: ServerURL) throws -> Result<HTTPResponse, ClientError> {
+            var result: Result<HTTPResponse, ClientError>?
+            let path = "/api/v1/menu?restaurant_id=\(restaurant)"
+            HTTPClient(loop: server.loop, server: url, tls: trust)
+                .request(.get, path, headers: ["Authorization": "Bearer \(token)"]) { result = $0 }
+            try server.wait(for: "an answer") { result != nil }
+            return try #require(result)
+        }
+        #expect(try fetch(url).get().body == Array("[]".utf8))
+        let plain = try fetch(try ServerURL("http://\(server.address)")).get()
+        #expect(plain.status == 400)
+        #expect(String(decoding: plain.body, as: UTF8.self).contains("connect with https://"))
+
+        let other = try TestServer(database: server.database, loop: server.loop)
+        let misled = try ServerURL("https://\(other.address)")
+        #expect(try fetch(misled) == .failure(.insecure(misled, .notTLS(isHTTP: true))))
+    }
 
     @Test("serves TLS 1.2", arguments: [TestCertificates.ecdsa, TestCertificates.rsa])
     func olderVersion(key: [String]) throws {

@@ -1,4 +1,5 @@
 import Foundation
+import FynloCore
 
 /// Certificates for one test.
 public final class TestCertificates {
@@ -10,15 +11,24 @@ public final class TestCertificates {
         files = try TestFolder()
     }
 
-    /// A self-signed certificate for `host` and its key, in place of the ones of that name; returns their paths.
+    /// A self-signed certificate for `host`, a name or an IP address, and its key, in place of the ones of that name;
+    /// returns their paths.
     @discardableResult
     public func make(
-        _ name: String, key: [String] = TestCertificates.ecdsa, host: String = "fynlo.test"
+        _ name: String, key: [String] = TestCertificates.ecdsa, host: String = "fynlo.test", isExpired: Bool = false
     ) throws -> (certificate: String, key: String) {
         let paths = (certificate: "\(folder)/\(name).crt", key: "\(folder)/\(name).key")
+        let kind = IPAddress(host) == nil ? "DNS" : "IP"
         try OpenSSLProgram.run(
-            ["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=\(host)", "-addext", "subjectAltName=DNS:\(host)"]
-                + ["-newkey"] + key + ["-keyout", paths.key, "-out", paths.certificate])
+            ["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=\(host)"]
+                + ["-addext", "subjectAltName=\(kind):\(host)", "-newkey"] + key
+                + ["-keyout", paths.key, "-out", paths.certificate])
+        if isExpired {
+            let expired = "\(folder)/\(name)-expired.crt"
+            try OpenSSLProgram.run(
+                ["x509", "-in", paths.certificate, "-signkey", paths.key, "-days", "-1", "-out", expired])
+            return (expired, paths.key)
+        }
         return paths
     }
 

@@ -65,25 +65,49 @@ public struct AccessToken: Equatable, Sendable {
         now < expiresAt ? expiresAt : UnixTime(milliseconds: expiresAt.milliseconds + leeway.inMilliseconds)
     }
 
+    /// `exp` of a token in the compact form that nobody has checked, as its holder reads it to know when to renew it; `nil`
+    /// when the text has not the form of a JWT with an `exp`. Never a reason to believe it.
+    static func expiry(ofUnchecked compact: String) -> UnixTime? {
+        let text = compact.utf8Span.span
+        // Whatever the time is: whether it has expired is for the caller to say.
+        let anytime = TokenPolicy(leeway: .seconds(253_402_300_800))
+        guard text.count <= maximumBytes, let parts = split(text), (try? readHeader(parts.header.span)) != nil,
+            let claims = try? readClaims(parts.payload.span, policy: anytime, now: UnixTime(milliseconds: 0))
+        else { return nil }
+        return claims.expiresAt
+    }
+
     /// Reads and checks a token in the compact form `header.payload.signature`.
     public static func verify(
         _ compact: String, keys: any TokenSignatureChecking, policy: TokenPolicy, now: UnixTime
     ) throws(TokenError) -> AccessToken {
         let text = compact.utf8Span.span
-        guard text.count <= maximumBytes else { throw .malformed }
+        guard text.count <= maximumBytes, let parts = split(text) else { throw .malformed }
+        let (algorithm, keyID) = try readHeader(parts.header.span)
+        let message = text.extracting(0..<parts.signedBytes)
+        guard keys.isValid(signature: parts.signature, of: message, algorithm: algorithm, keyID: keyID) else {
+            throw .badSignature
+        }
+        return try readClaims(parts.payload.span, policy: policy, now: now)
+    }
+
+    /// The three parts, decoded; what is signed are the first `signedBytes` bytes of the text.
+    private struct Parts {
+        let header: [UInt8]
+        let payload: [UInt8]
+        let signature: [UInt8]
+        let signedBytes: Int
+    }
+
+    /// `nil` when there are not three parts of base64url.
+    private static func split(_ text: Span<UInt8>) -> Parts? {
         let dots = text.indices.filter { text[$0] == UInt8(ascii: ".") }
         guard dots.count == 2,
             let header = Base64.decode(text.extracting(0..<dots[0]), as: .url),
             let payload = Base64.decode(text.extracting((dots[0] + 1)..<dots[1]), as: .url),
             let signature = Base64.decode(text.extracting((dots[1] + 1)..<text.count), as: .url)
-        else { throw .malformed }
-
-        let (algorithm, keyID) = try readHeader(header.span)
-        let message = text.extracting(0..<dots[1])
-        guard keys.isValid(signature: signature, of: message, algorithm: algorithm, keyID: keyID) else {
-            throw .badSignature
-        }
-        return try readClaims(payload.span, policy: policy, now: now)
+        else { return nil }
+        return Parts(header: header, payload: payload, signature: signature, signedBytes: dots[1])
     }
 
     private static func readHeader(

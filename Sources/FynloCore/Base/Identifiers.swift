@@ -29,6 +29,12 @@ public struct UUID128: Hashable, Sendable {
         self.init(high: high, low: low)
     }
 
+    /// A random one (RFC 9562 §5.4, version 4).
+    public init(random generator: inout some RandomNumberGenerator) {
+        high = generator.next() & 0xffff_ffff_ffff_0fff | 0x4000
+        low = generator.next() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
+    }
+
     /// Reads the 36-character form; anything else is `nil`.
     public init?(_ text: String) {
         self.init(text.utf8Span.span)

@@ -42,6 +42,12 @@ public struct ReceivedMessage: Equatable, Sendable {
         }
     }
 
+    /// `data.seq`, as `ack` and `resync_required` have it; `nil` if there is none.
+    public var dataSequence: EventSequence? { ReceivedFields(self).sequence }
+
+    /// `data.id`, the command that an `ack` or `error` belongs to; `nil` if there is none.
+    public var commandID: String? { ReceivedFields(self).id }
+
     /// Calls `member` for each member of `data`, in order; not at all if it is no object.
     public func forEachDataMember(_ member: (_ key: JSONValue, _ value: JSONValue, _ text: Span<UInt8>) -> Void) {
         guard let data, data.kind == .object else { return }
@@ -79,6 +85,8 @@ struct ReceivedFields {
     private(set) var isResumed = false
     private(set) var heartbeatInterval: Duration?
     private(set) var retryAfter: Duration?
+    private(set) var serverTime: UnixTime?
+    private(set) var tokenExpiresAt: UnixTime?
     private var isRetryable = false
     private var code: String?
     private var sentence: String?
@@ -109,10 +117,16 @@ struct ReceivedFields {
         case "seq": sequence = JSON.integer(value, in: text)
         case "resumed": isResumed = text.extracting(value.positions).equals("true")
         case "retryable": isRetryable = text.extracting(value.positions).equals("true")
+        case "timestamp": serverTime = ReceivedFields.time(value, in: text)
+        case "token_expires_at": tokenExpiresAt = ReceivedFields.time(value, in: text)
         case "heartbeat_interval_ms": heartbeatInterval = ReceivedFields.duration(value, in: text)
         case "retry_after_ms": retryAfter = ReceivedFields.duration(value, in: text)
         default: break
         }
+    }
+
+    private static func time(_ value: JSONValue, in text: Span<UInt8>) -> UnixTime? {
+        JSON.string(value, in: text).flatMap { UnixTime(rfc3339: $0) }
     }
 
     private static func duration(_ milliseconds: JSONValue, in text: Span<UInt8>) -> Duration? {

@@ -11,6 +11,9 @@ final class StackServer: EventSource {
     var storage: (Int) -> CommandAnswer? = { .done(sequence: EventSequence($0)) }
     var response: (HTTPRequest) -> HTTPResponse? = { _ in HTTPResponse(status: 200, body: Array("ok".utf8)) }
 
+    /// Connections encrypt.
+    var tls: TLSContext?
+
     let loop: EventLoop
     private(set) var connections: [UInt64: StackConnection] = [:]
     /// Connections accepted so far.
@@ -44,7 +47,7 @@ final class StackServer: EventSource {
 
     /// Where it is; by a name if asked for.
     func url(host: String = "127.0.0.1") throws -> ServerURL {
-        try ServerURL("ws://\(host):\(port)")
+        try ServerURL("\(tls == nil ? "ws" : "wss")://\(host):\(port)")
     }
 
     /// Connections that are in.
@@ -130,8 +133,11 @@ final class StackConnection: EventSource {
     private var token: SourceToken?
     private var input = ByteBuffer()
     private var output = ByteBuffer()
+    private let tls: TLSEngine?
+    private var ciphertext = ByteBuffer()
 
     init(_ descriptor: consuming FileDescriptor, number: UInt64, server: StackServer) {
+        tls = server.tls.flatMap { try? TLSEngine(server: $0) }
         self.number = number
         self.server = server
         self.descriptor = consume descriptor
@@ -147,8 +153,19 @@ final class StackConnection: EventSource {
 
     func ready(_ readiness: Readiness, now: Moment) {
         guard let descriptor = descriptor?.rawValue else { return }
-        switch try? Socket.receive(descriptor, into: &input, limit: 65_536) {
-        case .bytes: receive()
+        guard let tls else {
+            switch try? Socket.receive(descriptor, into: &input, limit: 65_536) {
+            case .bytes: receive()
+            case .wouldBlock: break
+            case .endOfStream, nil: leave()
+            }
+            return
+        }
+        var encrypted = ByteBuffer()
+        switch try? Socket.receive(descriptor, into: &encrypted, limit: 65_536) {
+        case .bytes:
+            guard (try? tls.receive(&encrypted, plaintext: &input, output: &ciphertext)) != nil else { return leave() }
+            receive()
         case .wouldBlock: break
         case .endOfStream, nil: leave()
         }
@@ -180,10 +197,27 @@ final class StackConnection: EventSource {
         var effects: [Effect] = []
         body(&stack, server.loop.now, &output, &effects)
         for effect in effects { server.carryOut(effect, for: self) }
-        _ = try? Socket.send(number, from: &output)
+        write(number)
         if let deadline = stack.nextDeadline { server.loop.wake(token, by: deadline) }
         if stack.transport == .aborted || stack.transport == .closing && stack.isWebSocket { return leave() }
-        if stack.transport == .closing { Socket.shutdownWrite(number) }
+        guard stack.transport == .closing else { return }
+        tls?.close(output: &ciphertext)
+        write(number)
+        Socket.shutdownWrite(number)
+    }
+
+    /// Sends bytes that are not the stack's.
+    func say(_ text: String) {
+        with { _, _, output, _ in output.append(text) }
+    }
+
+    private func write(_ number: Int32) {
+        guard let tls else {
+            _ = try? Socket.send(number, from: &output)
+            return
+        }
+        if tls.isEstablished { try? tls.send(&output, limit: .max, output: &ciphertext) }
+        _ = try? Socket.send(number, from: &ciphertext)
     }
 
     /// Closes the socket.

@@ -123,6 +123,8 @@ extension Simulation {
             if id.hasPrefix("t"), let command = Wire.command(id) { answered(command, outcome, number) }
         case .closed(let closure):
             closed(closure, number)
+        case .pong, .pongMissed, .error, .reauthenticated, .reauthenticationRefused:
+            break
         }
     }
 

@@ -189,7 +189,7 @@ struct WebSocketEndpoint {
 }
 
 /// A generator whose seed is printed with a failure.
-struct SeededBytes: RandomNumberGenerator {
+struct SeededBytes: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
     init(_ seed: UInt64) {

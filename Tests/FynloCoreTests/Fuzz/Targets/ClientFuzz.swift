@@ -200,7 +200,9 @@ private struct ClientShell {
             case .closed(let closure):
                 try require(!closure.reason.isEmpty, "an end has a reason")
                 closures += 1
-            case .unreadable: break
+            case .pong(let roundTrip, _):
+                try require(roundTrip.map { $0 >= .zero } ?? true, "time does not run backwards")
+            case .unreadable, .pongMissed, .error, .reauthenticated, .reauthenticationRefused: break
             }
             if case .message(let message) = event, message.type == "resync_required" { newest = nil }
         }

@@ -1,4 +1,4 @@
-// What a client's session tells its owner.
+// What one connection of a client tells its owner.
 
 /// One thing that happened.
 public enum ClientEvent: Equatable, Sendable {
@@ -8,6 +8,16 @@ public enum ClientEvent: Equatable, Sendable {
     case message(ReceivedMessage)
     /// The server sent a text that is not one of its messages; it is passed over.
     case unreadable([UInt8])
+    /// The answer to a ping came. `roundTrip` is `nil` when it was too late to measure by, `serverTime` when it told none.
+    case pong(roundTrip: Duration?, serverTime: UnixTime?)
+    /// The answer to a ping did not come in time.
+    case pongMissed
+    /// An `error` that belongs to no command; its message was handed out before.
+    case error(ServerError)
+    /// The server has taken the new token.
+    case reauthenticated
+    /// The server has refused the new token; the connection stays up with the one before.
+    case reauthenticationRefused(ServerError)
     /// What became of a command; its `message`, if one came, was handed out before.
     case answered(id: String, CommandOutcome)
     /// The end, always the last event. Commands without an answer may have taken effect or not: the same id is safe to
@@ -27,6 +37,8 @@ public struct Welcome: Equatable, Sendable {
     public let isResumed: Bool
     /// How often we ping from now on.
     public let heartbeatInterval: Duration
+    /// `exp` of the token, as the server has read it.
+    public let tokenExpiresAt: UnixTime?
 }
 
 /// The answer to a command.
@@ -47,6 +59,7 @@ public enum CommandRefusal: Error, Equatable, Sendable {
     case dataNotAnObject
     case tooLarge(limitBytes: Int)
     case tooManyUnanswered(limit: Int)
+    case outboxFull(commands: Int, bytes: Int)
 
     /// One sentence.
     public var sentence: String {
@@ -57,6 +70,8 @@ public enum CommandRefusal: Error, Equatable, Sendable {
         case .dataNotAnObject: "The data of a command has to be a JSON object."
         case .tooLarge(let limit): "A message has at most \(limit) bytes."
         case .tooManyUnanswered(let limit): "\(limit) commands still await their answers; send this one later."
+        case .outboxFull(let commands, let bytes):
+            "The outbox is full: it holds at most \(commands) commands and \(bytes) bytes until the server can be reached."
         }
     }
 }

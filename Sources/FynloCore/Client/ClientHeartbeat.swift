@@ -5,6 +5,8 @@ struct ClientHeartbeat: Sendable {
     /// What a moment calls for.
     enum Finding: Equatable {
         case ping
+        /// An answer is overdue.
+        case missed
         case dead
     }
 
@@ -18,6 +20,8 @@ struct ClientHeartbeat: Sendable {
     private var asked: Instant?
     /// Pings in a row that were not answered in time.
     private(set) var missed = 0
+    /// The next ping that stays without an answer is the last one.
+    private var isProbing = false
     /// How long the last answer took; `nil` before the first.
     private(set) var roundTrip: Duration?
 
@@ -28,19 +32,32 @@ struct ClientHeartbeat: Sendable {
         nextPing = now + interval
     }
 
-    /// An answer came; a late one proves life too, but measures nothing.
-    mutating func pong(now: Instant) {
-        if let asked { roundTrip = now - asked }
-        asked = nil
-        missed = 0
+    /// An answer came; a late one proves life too, but measures nothing: then it returns `nil`, else how long it took.
+    mutating func pong(now: Instant) -> Duration? {
+        defer {
+            asked = nil
+            missed = 0
+            isProbing = false
+        }
+        guard let asked else { return nil }
+        roundTrip = now - asked
+        return roundTrip
     }
 
-    /// What is due now, if anything.
+    /// The way to the server may have changed under the connection: a ping is due at once, and the connection counts as
+    /// dead if its answer does not come in time.
+    mutating func probe(now: Instant) {
+        isProbing = true
+        asked = nil
+        nextPing = now
+    }
+
+    /// What is due now, if anything. To be called until it returns `nil`.
     mutating func tick(now: Instant) -> Finding? {
         if let sent = asked, now >= sent + pongTimeout {
             asked = nil
             missed += 1
-            if missed >= ClientHeartbeat.tolerated { return .dead }
+            return isProbing || missed >= ClientHeartbeat.tolerated ? .dead : .missed
         }
         guard now >= nextPing else { return nil }
         asked = now

@@ -239,8 +239,12 @@ public struct ClientStack: Sendable {
         switch (message.type, phase) {
         case ("authenticated", .authenticating):
             welcome(fields, now: now, events: &events)
+        case ("authenticated", .connected):
+            events.append(.reauthenticated)
         case ("auth_error", .authenticating):
             refusal = fields.error
+        case ("auth_error", .connected):
+            events.append(.reauthenticationRefused(fields.error))
         case ("ping", _):
             let id = nextID()
             webSocket?.sendText(to: &output) { [identity] payload in
@@ -248,8 +252,9 @@ public struct ClientStack: Sendable {
                     id: id, restaurant: identity.restaurant, at: now.unixTime, to: &payload)
             }
         case ("pong", .connected(var heartbeat)):
-            heartbeat.pong(now: now.instant)
+            let roundTrip = heartbeat.pong(now: now.instant)
             phase = .connected(heartbeat)
+            events.append(.pong(roundTrip: roundTrip, serverTime: fields.serverTime))
         case ("ack", _):
             answer(fields.id, .acknowledged(sequence: fields.sequence, message), events: &events)
         case ("error", _):
@@ -275,11 +280,15 @@ public struct ClientStack: Sendable {
             .connected(
                 Welcome(
                     connection: fields.connection ?? "", role: fields.role ?? "", sequence: fields.sequence,
-                    isResumed: fields.isResumed, heartbeatInterval: interval)))
+                    isResumed: fields.isResumed, heartbeatInterval: interval,
+                    tokenExpiresAt: fields.tokenExpiresAt)))
     }
 
     private mutating func answer(_ id: String?, _ outcome: CommandOutcome, events: inout [ClientEvent]) {
-        guard let id, let position = unanswered.firstIndex(where: { $0.id == id }) else { return }
+        guard let id, let position = unanswered.firstIndex(where: { $0.id == id }) else {
+            if case .refused(let error, _) = outcome { events.append(.error(error)) }
+            return
+        }
         unanswered.remove(at: position)
         events.append(.answered(id: id, outcome))
     }
@@ -299,8 +308,7 @@ public struct ClientStack: Sendable {
             throw .tooManyUnanswered(limit: limits.unansweredCommands)
         }
         guard (try? JSON.scanObject(data.utf8Span.span) { _, _ in }) != nil else { throw .dataNotAnObject }
-        // The envelope beside them has at most 300 bytes, and more only where the id is made of characters to be escaped.
-        guard type.utf8.count + data.utf8.count + 6 * (id?.utf8.count ?? 40) + 300 <= limits.sentMessageBytes else {
+        guard ClientStack.fits(type: type, data: data, id: id, limits: limits) else {
             throw .tooLarge(limitBytes: limits.sentMessageBytes)
         }
         let id = id ?? nextID()
@@ -313,6 +321,12 @@ public struct ClientStack: Sendable {
         return id
     }
 
+    /// True when such a command is not too large to be sent.
+    static func fits(type: String, data: String, id: String?, limits: ClientLimits) -> Bool {
+        // The envelope beside them has at most 300 bytes, and more only where the id is made of characters to be escaped.
+        type.utf8.count + data.utf8.count + 6 * (id?.utf8.count ?? 40) + 300 <= limits.sentMessageBytes
+    }
+
     private mutating func nextID() -> String {
         sentMessages += 1
         var text = ByteBuffer()
@@ -322,7 +336,33 @@ public struct ClientStack: Sendable {
         return text.withReadable { String(validating: $0) ?? "" }
     }
 
+    // MARK: Token
+
+    /// Gives the server a new token for this connection; the answer is `reauthenticated` or `reauthenticationRefused`.
+    /// Does nothing unless connected.
+    public mutating func reauthenticate(_ token: String, now: Moment, output: inout ByteBuffer) {
+        guard case .connected = phase else { return }
+        let id = nextID()
+        webSocket?.sendText(to: &output) { [identity] payload in
+            ClientMessageEncoder.append(
+                "reauth", id: id, restaurant: identity.restaurant, at: now.unixTime, to: &payload
+            ) {
+                $0.append("{\"token\":")
+                $0.append(jsonString: token)
+                $0.append("}")
+            }
+        }
+    }
+
     // MARK: Time
+
+    /// The way to the server may have changed: a ping is due, and if it stays without an answer, so is the end. `tick`
+    /// sends it.
+    public mutating func probe(now: Moment) {
+        guard case .connected(var heartbeat) = phase else { return }
+        heartbeat.probe(now: now.instant)
+        phase = .connected(heartbeat)
+    }
 
     /// Does what is due.
     public mutating func tick(now: Moment, output: inout ByteBuffer, events: inout [ClientEvent]) {
@@ -336,18 +376,22 @@ public struct ClientStack: Sendable {
                 CloseReason.authenticationTimeout.code, "The server did not answer the authentication in time.",
                 .afterDelay(atLeast: nil), now: now, output: &output, events: &events)
         case .connected(var heartbeat):
-            let finding = heartbeat.tick(now: now.instant)
-            phase = .connected(heartbeat)
-            switch finding {
-            case .dead:
-                return close(
-                    CloseReason.heartbeatTimeout.code, "The server did not answer \(ClientHeartbeat.tolerated) pings.",
-                    .afterDelay(atLeast: nil), now: now, output: &output, events: &events)
-            case .ping:
-                ping(roundTrip: heartbeat.roundTrip, now: now, output: &output)
-            case nil:
-                break
+            while let finding = heartbeat.tick(now: now.instant) {
+                phase = .connected(heartbeat)
+                switch finding {
+                case .dead:
+                    events.append(.pongMissed)
+                    let pings = heartbeat.missed == 1 ? "the last ping" : "\(heartbeat.missed) pings"
+                    return close(
+                        CloseReason.heartbeatTimeout.code, "The server did not answer \(pings).",
+                        .afterDelay(atLeast: nil), now: now, output: &output, events: &events)
+                case .missed:
+                    events.append(.pongMissed)
+                case .ping:
+                    ping(roundTrip: heartbeat.roundTrip, now: now, output: &output)
+                }
             }
+            phase = .connected(heartbeat)
             while let first = unanswered.first, now.instant >= first.deadline {
                 unanswered.removeFirst()
                 events.append(.answered(id: first.id, .timedOut))
