@@ -114,6 +114,9 @@ final class Server {
             feeds.leave(restaurant)
             access.leave(restaurant)
         }
+        if let operatorsAcceptor {
+            log.info("serving_operators", ["address": operatorsAcceptor.address.description])
+        }
         pool.start()
         redis?.open()
         pulse.start()

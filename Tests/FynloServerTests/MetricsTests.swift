@@ -144,11 +144,33 @@ struct MetricsTests {
         #expect(metrics["fynlo_authentications_total", ["result": "accepted"]] == 2)
     }
 
-    @Test("tell of messages that came too fast, and of the one that did not read")
+    @Test("tell of a tablet that did not read, and of what waited for it")
+    func slowConsumer() throws {
+        let server = try TestServer(["FYNLO_SEND_QUEUE": "131072", "FYNLO_RATE_BURST": "100000"])
+        let restaurant = try server.database.addRestaurant()
+        let slow = try server.staffTablet(at: restaurant, receiveBufferBytes: 65_536)
+        let busy = try server.staffTablet(at: restaurant)
+        slow.isReading = false
+        let data = "{\"note\":\"\(String(repeating: "x", count: 16_000))\"}"
+        var sent = 0
+        var queued = 0.0
+        while server.hub.tabletCount == 2, sent < 2_000 {
+            sent += 1
+            busy.say(type: "kitchen.item_ready", id: "k\(sent)", data: data)
+            try server.wait(for: "an answer") { busy.answers.count == sent }
+            if queued == 0 { queued = try server.metrics()["fynlo_send_queue_bytes"] ?? 0 }
+        }
+        let metrics = try server.metrics()
+        #expect(queued > 0)
+        #expect(metrics["fynlo_slow_consumers_total"] == 1)
+        #expect(metrics["fynlo_connections_closed_total", ["code": "4010"]] == 1)
+        #expect(metrics["fynlo_messages_received_total", ["kind": "transient"]] == Double(sent))
+        #expect(metrics["fynlo_message_seconds_count", ["kind": "transient"]] == Double(sent))
+    }
+
+    @Test("tell of messages that came too fast")
     func limits() throws {
-        let server = try TestServer([
-            "FYNLO_RATE_LIMIT": "1", "FYNLO_RATE_BURST": "2", "FYNLO_SEND_QUEUE": "65536",
-        ])
+        let server = try TestServer(["FYNLO_RATE_LIMIT": "1", "FYNLO_RATE_BURST": "2"])
         let restaurant = try server.database.addRestaurant()
         let tablet = try server.staffTablet(at: restaurant)
         for _ in 0..<102 { tablet.say(type: "ping") }

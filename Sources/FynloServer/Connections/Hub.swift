@@ -11,10 +11,9 @@ final class Hub {
     let log: Logger
     /// This process, in connection and message identifiers.
     let node: UInt64
-    /// What is counted here.
-    let metrics = Metrics()
-    /// What became of the restaurants' tablets.
-    private(set) var history = ConnectionHistory()
+    /// What is kept of them all.
+    let ledger: ConnectionLedger
+    let metrics: Metrics
 
     /// Carries out what connections ask for; set once by the server that builds both.
     var carryOut: (Effect, ClientConnection) -> Void = { _, _ in }
@@ -27,8 +26,6 @@ final class Hub {
     private var lastNumber: UInt64 = 0
     private var isLeaving = false
     private var registry = ConnectionRegistry()
-    /// Members that were replaced by a newer connection of theirs and are about to be closed.
-    private var leftBehind: [UInt64: ConnectionRegistry.Member] = [:]
     private var admission: AdmissionControl
     /// Sockets that could make room when they were last looked for, the oldest at the end.
     private var strangers: [UInt64] = []
@@ -49,12 +46,6 @@ final class Hub {
     // What waits to be written at the end of the turn.
     private var unflushed: [ClientConnection] = []
     private var isFlushScheduled = false
-    // What is being delivered in this turn: when it came, or was committed.
-    private var relays: [Instant] = []
-    private var commands: [Instant] = []
-    private var deliveries: [UnixTime] = []
-    /// What the tablets call their programs, each once: they are told apart in diagnostics by its place.
-    private var versions: [String] = []
     /// Sockets of operators.
     private var operators = 0
     /// The loop's one read buffer, lent to the connection that reads.
@@ -77,6 +68,8 @@ final class Hub {
         self.log = log
         self.node = node
         admission = AdmissionControl(limits: settings.limits)
+        ledger = ConnectionLedger(loop: loop, log: log, heartbeatInterval: settings.limits.heartbeatInterval)
+        metrics = ledger.metrics
     }
 
     // MARK: Coming and going
@@ -169,7 +162,7 @@ final class Hub {
     ) -> Bool {
         let limits = settings.limits
         let member = ConnectionRegistry.Member(
-            connection.id.number, user: user, role: role, device: device, version: place(of: version))
+            connection.id.number, user: user, role: role, device: device, version: ledger.place(of: version))
         switch registry.admit(
             member, to: restaurant, perRestaurant: limits.connectionsPerRestaurant,
             perUser: limits.connectionsPerUser)
@@ -178,98 +171,25 @@ final class Hub {
         case .admitted(let replaced):
             admission.endedAuthentication()
             if let replaced, let older = self.connection(replaced) {
-                leftBehind[replaced] = member
+                ledger.replacing(replaced, by: member)
                 older.close(.replaced)
             }
             let isReturning = replaced != nil || connection.session?.isReturning == true
-            let key = ConnectionHistory.TabletKey(user: user, device: device)
-            if history.joined(restaurant, key, isReturning: isReturning, now: loop.now.instant) {
-                metrics.reconnects += 1
-            }
+            ledger.joined(restaurant, member, isReturning: isReturning)
             return true
         }
     }
-
-    /// The place of a program's name among those that are known; 0: it has none, or too many are known.
-    private func place(of version: String?) -> UInt16 {
-        guard let version else { return 0 }
-        if let known = versions.firstIndex(of: version) { return UInt16(known + 1) }
-        guard versions.count < Hub.knownVersions else { return 0 }
-        versions.append(version)
-        return UInt16(versions.count)
-    }
-
-    /// What a tablet called its program.
-    func version(of member: ConnectionRegistry.Member) -> String? {
-        member.version == 0 ? nil : versions[Int(member.version) - 1]
-    }
-
-    /// More than are in use anywhere.
-    private static let knownVersions = 200
 
     /// A session is over, authenticated or not.
     func sessionEnded(
         _ connection: ClientConnection, restaurant: RestaurantID, _ end: SessionEnd, wasAuthenticated: Bool
     ) {
-        noteEnd(of: connection, restaurant, end, wasAuthenticated: wasAuthenticated)
+        ledger.ended(connection, restaurant, end, wasAuthenticated: wasAuthenticated) {
+            registry.members(of: restaurant).first { $0.connection == connection.id.number }
+        }
         guard wasAuthenticated else { return admission.endedAuthentication() }
         registry.remove(connection.id.number, from: restaurant)
         if registry.members(of: restaurant).isEmpty { whenRestaurantEmptied(restaurant) }
-    }
-
-    /// Adds what a session has counted to what the process and the restaurant have.
-    private func noteEnd(
-        of connection: ClientConnection, _ restaurant: RestaurantID, _ end: SessionEnd, wasAuthenticated: Bool
-    ) {
-        let now = loop.now.instant
-        let totals = totals(of: connection, wasAuthenticated: wasAuthenticated)
-        metrics.ended = metrics.ended + totals
-        metrics.noteEnd(code: end.code)
-        if case .refused(let failure) = end {
-            metrics.note(failure)
-            if failure == .invalidToken { history.update(restaurant) { $0.refusedTokens += 1 } }
-        }
-        guard wasAuthenticated else { return }
-        metrics.connectionDurations.observe(now - connection.since)
-        let number = connection.id.number
-        let member =
-            leftBehind.removeValue(forKey: number)
-            ?? registry.members(of: restaurant).first { $0.connection == number }
-        let key = member.map { ConnectionHistory.TabletKey(user: $0.user, device: $0.device) }
-        history.ended(restaurant, key, end, totals, since: connection.since, now: now)
-        guard end.isAbnormal else { return }
-        log.info(
-            "connection_ended",
-            [
-                "connection": connection.id.uuid.description, "client": connection.clientAddress,
-                "restaurant": restaurant.description, "code": String(end.code),
-                "after_seconds": String((now - connection.since).components.seconds),
-                "last_events": connection.log.trace.text(at: now),
-            ])
-    }
-
-    /// What a session has counted, with the heartbeats that were due to it.
-    func totals(of connection: ClientConnection, wasAuthenticated: Bool) -> Metrics.SessionTotals {
-        var totals = Metrics.SessionTotals()
-        totals.add(connection.log.counts)
-        if wasAuthenticated {
-            let interval = max(1, settings.limits.heartbeatInterval.inNanoseconds)
-            totals.heartbeatsDue = UInt64(max(0, (loop.now.instant - connection.since).inNanoseconds) / interval)
-        }
-        return totals
-    }
-
-    /// An error was told to a client.
-    func refused(_ code: APIError.Code, _ connection: ClientConnection) {
-        metrics.note(code)
-        guard connection.user != nil, let restaurant = connection.restaurant else { return }
-        history.update(restaurant) { $0.errors[code, default: 0] += 1 }
-    }
-
-    /// A tablet was sent events that it had missed.
-    func replayed(_ events: Int, to restaurant: RestaurantID) {
-        metrics.replayedEvents += UInt64(events)
-        history.update(restaurant) { $0.resumedEvents += events }
     }
 
     // MARK: Sending
@@ -277,15 +197,14 @@ final class Hub {
     /// Relays a text frame, which came at `receivedAt`, to every tablet of a restaurant.
     func relay(_ frame: ByteBuffer, receivedAt: Instant, to restaurant: RestaurantID) {
         broadcast(frame, sequence: nil, to: restaurant)
-        relays.append(receivedAt)
+        metrics.relaying(receivedAt: receivedAt)
         scheduleFlush()
     }
 
     /// Hands a durable event to every tablet of a restaurant.
     func broadcast(_ event: EventFrame, to restaurant: RestaurantID) {
         broadcast(event.frame, sequence: event.sequence, to: restaurant)
-        metrics.events += 1
-        deliveries.append(event.createdAt)
+        metrics.delivering(committedAt: event.createdAt)
         scheduleFlush()
     }
 
@@ -299,7 +218,7 @@ final class Hub {
 
     /// A command that came at `receivedAt` is being answered in this turn.
     func answered(commandReceivedAt receivedAt: Instant) {
-        commands.append(receivedAt)
+        metrics.answering(receivedAt: receivedAt)
         scheduleFlush()
     }
 
@@ -321,22 +240,7 @@ final class Hub {
         let batch = unflushed
         unflushed = []
         for connection in batch { connection.flush() }
-        noteDeliveries()
-    }
-
-    /// All sockets that take something have been written to: what was delivered has been, by now.
-    private func noteDeliveries() {
-        guard !relays.isEmpty || !commands.isEmpty || !deliveries.isEmpty else { return }
-        let now = SystemClock.now
-        for receivedAt in relays { metrics.relayTime.observe(now.instant - receivedAt) }
-        for receivedAt in commands { metrics.commandTime.observe(now.instant - receivedAt) }
-        for committedAt in deliveries {
-            let milliseconds = now.unixTime.milliseconds - committedAt.milliseconds
-            metrics.deliveryTime.observe(.milliseconds(max(0, milliseconds)))
-        }
-        relays.removeAll(keepingCapacity: true)
-        commands.removeAll(keepingCapacity: true)
-        deliveries.removeAll(keepingCapacity: true)
+        metrics.wrote()
     }
 
     // MARK: Reading from the greedy

@@ -15,6 +15,8 @@ final class DiagnosticsHandler {
 
     /// Connections told of one by one; the report is of all.
     private static let connections = 500
+    /// So many short connections in a row are a loop.
+    private static let loop = 3
 
     init(loop: EventLoop, hub: Hub, feeds: FeedHandler, authentication: AuthenticationHandler, log: Logger) {
         self.loop = loop
@@ -75,28 +77,38 @@ final class DiagnosticsHandler {
 
     private func diagnosis(of restaurant: RestaurantID?) -> TabletDiagnosis {
         let now = loop.now.instant
-        let records = restaurant.map { [hub.history[$0]].compactMap(\.self) } ?? hub.history.all
+        let history = hub.ledger.history
+        let records = history.records(of: restaurant)
+        let known = history.tablets(of: restaurant)
         let limits = hub.settings.limits
         let begin = restaurant == nil ? started : records.first?.firstSeen ?? now
         var diagnosis = TabletDiagnosis(
             uptime: now - begin, idlePing: limits.idlePing, sendQueueBytes: limits.sendQueueBytes)
         var errors: [APIError.Code: Int] = [:]
         for record in records {
-            diagnosis.add(record, now: now)
+            diagnosis.add(record)
             errors.merge(record.errors) { $0 + $1 }
         }
         diagnosis.errors = errors.map { DiagnosticReport.ErrorCount(type: $0.rawValue, count: $1) }
+        // Those that were here before are known for longer than they are here.
+        var looping = Set(known.filter { $0.value.shortLived >= DiagnosticsHandler.loop }.keys)
+        for tablet in known.values {
+            diagnosis.connectedTime += tablet.connected
+            diagnosis.knownTime += (tablet.leftAt ?? now) - tablet.firstSeen
+        }
         for restaurant in restaurants(restaurant) {
             for member in hub.members(of: restaurant) {
                 guard let tablet = Tablet(member, in: restaurant, hub: hub, feeds: feeds) else { continue }
                 diagnosis.tablets.append(tablet.figures)
                 diagnosis.messages += Int(clamping: tablet.log.counts.messages)
                 diagnosis.connectedTime += tablet.figures.age
-                // One with a history is known for longer than it is here.
-                let key = ConnectionHistory.TabletKey(user: member.user, device: member.device)
-                if hub.history[restaurant]?.tablets[key] == nil { diagnosis.knownTime += tablet.figures.age }
+                let key = ConnectionHistory.TabletKey(
+                    restaurant: restaurant, user: member.user, device: member.device)
+                if known[key] == nil { diagnosis.knownTime += tablet.figures.age }
+                if tablet.figures.age >= ConnectionHistory.shortLife { looping.remove(key) }
             }
         }
+        diagnosis.looping = looping.count
         return diagnosis
     }
 
@@ -123,7 +135,7 @@ final class DiagnosticsHandler {
                 guard let tablet = Tablet(member, in: restaurant, hub: hub, feeds: feeds) else { continue }
                 if !isFirst { body.append(",") }
                 isFirst = false
-                tablet.appendJSON(to: &body, version: hub.version(of: member), now: loop.now.instant)
+                tablet.appendJSON(to: &body, version: hub.ledger.version(of: member), now: loop.now.instant)
             }
             left -= min(left, members.count)
             body.append("]}")
@@ -152,7 +164,7 @@ private struct Tablet {
         kernelRoundTrip = connection.roundTrip
         let told = log.counts.roundTripMilliseconds
         toldRoundTrip = told == SessionCounts.unknownRoundTrip ? nil : .milliseconds(Int64(told))
-        let totals = hub.totals(of: connection, wasAuthenticated: true)
+        let totals = hub.ledger.totals(of: connection, wasAuthenticated: true)
         let sequence = log.counts.toldSequence
         figures = TabletFigures(
             age: now - connection.since, silence: now - session.lastHeard, pingsReceived: Int(log.counts.pings),
@@ -206,7 +218,7 @@ private struct Tablet {
 
 extension TabletDiagnosis {
     /// Adds what is known of a restaurant.
-    fileprivate mutating func add(_ record: ConnectionHistory.Restaurant, now: Instant) {
+    fileprivate mutating func add(_ record: ConnectionHistory.Restaurant) {
         reconnects += record.reconnects
         stale += record.stale
         replaced += record.replaced
@@ -220,11 +232,6 @@ extension TabletDiagnosis {
         messages += Int(clamping: record.ended.messages)
         pingsReceived += Int(clamping: record.ended.pings)
         pingsExpected += Int(clamping: record.ended.heartbeatsDue)
-        for tablet in record.tablets.values {
-            connectedTime += tablet.connected
-            knownTime += (tablet.leftAt ?? now) - tablet.firstSeen
-            if tablet.shortLived >= 3 { looping += 1 }
-        }
     }
 }
 

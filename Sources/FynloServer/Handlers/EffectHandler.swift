@@ -53,7 +53,7 @@ final class EffectHandler {
         case .broadcast(let frame, let restaurant, let receivedAt):
             hub.relay(frame, receivedAt: receivedAt, to: restaurant)
         case .refused(let code):
-            hub.refused(code, connection)
+            hub.ledger.refused(code, connection)
         case .replay(let restaurant):
             feeds.replay(to: connection, of: restaurant)
         case .sessionEnded(let restaurant, let end, let wasAuthenticated):

@@ -119,7 +119,7 @@ final class FeedHandler {
             switch page {
             case .events(let events):
                 spend(events.count)
-                hub.replayed(events.count, to: restaurant)
+                hub.ledger.replayed(events.count, to: restaurant)
                 connection.deliver(replay: .events(events))
             case .caughtUp:
                 connection.deliver(replay: .finished)

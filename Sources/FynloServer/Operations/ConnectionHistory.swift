@@ -1,12 +1,14 @@
 // What became of the tablets of each restaurant: what their diagnostics tell beyond the connections that are there. A
-// restaurant has a place here from its first authenticated tablet on, and costs nothing while its tablets only work.
+// restaurant has a place here from its first authenticated tablet on, a tablet from its first connection's end; both cost
+// nothing while the tablets only work.
 
 import FynloCore
 
-/// Restaurants and their tablets, as many as there is room for.
+/// Restaurants and tablets, as many as there is room for.
 struct ConnectionHistory {
     /// One tablet, over all of its connections: the same user and device.
     struct TabletKey: Hashable {
+        let restaurant: RestaurantID
         let user: UserID
         let device: String?
     }
@@ -21,7 +23,6 @@ struct ConnectionHistory {
         var leftAt: Instant?
         /// Connections in a row that held for less than half a minute.
         var shortLived = 0
-        var lastSeen: Instant
     }
 
     /// What happened in one restaurant.
@@ -40,44 +41,49 @@ struct ConnectionHistory {
         var refusedTokens = 0
         /// Errors told to tablets, by code.
         var errors: [APIError.Code: Int] = [:]
-        fileprivate(set) var tablets: [TabletKey: Tablet] = [:]
     }
 
+    // About 300 bytes each, and 200.
     private var restaurants = RecentlyUsed<RestaurantID, Restaurant>(limit: 4_000)
+    private var tablets = RecentlyUsed<TabletKey, Tablet>(limit: 20_000)
 
-    /// Tablets remembered per restaurant: twice as many as it may have.
-    private static let tablets = 200
     /// A connection that holds for less did not do its work.
     static let shortLife = Duration.seconds(30)
 
-    subscript(restaurant: RestaurantID) -> Restaurant? { restaurants[restaurant] }
+    /// What happened in a restaurant, or in all of them.
+    func records(of restaurant: RestaurantID?) -> [Restaurant] {
+        guard let restaurant else { return restaurants.keys.compactMap { restaurants[$0] } }
+        return restaurants[restaurant].map { [$0] } ?? []
+    }
 
-    /// The restaurants that have a place.
-    var all: [Restaurant] { restaurants.keys.compactMap { restaurants[$0] } }
+    /// The tablets of a restaurant, or all, that have lost a connection, or left.
+    func tablets(of restaurant: RestaurantID?) -> [TabletKey: Tablet] {
+        var found: [TabletKey: Tablet] = [:]
+        for key in tablets.keys where restaurant == nil || key.restaurant == restaurant { found[key] = tablets[key] }
+        return found
+    }
 
     /// A tablet is in; true when it had been here before, as far as is known.
-    mutating func joined(_ restaurant: RestaurantID, _ key: TabletKey, isReturning: Bool, now: Instant) -> Bool {
-        if restaurants.use(restaurant) == nil {
-            restaurants.insert(Restaurant(firstSeen: now), for: restaurant, cost: 1)
+    mutating func joined(_ key: TabletKey, isReturning: Bool, now: Instant) -> Bool {
+        if restaurants.use(key.restaurant) == nil {
+            restaurants.insert(Restaurant(firstSeen: now), for: key.restaurant, cost: 1)
         }
-        return restaurants.update(restaurant) { record in
-            let isBack = isReturning || record.tablets[key] != nil
-            if var tablet = record.tablets[key], let leftAt = tablet.leftAt {
-                tablet.firstSeen = tablet.firstSeen + (now - leftAt)
-                tablet.leftAt = nil
-                record.tablets[key] = tablet
-            }
-            if isBack { record.reconnects += 1 }
-            return isBack
-        } ?? false
+        let isKnown = tablets.use(key) != nil
+        tablets.update(key) { tablet in
+            guard let leftAt = tablet.leftAt else { return }
+            tablet.firstSeen = tablet.firstSeen + (now - leftAt)
+            tablet.leftAt = nil
+        }
+        let isBack = isReturning || isKnown
+        if isBack { restaurants.update(key.restaurant) { $0.reconnects += 1 } }
+        return isBack
     }
 
     /// An authenticated tablet's session is over.
     mutating func ended(
-        _ restaurant: RestaurantID, _ key: TabletKey?, _ end: SessionEnd, _ totals: Metrics.SessionTotals,
-        since: Instant, now: Instant
+        _ key: TabletKey, _ end: SessionEnd, _ totals: Metrics.SessionTotals, since: Instant, now: Instant
     ) {
-        restaurants.update(restaurant) { record in
+        restaurants.update(key.restaurant) { record in
             record.ended = record.ended + totals
             switch end {
             case .closed(.heartbeatTimeout): record.stale += 1
@@ -89,18 +95,12 @@ struct ConnectionHistory {
             case .lost: record.lost += 1
             case .closed, .refused, .violation, .left: break
             }
-            guard let key else { return }
-            var tablet = record.tablets[key] ?? Tablet(firstSeen: since, lastSeen: now)
-            tablet.connected += now - since
-            tablet.shortLived = now - since < ConnectionHistory.shortLife ? tablet.shortLived + 1 : 0
-            tablet.lastSeen = now
-            if !end.isAbnormal, end != .closed(.replaced) { tablet.leftAt = now }
-            if record.tablets[key] == nil, record.tablets.count >= ConnectionHistory.tablets {
-                guard let oldest = record.tablets.min(by: { $0.value.lastSeen < $1.value.lastSeen }) else { return }
-                record.tablets[oldest.key] = nil
-            }
-            record.tablets[key] = tablet
         }
+        var tablet = tablets[key] ?? Tablet(firstSeen: since)
+        tablet.connected += now - since
+        tablet.shortLived = now - since < ConnectionHistory.shortLife ? tablet.shortLived + 1 : 0
+        if !end.isAbnormal, end != .closed(.replaced) { tablet.leftAt = now }
+        tablets.insert(tablet, for: key, cost: 1)
     }
 
     /// Changes what is known of a restaurant, if it has a place.

@@ -3,6 +3,7 @@
 // copies, the loop) they keep themselves. MetricsPage writes it all down when it is asked for.
 
 import FynloCore
+import FynloIO
 
 /// The counters of one process.
 final class Metrics {
@@ -102,7 +103,7 @@ final class Metrics {
     /// Events and relayed messages, times the tablets each was handed to.
     var deliveries: UInt64 = 0
     /// Events that were handed out live.
-    var events: UInt64 = 0
+    private(set) var events: UInt64 = 0
     /// Errors told to clients, by the place of the code among all.
     private var errors = [48 of UInt64](repeating: 0)
     /// From receipt to the last tablet's socket written.
@@ -113,6 +114,37 @@ final class Metrics {
     var deliveryTime = Histogram(.latency)
     /// The round trips of tablets, each looked at once when metrics are asked for.
     var roundTrips = Histogram(.latency)
+
+    // What is being delivered in this turn: when it came, or was committed.
+    private var relays: [Instant] = []
+    private var commands: [Instant] = []
+    private var commits: [UnixTime] = []
+
+    /// A message that came at `receivedAt` is being relayed.
+    func relaying(receivedAt: Instant) { relays.append(receivedAt) }
+
+    /// A command that came at `receivedAt` is being answered.
+    func answering(receivedAt: Instant) { commands.append(receivedAt) }
+
+    /// An event is being handed out.
+    func delivering(committedAt: UnixTime) {
+        events += 1
+        commits.append(committedAt)
+    }
+
+    /// All sockets that take something have been written to: what was to be delivered in this turn has been.
+    func wrote() {
+        guard !relays.isEmpty || !commands.isEmpty || !commits.isEmpty else { return }
+        let now = SystemClock.now
+        for receivedAt in relays { relayTime.observe(now.instant - receivedAt) }
+        for receivedAt in commands { commandTime.observe(now.instant - receivedAt) }
+        for committedAt in commits {
+            deliveryTime.observe(.milliseconds(max(0, now.unixTime.milliseconds - committedAt.milliseconds)))
+        }
+        relays.removeAll(keepingCapacity: true)
+        commands.removeAll(keepingCapacity: true)
+        commits.removeAll(keepingCapacity: true)
+    }
 
     func note(_ code: APIError.Code) {
         errors[code.place] += 1

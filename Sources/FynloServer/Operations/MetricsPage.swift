@@ -279,7 +279,7 @@ private struct Census {
             guard let session = connection.session else { continue }
             let isAuthenticated = session.user != nil
             if !session.isOver {
-                totals = totals + hub.totals(of: connection, wasAuthenticated: isAuthenticated)
+                totals = totals + hub.ledger.totals(of: connection, wasAuthenticated: isAuthenticated)
             }
             let state: State =
                 if session.isOver {
