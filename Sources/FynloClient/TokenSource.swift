@@ -27,8 +27,8 @@ public final class TokenSource {
         }
     }
 
-    /// Asks the identity provider for a new token; `reply` is called once, on the loop's thread. What it says after
-    /// `refreshTimeout` finds nobody.
+    /// Asks the identity provider for a new token; `reply` is called once, on the loop's thread. What it says after the
+    /// source's `refreshTimeout` finds nobody.
     public typealias Refresh = (
         _ current: HeldToken?, _ reply: @escaping (Result<String, TokenFailure>) -> Void
     ) -> Void
@@ -36,15 +36,13 @@ public final class TokenSource {
     /// What a request gets.
     public typealias Reply = (Result<HeldToken, TokenFailure>) -> Void
 
-    /// How long the identity provider may take.
-    public static let refreshTimeout = Duration.seconds(30)
-
     private let loop: EventLoop
     private let storage: any TokenStorage
     private let refresh: Refresh?
+    private let refreshTimeout: Duration
     private var state: TokenRefresh
     private var listeners = Listeners<Event>()
-    private var waiting: [Reply] = []
+    private var waiting: [(isForced: Bool, reply: Reply)] = []
     /// Counts the refreshes, so that a late answer is known.
     private var generation = 0
     private var refreshDeadline: Instant?
@@ -52,13 +50,16 @@ public final class TokenSource {
 
     /// - Parameters:
     ///   - token: the first one; `nil`: what the storage has.
+    ///   - refreshTimeout: how long the identity provider may take.
     ///   - refresh: `nil` where there is nobody to ask: then the first token is all there is.
     ///
     /// Throws when there is a token that is no JWT, or when the storage cannot be read.
     public init(
-        loop: EventLoop, token: String? = nil, storage: any TokenStorage = MemoryTokenStorage(), refresh: Refresh? = nil
+        loop: EventLoop, token: String? = nil, storage: any TokenStorage = MemoryTokenStorage(),
+        refreshTimeout: Duration = .seconds(30), refresh: Refresh? = nil
     ) throws {
         self.loop = loop
+        self.refreshTimeout = refreshTimeout
         self.storage = storage
         self.refresh = refresh
         let compact: String?
@@ -107,9 +108,9 @@ public final class TokenSource {
         switch state.request(forced: isForced, now: SystemClock.now) {
         case .token(let token): loop.atEndOfTurn { reply(.success(token)) }
         case .failure(let failure): loop.atEndOfTurn { reply(.failure(failure)) }
-        case .wait: waiting.append(reply)
+        case .wait: waiting.append((isForced, reply))
         case .refresh:
-            waiting.append(reply)
+            waiting.append((isForced, reply))
             ask()
         }
     }
@@ -140,7 +141,7 @@ public final class TokenSource {
         self.waiting = []
         guard !waiting.isEmpty else { return }
         loop.atEndOfTurn {
-            for reply in waiting { reply(.failure(.unreachable("The token source was closed."))) }
+            for one in waiting { one.reply(.failure(.unreachable("The token source was closed."))) }
         }
     }
 
@@ -149,7 +150,7 @@ public final class TokenSource {
     private func ask() {
         generation += 1
         let generation = generation
-        refreshDeadline = SystemClock.instant + TokenSource.refreshTimeout
+        refreshDeadline = SystemClock.instant + refreshTimeout
         wake()
         let refresh = refresh
         let current = state.token
@@ -188,7 +189,14 @@ public final class TokenSource {
         wake()
         let waiting = waiting
         self.waiting = []
-        for reply in waiting { reply(outcome) }
+        for one in waiting {
+            // A provider that is away costs nobody a token that is still good, unless it was refused.
+            if case .failure(let failure) = outcome, failure.isRetryable, !one.isForced, let token = state.token {
+                one.reply(.success(token))
+            } else {
+                one.reply(outcome)
+            }
+        }
         guard isTold else { return }
         switch outcome {
         case .success(let token): tell(.refreshed(token))
@@ -198,7 +206,8 @@ public final class TokenSource {
 
     fileprivate func tick(now: Moment) -> Instant? {
         if let refreshDeadline, now.instant >= refreshDeadline {
-            finish(.failure(.unreachable("The identity provider did not answer within 30 seconds.")))
+            let limit = refreshTimeout.inMilliseconds
+            finish(.failure(.unreachable("The identity provider did not answer within \(limit) ms.")))
         } else if state.tick(now: now) {
             ask()
         }

@@ -11,6 +11,8 @@ public final class Listener {
     private let descriptor: FileDescriptor
     /// Where it listens, with the port the kernel chose if it was asked for port 0.
     public let localAddress: SocketAddress
+    /// It was opened by another process, which may keep it: who waits in it does not depend on this one.
+    public let isInherited: Bool
 
     /// Binds and listens. IPv6 listeners are for IPv6 only, but for `[::]`, which takes clients of both kinds.
     public init(_ address: SocketAddress) throws(SystemError) {
@@ -27,6 +29,32 @@ public final class Listener {
         guard listen(socket.rawValue, Self.backlog) == 0 else { throw .last("listen", subject: address.description) }
         localAddress = Socket.localAddress(of: socket.rawValue) ?? address
         descriptor = socket
+        isInherited = false
+    }
+
+    /// Goes on listening on a socket of another process, in which `problem` has found nothing.
+    init(inheriting socket: consuming FileDescriptor, address: SocketAddress) {
+        let flags = fcntl(socket.rawValue, F_GETFL)
+        _ = fcntl(socket.rawValue, F_SETFL, flags | O_NONBLOCK)
+        _ = fcntl(socket.rawValue, F_SETFD, FD_CLOEXEC)
+        localAddress = address
+        descriptor = socket
+        isInherited = true
+    }
+
+    /// Why clients cannot be accepted on a descriptor; `nil` if they can. Completes a sentence that begins with the descriptor.
+    static func problem(of descriptor: Int32) -> String? {
+        guard fcntl(descriptor, F_GETFD) >= 0 else { return "it is not open" }
+        guard let type = option(SO_TYPE, of: descriptor) else { return "it is not a socket" }
+        guard type == Int32(bitPattern: SOCK_STREAM.rawValue) else { return "it is not a stream socket" }
+        guard option(SO_ACCEPTCONN, of: descriptor) == 1 else { return "it does not listen" }
+        return nil
+    }
+
+    private static func option(_ option: Int32, of descriptor: Int32) -> Int32? {
+        var value: Int32 = 0
+        var size = socklen_t(MemoryLayout<Int32>.size)
+        return getsockopt(descriptor, SOL_SOCKET, option, &value, &size) == 0 ? value : nil
     }
 
     /// For the event loop; good while the listener lives.

@@ -25,6 +25,33 @@ public enum ProcessSetup {
         return Int(clamping: limit.rlim_cur)
     }
 
+    /// Nothing of this process' memory, with the secrets in it, is written to disk when it crashes. A limit of one byte is
+    /// too little for a file, and also what the kernel takes for "none" where dumps are piped to a program, which a limit
+    /// of 0 does not forbid (fs/coredump.c). PR_SET_DUMPABLE would do the same, but hand /proc/self to root.
+    public static func forbidCoreDumps() {
+        var limit = rlimit()
+        let resource = __rlimit_resource_t(RLIMIT_CORE.rawValue)
+        guard getrlimit(resource, &limit) == 0 else { return }
+        let bytes = min(limit.rlim_max, 1)
+        limit = rlimit(rlim_cur: bytes, rlim_max: bytes)
+        setrlimit(resource, &limit)
+    }
+
+    /// Takes a variable out of the environment; programs that are started do not get it. Its value is overwritten where the
+    /// kernel put it, so that it is not in /proc/PID/environ either. Only before other threads are started.
+    public static func forgetVariable(_ name: String) {
+        let prefix = Array(name.utf8) + [UInt8(ascii: "=")]
+        var next = environ
+        while let entry = next.pointee {
+            let length = strlen(entry)
+            if length >= prefix.count, memcmp(entry, prefix, prefix.count) == 0 {
+                memset(entry + prefix.count, 0, length - prefix.count)
+            }
+            next += 1
+        }
+        unsetenv(name)
+    }
+
     /// Gives memory that is free, and that the C library keeps for later, back to the system. Takes milliseconds where there
     /// is much.
     public static func releaseFreeMemory() {

@@ -22,17 +22,22 @@ final class Server {
     private let trimmer: MemoryTrimmer
     private let effects: EffectHandler
     private let authentication: AuthenticationHandler
+    private let health: HealthHandler
     private var drainDeadline: Instant?
 
     /// Reads keys and certificates, listens, and begins to connect to Postgres and Redis; serves as soon as the loop
-    /// turns. Throws ConfigError or SystemError.
-    init(loop: EventLoop, config: Config, log: Logger) throws {
+    /// turns. Listens where the configuration says, unless a `listener` was inherited, or one for operators. Throws
+    /// ConfigError or SystemError.
+    init(
+        loop: EventLoop, config: Config, log: Logger, listener: Listener? = nil, adminListener: Listener? = nil
+    ) throws {
         self.loop = loop
         self.config = config
         self.log = log
         let settings = SessionSettings(
             limits: config.limits, http: config.http, hasEcho: config.hasEcho,
-            hasOperationsListener: config.adminListen != nil, allowedOrigins: config.allowedOrigins,
+            hasOperationsListener: config.adminListen != nil || adminListener != nil,
+            allowedOrigins: config.allowedOrigins,
             allowsQueryToken: config.allowsQueryToken, trustedProxies: config.trustedProxies)
         let node = ProcessSetup.randomBytes(8).reduce(0 as UInt64) { $0 << 8 | UInt64($1) }
         hub = Hub(loop: loop, settings: settings, log: log, node: node)
@@ -59,6 +64,7 @@ final class Server {
             loop: loop, redis: redis, menus: menus, known: known,
             settings: MenuCache.Settings(
                 limits: config.limits, redisBudget: config.redisBudget, patience: config.queryTimeout))
+        health = HealthHandler(loop: loop, hub: hub, pool: pool, redis: redis)
         effects = EffectHandler(
             loop: loop, hub: hub, authentication: authentication, feeds: feeds,
             menus: MenuHandler(authentication: authentication, menus: menus, cache: cache, log: log),
@@ -71,11 +77,12 @@ final class Server {
                 authentication: authentication, feeds: feeds,
                 notifications: NotificationRepository(pool: pool, idempotencyWindow: config.idempotencyWindow),
                 limits: config.limits, log: log),
-            health: HealthHandler(loop: loop, hub: hub, pool: pool, redis: redis),
+            health: health,
             metrics: MetricsPage(
                 loop: loop, hub: hub, feeds: feeds, pool: pool, redis: redis, cache: cache, log: log),
             diagnostics: DiagnosticsHandler(
-                loop: loop, hub: hub, feeds: feeds, authentication: authentication, log: log))
+                loop: loop, hub: hub, feeds: feeds, authentication: authentication, log: log),
+            log: log)
         pulse = Pulse(loop: loop, pool: pool) { [hub, known] in
             Set(hub.restaurants).union(known.watched)
         } found: { [feeds, access, known] finding in
@@ -91,10 +98,15 @@ final class Server {
             loop: loop, pool: pool, log: log, eventRetention: config.eventRetention,
             idempotencyWindow: config.idempotencyWindow)
         trimmer = MemoryTrimmer(loop: loop, hub: hub)
-        acceptor = try Acceptor(loop: loop, hub: hub, address: config.listen)
+        acceptor = try Acceptor(loop: loop, hub: hub, listener: listener ?? Listener(config.listen))
         do {
-            operatorsAcceptor = try config.adminListen.map { [hub] address throws(SystemError) in
-                try Acceptor(loop: loop, hub: hub, address: address, for: .operators)
+            let listener =
+                try adminListener
+                ?? config.adminListen.map { address throws(SystemError) in
+                    try Listener(address)
+                }
+            operatorsAcceptor = try listener.map { [hub] listener throws(SystemError) in
+                try Acceptor(loop: loop, hub: hub, listener: listener, for: .operators)
             }
         } catch {
             acceptor.close()
@@ -134,29 +146,57 @@ final class Server {
     var operatorsAddress: SocketAddress? { operatorsAcceptor?.address }
 
     /// Reads keys and certificates anew, for what begins from now on; what is there stays. Files that cannot be used
-    /// leave the old ones in place.
-    func reload() {
+    /// leave the old ones in place, and the reason is returned.
+    @discardableResult
+    func reload() -> ConfigError? {
         do {
             let keys = try config.tokens.loadKeys()
             let context = try config.tls?.load()
             authentication.keys = keys
             hub.tlsContext = context
             log.info("reloaded")
+            return nil
         } catch {
-            log.error("not_reloaded", ["error": String(describing: error)])
+            log.error("not_reloaded", ["error": error.description])
+            return error
         }
+    }
+
+    // MARK: The beginning
+
+    /// Calls `then` once Postgres has answered and has every migration; until then `waiting` is told why not, each time
+    /// that it is asked.
+    func whenReady(_ then: @escaping () -> Void, waiting: @escaping (HealthHandler.Finding) -> Void) {
+        health.ask { [weak self] finding in
+            guard let self, self.drainDeadline == nil else { return }
+            if finding.isReady { return then() }
+            waiting(finding)
+            self.loop.after(Server.readinessInterval) { [weak self] in self?.whenReady(then, waiting: waiting) }
+        }
+    }
+
+    private static let readinessInterval = Duration.milliseconds(200)
+
+    /// One sentence on what it does.
+    var status: String {
+        let (connections, tablets) = (hub.connectionCount, hub.tabletCount)
+        if isDraining { return "Draining: \(connections) \(connections == 1 ? "connection" : "connections") left." }
+        return "Listening on \(address), \(tablets) \(tablets == 1 ? "tablet" : "tablets") connected."
     }
 
     // MARK: The end
 
-    /// Accepts no more, tells every tablet when to come back, closes every connection with 1001, and calls `done` when all are
-    /// gone and no statement is under way, or after FYNLO_DRAIN_TIMEOUT.
+    /// It has been told to stop.
+    var isDraining: Bool { drainDeadline != nil }
+
+    /// Accepts no more, tells every tablet when to come back, closes each with 1001 when its command under way is answered, and
+    /// calls `done` when all are gone and no statement is under way, or after FYNLO_DRAIN_TIMEOUT.
     func drain(done: @escaping () -> Void) {
         guard drainDeadline == nil else { return }
         drainDeadline = loop.now.instant + config.drainTimeout
         log.info("draining", ["connections": String(hub.connectionCount)])
-        acceptor.close()
-        operatorsAcceptor?.close()
+        acceptor.leave()
+        operatorsAcceptor?.leave()
         pulse.stop()
         pruner.stop()
         trimmer.stop()
@@ -167,6 +207,11 @@ final class Server {
     private func waitForTheEnd(_ done: @escaping () -> Void) {
         let isLate = drainDeadline.map { loop.now.instant >= $0 } ?? true
         guard !isLate, hub.connectionCount > 0 || pool.requestCount > 0 else {
+            if isLate {
+                log.warning(
+                    "drain_cut_short",
+                    ["connections": String(hub.connectionCount), "statements": String(pool.requestCount)])
+            }
             stop()
             return done()
         }

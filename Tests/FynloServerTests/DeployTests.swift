@@ -1,103 +1,87 @@
 import Foundation
-import FynloCore
-import FynloIO
+import TestSupport
 import Testing
 
 @testable import FynloServer
 
-/// What is written down about metrics is what a server has.
-@Suite("Alerts, the dashboard and the table of metrics")
+/// What an operator installs beside the program.
+@Suite("The files of deploy/")
 struct DeployTests {
-    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent()
+    private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().appendingPathComponent("deploy").path
 
-    private func contents(_ path: String) throws -> String {
-        try String(contentsOf: Self.root.appending(path: path), encoding: .utf8)
+    private static func text(_ name: String) throws -> String {
+        try String(contentsOfFile: folder + "/" + name, encoding: .utf8)
     }
 
-    /// The metrics that a text names, without the suffixes of histograms.
-    private func names(in text: String, of metrics: Exposition) -> Set<String> {
-        Set(
-            text.matches(of: /\bfynlo_[a-z_]+/).map { match in
-                let name = String(match.output)
-                for suffix in ["_bucket", "_sum", "_count"] where name.hasSuffix(suffix) {
-                    let family = String(name.dropLast(suffix.count))
-                    if metrics.kinds[family] == "histogram" { return family }
-                }
-                return name
-            })
+    private static func systemdAnalyze(_ arguments: [String]) throws -> (exitCode: Int32, output: String) {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = ["systemd-analyze", "--no-pager"] + arguments
+        process.environment = ["PATH": "/usr/bin:/bin:/usr/local/bin", "LC_ALL": "C.UTF-8"]
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardError = output
+        try process.run()
+        let data = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return (process.terminationStatus, String(decoding: data, as: UTF8.self))
     }
 
-    @Test("name metrics and labels that there are, and all of them are on the dashboard and in the table")
-    func names() throws {
-        let server = try TestServer()
-        let restaurant = try server.database.addRestaurant()
-        let tablet = try server.staffTablet(at: restaurant)
-        tablet.say(type: "ping", data: "{\"last_seq\":0}")
-        try server.wait(for: "a pong") { tablet.messages("pong").count == 1 }
-        let metrics = try server.metrics()
-        let families = Set(metrics.kinds.keys)
-        let alerts = try contents("deploy/alerts.yml")
-        let dashboard = try contents("deploy/grafana-dashboard.json")
-        #expect(names(in: alerts, of: metrics).subtracting(families) == [])
-        #expect(names(in: dashboard, of: metrics).symmetricDifference(families) == [])
-        let table = try contents("README.md").split(separator: "\n").filter { $0.hasPrefix("| `fynlo_") }
-        #expect(Set(table.compactMap { $0.firstMatch(of: /fynlo_[a-z_]+/).map { String($0.output) } }) == families)
-        #expect(table.count == families.count)
-        for line in table {
-            let columns = line.split(separator: "|").map { $0.trimmingWhitespace() }
-            let name = try #require(columns[0].firstMatch(of: /fynlo_[a-z_]+/)).output
-            #expect(columns[0].contains("(histogram)") == (metrics.kinds[String(name)] == "histogram"), "\(line)")
-            let labels = columns.count == 3 ? Set(columns[1].split(separator: ", ").map(String.init)) : []
-            let seen = metrics.values.keys.filter { $0.name.hasPrefix(name) && $0.name.count - name.count < 8 }
-                .reduce(into: Set<String>()) { $0.formUnion($1.labels.keys) }.subtracting(["le"])
-            #expect(labels == seen || metrics.values.keys.allSatisfy { $0.name != name }, "\(line)")
+    @Test("systemd finds nothing to say against the units")
+    func verify() throws {
+        let installed = try TestFolder()
+        for name in ["fynlo-server.service", "fynlo-server@.service", "fynlo-server.socket"] {
+            // The program is where the build has left it.
+            let unit = try Self.text(name).replacing("/usr/bin/fynlo-server", with: ServerProcess.program)
+            try installed.write(unit, to: name)
         }
-        for text in [alerts, dashboard] {
-            // Every value that a label is compared with, of labels that have a few.
-            for match in text.matches(of: /(state|code|kind|result)=~?\\?"([a-z0-9_|]+)\\?"/) {
-                for value in match.2.split(separator: "|") {
-                    let isThere = metrics.values.keys.contains { $0.labels[String(match.1)] == String(value) }
-                    #expect(isThere, "\(match.output.0)")
-                }
+        let names = ["fynlo-server.service", "fynlo-server@1.service", "fynlo-server.socket"]
+        let verdict = try Self.systemdAnalyze(["verify", "--man=no"] + names.map { installed.path + "/" + $0 })
+        #expect(verdict.exitCode == 0)
+        #expect(verdict.output.isEmpty, "\(verdict.output)")
+    }
+
+    @Test("the units are hardened", arguments: ["fynlo-server.service", "fynlo-server@.service"])
+    func security(name: String) throws {
+        let verdict = try Self.systemdAnalyze(["security", "--offline=true", Self.folder + "/" + name])
+        let line = try #require(verdict.output.split(separator: "\n").last { $0.contains("Overall exposure level") })
+        let level = line.split(separator: " ").compactMap { Double($0) }.first
+        #expect(try #require(level) <= 2.0, "\(line)")
+    }
+
+    @Test("the units of one and of several processes differ in what names the process")
+    func twins() throws {
+        func settings(_ name: String) throws -> [Substring] {
+            try Self.text(name).split(separator: "\n").filter { !$0.hasPrefix("#") }
+        }
+        let several = try settings("fynlo-server@.service")
+        #expect(
+            several.filter { !$0.contains("%i") }
+                == (try settings("fynlo-server.service")).filter {
+                    !$0.hasPrefix("Description=")
+                })
+        #expect(several.count { $0.contains("%i") } == 2)
+    }
+
+    @Test("every variable is in the example of the environment file, with its default, and no other")
+    func environment() throws {
+        let settings = try Self.text("fynlo-server.env.example").split(separator: "\n")
+            .compactMap { line -> (name: String, value: String)? in
+                let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                guard parts.count == 2, parts[0].hasPrefix("#"), !parts[0].contains(" ") else { return nil }
+                return (String(parts[0].dropFirst()), String(parts[1]))
             }
-        }
+        #expect(settings.map(\.name) == Config.variables.map(\.name))
+        #expect(settings.map(\.value) == Config.variables.map(\.fallback))
     }
 
-    @Test("a dashboard is JSON that Grafana takes, its panels apart")
-    func dashboard() throws {
-        let document = try Document(Array(contents("deploy/grafana-dashboard.json").utf8))
-        let panels = document["panels"].elements
-        #expect(panels.count > 20)
-        #expect(Set(panels.compactMap { $0["id"].integer }).count == panels.count)
-        let places = panels.compactMap { panel -> String? in
-            let place = panel["gridPos"]
-            return place["x"].integer.flatMap { x in place["y"].integer.map { "\(x) \($0)" } }
-        }
-        #expect(Set(places).count == panels.count)
-    }
-
-    @Test("promtool finds nothing wrong, where it is installed")
-    func promtool() throws {
-        let paths = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map { "\($0)/promtool" }
-        guard let program = paths.first(where: { FileManager.default.isExecutableFile(atPath: $0) }) else { return }
-        let server = try TestServer()
-        let answer = try server.request(.get, "/metrics")
-        let rules = Self.root.appending(path: "deploy/alerts.yml").path(percentEncoded: false)
-        for (arguments, input) in [(["check", "rules", rules], []), (["check", "metrics"], answer.body)] {
-            let process = Process()
-            process.executableURL = URL(filePath: program)
-            process.arguments = arguments
-            let (standardInput, output) = (Pipe(), Pipe())
-            process.standardInput = standardInput
-            process.standardOutput = output
-            process.standardError = output
-            try process.run()
-            try standardInput.fileHandleForWriting.write(contentsOf: Data(input))
-            try standardInput.fileHandleForWriting.close()
-            let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-            process.waitUntilExit()
-            #expect(process.terminationStatus == 0, "\(arguments): \(text)")
-        }
+    @Test("every credential of the units is one that the program reads, and the other way round")
+    func credentials() throws {
+        let names = try Self.text("fynlo-server.service").split(separator: "\n")
+            .filter { $0.hasPrefix("LoadCredential=") }
+            .map { $0.dropFirst("LoadCredential=".count).split(separator: ":").map(String.init) }
+        for name in names { #expect(name.count == 2 && name[1] == "fynlo-server." + name[0]) }
+        #expect(Set(names.map { $0[0] }) == Set(ProcessEnvironment.credentials))
     }
 }

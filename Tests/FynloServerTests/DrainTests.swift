@@ -6,7 +6,7 @@ import Testing
 
 @Suite("A server that is told to stop")
 struct DrainTests {
-    @Test("says 1001 to every tablet, lets a command in flight commit, and frees its port")
+    @Test("says 1001 to every tablet, to one with a command in flight after its answer, and frees its port")
     func drains() throws {
         let server = try TestServer()
         let restaurant = try server.database.addRestaurant()
@@ -18,30 +18,41 @@ struct DrainTests {
         let idle = try TestExchange(loop: server.loop, address: server.address)
         try server.wait(for: "all of them") { server.server.hub.connectionCount == 4 }
 
-        let lock = try server.database.anotherSession()
-        _ = try lock.execute("begin; select 1 from orders where id = '\(order)' for update").get()
-        first.say(#"{"type":"order.status_update","id":"last","data":{"order_id":"\#(order)","status":"ready"}}"#)
-        first.say(#"{"type":"ping"}"#)
-        try server.wait(for: "the command to be on its way") { !first.messages("pong").isEmpty }
+        let lock = try RowLock(on: order, in: server.database)
+        first.update(order, to: .ready, id: "last")
+        first.update(order, to: .served, id: "waiting")
+        try server.wait(for: "the command to wait") { lock.isInTheWay }
 
         var isDone = false
         server.server.drain { isDone = true }
         try server.wait(for: "the tablets' goodbye") {
-            first.isClosed && second.isClosed && stranger.isClosed && idle.isClosed
+            !first.messages("reconnect").isEmpty && second.isClosed && stranger.isClosed && idle.isClosed
         }
+        #expect(!isDone && !first.isClosed, "a command is in flight")
+        first.update(order, to: .completed, id: "late")
+        first.say(type: "ping")
+        try server.wait(for: "the last to be read") { !first.messages("pong").isEmpty }
+        #expect(first.answers.isEmpty)
+        lock.release()
+        try server.wait(for: "the end") { isDone && first.isClosed }
         for tablet in [first, second, stranger] {
             #expect(tablet.closeCode == 1001)
             #expect(!tablet.wasReset)
         }
         for tablet in [first, second] {
-            #expect(tablet.messages.last?["type"].string == "reconnect")
-            #expect((250...502).contains(tablet.messages.last?["data"]["retry_after_ms"].integer ?? 0))
+            let goodbye = tablet.messages("reconnect")
+            #expect(goodbye.count == 1)
+            #expect((250...502).contains(goodbye.first?["data"]["retry_after_ms"].integer ?? 0))
         }
+        #expect(second.messages.last?["type"].string == "reconnect")
+        #expect(first.answers.map { $0["type"].string } == ["ack"])
+        #expect(first.answers(to: "last").count == 1, "those behind it were not begun")
         #expect(stranger.messages.isEmpty)
-        #expect(!isDone, "a command is in flight")
-        _ = try lock.execute("commit").get()
-        try server.wait(for: "the end") { isDone }
         #expect(try server.database.value("select status from orders where id = '\(order)'") == "ready")
+        let logged = try server.database.run(
+            "select seq from restaurant_events where restaurant_id = '\(restaurant)' and message_id = 'last'"
+        ).rows
+        #expect(logged.compactMap { $0.integer(0) }.map(Int.init) == [first.answers[0]["data"]["seq"].integer])
 
         let late = try TestSocket(loop: server.loop, address: server.address)
         try server.wait(for: "a refused connection") { late.isClosed }
@@ -102,6 +113,23 @@ struct DrainTests {
         try server.wait(for: "the end") { isDone }
         #expect(exchange.responses.first?.status == 200)
         #expect(exchange.responses.first?.headers.first("connection") == "close")
+    }
+
+    @Test("answers those who wait in its own socket")
+    func waiting() throws {
+        let server = try TestServer()
+        // Connected, with a request sent, before the server had a turn to accept.
+        let exchanges = try (0..<100).map { _ in try TestExchange(loop: server.loop, address: server.address) }
+        for exchange in exchanges {
+            exchange.send(.get, "/health/live")
+            exchange.ready(.write, now: server.loop.now)
+        }
+        #expect(server.server.hub.connectionCount == 0 && exchanges.allSatisfy(\.outbound.isEmpty))
+        var isDone = false
+        server.server.drain { isDone = true }
+        try server.wait(for: "the end") { isDone && exchanges.allSatisfy(\.isClosed) }
+        #expect(exchanges.allSatisfy { $0.responses.first?.status == 200 && !$0.wasReset })
+        #expect(exchanges.allSatisfy { $0.responses.first?.headers.first("connection") == "close" })
     }
 
     @Test("opens no WebSocket any more for a request that had begun")

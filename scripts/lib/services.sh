@@ -39,8 +39,8 @@ is_at_least() {
     [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]
 }
 
-# ensure_packages run|test|bench: installs from the distribution what is missing, for building and running, and for the
-# tests, and for comparing with others.
+# ensure_packages run|test|bench|package: installs from the distribution what is missing, for building and running, and for
+# the tests, for comparing with others, and for making a package.
 ensure_packages() {
     local purpose=$1 missing=() log as_root=()
     require_swift
@@ -85,6 +85,11 @@ list_missing_packages() {
     if [[ $1 == test || $1 == bench ]]; then
         command -v openssl >/dev/null || missing+=(openssl)
         command -v pgrep >/dev/null || missing+=(procps)
+        command -v systemd-analyze >/dev/null || missing+=(systemd)
+    fi
+    if [[ $1 == package ]]; then
+        command -v dpkg-shlibdeps >/dev/null || missing+=(dpkg-dev)
+        command -v systemd-analyze >/dev/null || missing+=(systemd)
     fi
 }
 

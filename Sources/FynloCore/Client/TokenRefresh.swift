@@ -82,7 +82,7 @@ public struct TokenRefresh: Sendable {
         }
         if !forced, let token, !isDue(token, now: now.unixTime) { return .token(token) }
         if let lastStart, now.instant < lastStart + TokenRefresh.minimumInterval {
-            if let token { return .token(token) }
+            if let token, token.expiresAt > now.unixTime { return .token(token) }
             return .failure(lastFailure ?? .unreachable("The token was asked for a moment ago."))
         }
         start(now)

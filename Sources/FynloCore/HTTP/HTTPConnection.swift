@@ -34,6 +34,8 @@ public struct HTTPConnection: Sendable {
     private var bodyStart: Instant
     private var hasSentContinue = false
     private var isDraining = false
+    /// A request has been answered.
+    private var hasServed = false
     private var hasInputEnded = false
     /// Bytes were left in the input when it was last seen.
     private var hasPipelinedInput = false
@@ -168,6 +170,7 @@ public struct HTTPConnection: Sendable {
             exchange.isKeepAlive = false
         }
         HTTPEncoder.encode(response, for: exchange, date: now.unixTime, into: &output)
+        hasServed = true
         if exchange.isKeepAlive {
             state = .reading
             hasSentContinue = false
@@ -181,6 +184,15 @@ public struct HTTPConnection: Sendable {
     public mutating func close() {
         isDraining = true
         if isIdle { close(.closing) }
+    }
+
+    /// Drains because the server is going away. A client that has just connected is about to make its request, and has a
+    /// moment for it: whom the server has accepted nobody else will answer.
+    public mutating func leave(now: Instant) {
+        guard isIdle, !hasServed, !isDraining, !hasInputEnded else { return close() }
+        isDraining = true
+        let limit = now + parser.limits.firstRequestTimeout
+        deadline = deadline.map { min($0, limit) } ?? limit
     }
 
     // MARK: Time passes

@@ -20,6 +20,8 @@ public struct HTTPRequest: Sendable, Equatable {
     public var isKeepAlive: Bool
     /// True when the client waited for `100 Continue` before its body, or may have.
     public var expectsContinue: Bool
+    /// What the answer's X-Request-ID and the log say of it; empty until it has one.
+    public var id = ""
 
     /// A request as the parser would make it; `path` and `query` are taken from a well-formed origin-form target.
     public init(

@@ -25,6 +25,9 @@ public struct HTTPLimits: Sendable, Equatable {
     /// From the first byte of a request to the end of its head (408 beyond), and from the connection to its first byte:
     /// a head fits in a few packets.
     public var headTimeout = Duration.seconds(10)
+    /// From the moment that the server is told to stop to the first byte of a client that has said nothing yet: its request is
+    /// on its way, or will never come.
+    public var firstRequestTimeout = Duration.seconds(1)
     /// The longest silence within a body (408 beyond).
     public var bodyTimeout = Duration.seconds(30)
     /// Bytes per second a body must make on average after its first `bodyTimeout` (408 beyond), so that nobody holds a

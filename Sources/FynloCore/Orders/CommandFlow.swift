@@ -95,6 +95,12 @@ public struct CommandFlow: Sendable {
         return all
     }
 
+    /// Forgets the commands that wait for the current one.
+    public mutating func dropWaiting() {
+        waiting = []
+        waitingBytes = 0
+    }
+
     private mutating func begin(_ command: Command) {
         switch command.work {
         case .updateStatus: current = command

@@ -105,6 +105,15 @@ public struct ProtocolStack: Sendable {
         if case .session(let session) = application { session.isAuthenticating } else { false }
     }
 
+    /// What a tablet's WebSocket is, in few words; `nil` for anything else.
+    public var sessionSummary: (restaurant: RestaurantID, client: ClientType, phase: ServerSession.Phase)? {
+        if case .session(let session) = application {
+            (session.restaurant, session.client, session.phase)
+        } else {
+            nil
+        }
+    }
+
     /// The session of a tablet's WebSocket, to be looked at; `nil` for anything else.
     public var session: ServerSession? {
         if case .session(let session) = application { session } else { nil }
@@ -273,6 +282,8 @@ public struct ProtocolStack: Sendable {
             case .metrics, .diagnostics, .closeConnection, .echoJSON, .menu, .menuCategories, .invalidateMenuCache,
                 .orders, .createOrder, .order,
                 .updateOrderStatus, .events, .postNotification, .health, .healthLive, .healthReady, .openAPI:
+                var request = request
+                request.id = requestID
                 effects.append(.respond(request, route))
             }
         } catch {
@@ -443,7 +454,6 @@ public struct ProtocolStack: Sendable {
     ) {
         withSession(now: now, output: &output) { session, log, output in
             session.deliver(command: answer, now: now, output: &output, log: &log, effects: &effects)
-            return nil
         }
     }
 
@@ -497,15 +507,19 @@ public struct ProtocolStack: Sendable {
         }
     }
 
-    /// As `close`, because the server is going away; a tablet is told to come back after `retryAfter`.
+    /// As `close`, because the server is going away; a tablet is told to come back after `retryAfter`, and stays for the
+    /// answer to the command that is with storage.
     public mutating func leave(
         retryAfter: Duration, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
-        withSession(now: now, output: &output) { session, log, output in
-            session.sayGoodbye(retryAfter: retryAfter, now: now, output: &output, log: &log)
-            return nil
+        if webSocket == nil { http?.leave(now: now.instant) }
+        guard case .session = application else {
+            if webSocket != nil { close(.goingAway, now: now, output: &output, effects: &effects) }
+            return
         }
-        close(.goingAway, now: now, output: &output, effects: &effects)
+        withSession(now: now, output: &output) { session, log, output in
+            session.leave(retryAfter: retryAfter, now: now, output: &output, log: &log, effects: &effects)
+        }
     }
 
     /// The socket is gone: the session ends without another byte.

@@ -39,6 +39,8 @@ public struct ServerSession: Sendable {
     private var sentMessages: UInt64 = 0
     private var lastSequence: EventSequence?
     private var commands = CommandFlow()
+    /// The server is going away, and the tablet knows: it is there for the answer to its last command only.
+    private var isLeaving = false
 
     public init(
         connection: ConnectionID, restaurant: RestaurantID, client: ClientType, settings: SessionSettings, now: Moment
@@ -61,6 +63,20 @@ public struct ServerSession: Sendable {
     /// True while nothing has been said but the upgrade.
     public var isAwaitingAuthentication: Bool {
         if case .awaitingAuthentication = state { true } else { false }
+    }
+
+    /// Where a session is in its life.
+    public enum Phase: String, CaseIterable, Sendable {
+        case authenticating, connected, replaying, closing
+    }
+
+    /// Where this one is.
+    public var phase: Phase {
+        switch state {
+        case .awaitingAuthentication, .authenticating: .authenticating
+        case .active(let active): active.cursor.isReplaying ? .replaying : .connected
+        case .closed: .closing
+        }
     }
 
     /// True once it has ended.
@@ -197,6 +213,8 @@ public struct ServerSession: Sendable {
         log: inout SessionLog,
         effects: inout [Effect]
     ) {
+        // Sent again, to another server: what is unanswered when the connection ends always is.
+        guard !isLeaving else { return }
         let id: String?
         do {
             id = try settings.decoder.commandID(of: envelope, in: text)
@@ -305,8 +323,17 @@ public struct ServerSession: Sendable {
     public mutating func deliver(
         command answer: CommandAnswer, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
         effects: inout [Effect]
+    ) -> CloseReason? {
+        guard case .active(let active) = state, let current = commands.current else { return nil }
+        take(answer, to: current, active, now: now, output: &output, log: &log, effects: &effects)
+        return isLeaving ? end(.goingAway, effects: &effects) : nil
+    }
+
+    private mutating func take(
+        _ answer: CommandAnswer, to current: Command, _ active: Active, now: Moment, output: inout ByteBuffer,
+        log: inout SessionLog,
+        effects: inout [Effect]
     ) {
-        guard case .active(let active) = state, let current = commands.current else { return }
         switch answer {
         case .done(let sequence):
             acknowledge(current, sequence: sequence, now: now, output: &output, log: &log)
@@ -530,13 +557,19 @@ public struct ServerSession: Sendable {
 
     // MARK: The end
 
-    /// The server is going away: the tablet is told when its turn has come to come back.
-    public mutating func sayGoodbye(
-        retryAfter: Duration, now: Moment, output: inout ByteBuffer, log: inout SessionLog
-    ) {
-        guard case .active = state else { return }
+    /// The server is going away: the tablet is told when its turn has come to come back. Returns the reason to close with at
+    /// once; `nil` while a command is with storage, whose answer is the last thing it is told. Those that wait behind it
+    /// are not begun: it sends them again.
+    public mutating func leave(
+        retryAfter: Duration, now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
+    ) -> CloseReason? {
+        guard case .active = state else { return end(.goingAway, effects: &effects) }
+        guard !isLeaving else { return nil }
+        isLeaving = true
         log.trace.note(.reconnect, at: now.instant)
         send(.reconnect(retryAfter: retryAfter), now: now, output: &output)
+        commands.dropWaiting()
+        return commands.current == nil ? end(.goingAway, effects: &effects) : nil
     }
 
     /// The server ends the session for a reason, which is returned unless it was over.

@@ -10,7 +10,7 @@ enum CheckCommand {
             printOut("\(part): \(problem ?? "ok")\n")
             if problem != nil { isFine = false }
         }
-        let environment = CommandLine.environment
+        let environment = try ProcessEnvironment.take()
         var config: Config?
         do {
             config = try Config(environment: environment, flags: flags.values)

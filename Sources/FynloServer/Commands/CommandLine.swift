@@ -68,6 +68,8 @@ extension CommandLine {
     }
 
     private static var helpText: String {
+        let names = ProcessEnvironment.credentials
+        let credentials = names.joined(separator: ", ")
         var text = """
             fynlo-server: keeps the tablets of restaurants in step.
 
@@ -81,6 +83,8 @@ extension CommandLine {
 
             Configuration is read from the environment; a flag such as --listen overrides FYNLO_LISTEN. Variables with a
             secret in them have no flag, since a command line can be read by others. Durations take ms, s, m, h, d.
+            These may also be files of that name in $CREDENTIALS_DIRECTORY (LoadCredential= of systemd), which are used where
+            the variable is not set: \(credentials).
 
 
             """
@@ -90,7 +94,17 @@ extension CommandLine {
             let fallback = variable.fallback.isEmpty ? "" : " [\(variable.fallback)]"
             text += "  \(variable.name)\(padding)\(variable.help)\(fallback)\n"
         }
-        text += "\nExit codes: 0 done, 1 failed, 64 wrong usage, 78 bad configuration.\n"
+        text += """
+
+            Signals: TERM and INT let it finish what it is at and tell the tablets when to come back; a second one ends it at
+            once. HUP reads certificates and keys anew. USR1 logs everything, USR2 what FYNLO_LOG says.
+
+            A listening socket that a service manager passes on (LISTEN_FDS) is used in place of FYNLO_LISTEN. NOTIFY_SOCKET
+            and WATCHDOG_USEC are honoured.
+
+            Exit codes: 0 done, 1 failed, 64 wrong usage, 78 bad configuration.
+
+            """
         return text
     }
 }

@@ -3,7 +3,7 @@
 enum DemoDataCommand {
     static func run(_ arguments: [String]) throws -> Int32 {
         guard arguments.isEmpty else { throw UsageError("demo-data takes no arguments.") }
-        let settings = try Config.postgres(environment: CommandLine.environment, role: .tool)
+        let settings = try Config.postgres(environment: ProcessEnvironment.take(), role: .tool)
         let session = try PostgresSession(settings)
         guard try MigrationRunner(session: session).status().allSatisfy({ $0.appliedAt != nil }) else {
             throw ConfigError("The database lacks migrations; run fynlo-server migrate up first.")

@@ -5,7 +5,7 @@ enum MigrateCommand {
         guard arguments.count == 1, let action = arguments.first, ["up", "down", "status"].contains(action) else {
             throw UsageError("Say what to do: fynlo-server migrate up, down or status.")
         }
-        let settings = try Config.postgres(environment: CommandLine.environment, role: .tool)
+        let settings = try Config.postgres(environment: ProcessEnvironment.take(), role: .tool)
         let runner = MigrationRunner(session: try PostgresSession(settings))
         switch action {
         case "up":

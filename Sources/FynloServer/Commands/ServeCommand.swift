@@ -8,19 +8,38 @@ enum ServeCommand {
     static func run(_ flags: Flags) throws -> Int32 {
         // First, so that the connection limit is counted from it.
         let descriptors = ProcessSetup.raiseDescriptorLimit()
-        let config = try Config(environment: CommandLine.environment, flags: flags.values)
+        ProcessSetup.forbidCoreDumps()
+        let environment = try ProcessEnvironment.take()
+        let config = try Config(environment: environment, flags: flags.values)
         guard config.tokens.secret != nil || config.tokens.keySetPath != nil else {
             throw ConfigError(
                 "Neither FYNLO_JWT_SECRET nor FYNLO_JWT_JWKS_FILE is set; without a key no token can be checked.")
         }
-        let log = Logger(level: config.logLevel, format: config.logFormat)
-        try prepareSchema(config, log)
+        let listeners = try inheritedListeners(environment)
+        let log = Logger(config, journalStream: environment["JOURNAL_STREAM"])
+        let systemd = SystemdNotifier(environment, log: log)
+        try prepareSchema(config, environment, log, systemd)
 
         let loop = try EventLoop()
         defer { loop.close() }
-        let server = try Server(loop: loop, config: config, log: log)
-        let signals = try SignalSource(loop: loop, signals: [SIGTERM, SIGINT, SIGHUP]) { signal in
-            if signal == SIGHUP { server.reload() } else { server.drain { loop.stop() } }
+        let server = try Server(
+            loop: loop, config: config, log: log, listener: listeners.main, adminListener: listeners.admin)
+        log.whenRepeating = { [unowned loop, unowned log] delay in loop.after(delay) { log.summarize() } }
+        let signals = try SignalSource(
+            loop: loop, signals: [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2]
+        ) { signal in
+            switch signal {
+            case SIGHUP: systemd.reloading(server.reload)
+            case SIGUSR1: log.setLevel(.debug)
+            case SIGUSR2: log.setLevel(config.logLevel)
+            case _ where server.isDraining:
+                log.warning("stopped_at_once", ["connections": String(server.hub.connectionCount)])
+                server.stop()
+                loop.stop()
+            default:
+                server.drain { loop.stop() }
+                systemd.stopping { server.status }
+            }
         }
         log.info(
             "serving",
@@ -28,16 +47,48 @@ enum ServeCommand {
                 "address": server.address.description, "version": fynloVersion, "descriptors": String(descriptors),
                 "process": String(getpid()),
             ])
+        systemd.start(loop)
+        server.whenReady {
+            systemd.ready { server.status }
+            log.info("ready")
+        } waiting: { finding in
+            systemd.starting(waitingSentence(finding))
+        }
         try loop.run()
         signals.close()
+        systemd.close()
+        log.summarize(isFinal: true)
         log.info("stopped")
         return ExitCode.done
     }
 
+    /// The sockets to serve on that were passed by a service manager; one named `admin` stands for FYNLO_ADMIN_LISTEN.
+    private static func inheritedListeners(
+        _ environment: [String: String]
+    ) throws(ConfigError) -> (main: Listener?, admin: Listener?) {
+        do throws(InheritedListenerError) {
+            var inherited = try InheritedListeners(environment)
+            let admin = try inherited.take(named: "admin")
+            return (try inherited.takeRest(), admin)
+        } catch {
+            throw ConfigError(error.description)
+        }
+    }
+
+    private static func waitingSentence(_ finding: HealthHandler.Finding) -> String {
+        finding.postgres == "ok"
+            ? "Waiting for migrations: run fynlo-server migrate up." : "Waiting for PostgreSQL to answer."
+    }
+
+    /// How long migrations may take before a service manager loses patience.
+    private static let migrationTime = Duration.seconds(3_600)
+
     /// Missing migrations are applied with FYNLO_MIGRATE=1, else refused. A database that is away is no reason not to
     /// start: it is waited for, and /health/ready tells.
-    private static func prepareSchema(_ config: Config, _ log: Logger) throws {
-        let settings = try Config.postgres(environment: CommandLine.environment, role: .tool)
+    private static func prepareSchema(
+        _ config: Config, _ environment: [String: String], _ log: Logger, _ systemd: SystemdNotifier
+    ) throws {
+        let settings = try Config.postgres(environment: environment, role: .tool)
         let session: PostgresSession
         do {
             session = try PostgresSession(settings)
@@ -47,6 +98,7 @@ enum ServeCommand {
         }
         let runner = MigrationRunner(session: session)
         if config.migratesAtStart {
+            systemd.starting("Applying migrations.", extension: migrationTime)
             do {
                 try runner.up { log.info("migrated", ["version": String($0.version), "name": $0.name]) }
             } catch {

@@ -20,7 +20,7 @@ enum TokenCommand {
             }
         }
         guard let email else { throw UsageError("Write fynlo-server token --user EMAIL [--ttl 1h].") }
-        let environment = CommandLine.environment
+        let environment = try ProcessEnvironment.take()
         guard let secret = environment["FYNLO_JWT_SECRET"], !secret.isEmpty else {
             throw ConfigError("FYNLO_JWT_SECRET is not set; tokens are signed with it.")
         }

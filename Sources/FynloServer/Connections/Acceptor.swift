@@ -14,6 +14,8 @@ final class Acceptor: EventSource {
 
     /// Sockets accepted in one turn: the tablets that are in want to be served too.
     private static let acceptsPerTurn = 32
+    /// All who can be waiting.
+    private static let acceptsAtEnd = 4_096
     /// How long accepting rests when descriptors or memory have run out.
     private static let pause = Duration.milliseconds(100)
 
@@ -25,12 +27,11 @@ final class Acceptor: EventSource {
         case operators
     }
 
-    /// Starts to listen.
-    init(loop: EventLoop, hub: Hub, address: SocketAddress, for audience: Audience = .everybody) throws(SystemError) {
+    /// Starts to accept.
+    init(loop: EventLoop, hub: Hub, listener: Listener, for audience: Audience = .everybody) throws(SystemError) {
         self.loop = loop
         self.hub = hub
         self.audience = audience
-        let listener = try Listener(address)
         self.listener = listener
         self.address = listener.localAddress
         token = try loop.add(self, descriptor: listener.fileDescriptor, interest: .read)
@@ -40,7 +41,11 @@ final class Acceptor: EventSource {
     let address: SocketAddress
 
     func ready(_ readiness: Readiness, now: Moment) {
-        for _ in 0..<Acceptor.acceptsPerTurn {
+        accept(atMost: Acceptor.acceptsPerTurn)
+    }
+
+    private func accept(atMost limit: Int) {
+        for _ in 0..<limit {
             do {
                 guard let accepted = try listener?.accept() else { return }
                 let peer = accepted.peer
@@ -69,7 +74,14 @@ final class Acceptor: EventSource {
         }
     }
 
-    /// Accepts no more.
+    /// Accepts no more. Those who wait in a socket of the process' own are taken in before, as it takes them with it; those
+    /// who wait in an inherited one, for the next process.
+    func leave() {
+        if listener?.isInherited == false { accept(atMost: Acceptor.acceptsAtEnd) }
+        close()
+    }
+
+    /// Lets go of the socket; whose it is keeps it.
     func close() {
         guard let token else { return }
         loop.remove(token)

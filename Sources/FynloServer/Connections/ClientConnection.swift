@@ -92,7 +92,8 @@ final class ClientConnection: EventSource {
         do {
             token = try hub.loop.add(self, descriptor: number, interest: .read)
         } catch {
-            hub.log.warning("connection_refused", ["error": error.description])
+            hub.log.warning(
+                "connection_refused", ["connection": id.uuid.description, "error": error.description])
             return abort()
         }
         settle()
@@ -116,8 +117,16 @@ final class ClientConnection: EventSource {
     /// The session of a tablet; `nil` for what is no tablet's.
     var session: ServerSession? { stack.session }
 
+    /// The same in few words.
+    var sessionSummary: (restaurant: RestaurantID, client: ClientType, phase: ServerSession.Phase)? {
+        stack.sessionSummary
+    }
+
     /// What its session has counted and noted.
     var log: SessionLog { stack.log }
+
+    /// What its session has counted.
+    var counts: SessionCounts { stack.log.counts }
 
     /// What the socket is used for.
     var isWebSocket: Bool { stack.isWebSocket }
@@ -214,7 +223,9 @@ final class ClientConnection: EventSource {
     /// once. A peer that could not finish its handshake gets the time to read it.
     private func endTLS(_ number: Int32, _ error: TLSError) {
         let wasEstablished = tls?.isEstablished == true
-        hub.log.info("tls_failed", ["client": clientAddress, "error": error.description])
+        hub.log.info(
+            "tls_failed",
+            ["connection": id.uuid.description, "client": clientAddress, "error": error.description])
         tls = nil
         _ = try? Socket.send(number, from: &ciphertext)
         ciphertext = ByteBuffer()
@@ -375,9 +386,11 @@ final class ClientConnection: EventSource {
         }
     }
 
-    /// Ends the connection because the server is leaving; a tablet is told to come back after `retryAfter`.
+    /// Ends the connection because the server is leaving; a tablet is told to come back after `retryAfter`. A request that
+    /// has arrived is answered.
     func leave(retryAfter: Duration) {
         let now = hub.loop.now
+        if !stack.isWebSocket { read(now, limit: ClientConnection.promptBytes) }
         withStack { stack, output, effects in
             stack.leave(retryAfter: retryAfter, now: now, output: &output, effects: &effects)
         }

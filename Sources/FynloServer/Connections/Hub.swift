@@ -135,6 +135,11 @@ final class Hub {
         connections[number]
     }
 
+    /// The name of a connection in the log and on the wire, whether it is still there or not.
+    func name(of number: UInt64) -> String {
+        ConnectionID(node: node, number: number).uuid.description
+    }
+
     /// A connection has closed its socket.
     func forget(_ connection: ClientConnection) {
         guard connections.removeValue(forKey: connection.id.number) != nil else { return }

@@ -99,7 +99,8 @@ final class AuthenticationHandler {
         case .success(let verified): token = verified
         case .failure(let error):
             log.info(
-                "token_refused", ["reason": String(describing: error), "connection": String(applicant.connection)])
+                "token_refused",
+                ["reason": String(describing: error), "connection": hub.name(of: applicant.connection)])
             return answer(applicant, .failed(.invalidToken, retryAfter: nil))
         }
         lookupsUnderWay += 1
@@ -123,7 +124,9 @@ final class AuthenticationHandler {
         let record: AccessRecord
         switch result {
         case .failure(let error):
-            log.warning("authentication_unavailable", ["error": error.description])
+            log.warning(
+                "authentication_unavailable",
+                ["connection": hub.name(of: applicant.connection), "error": error.description])
             return answer(applicant, .failed(.unavailable, retryAfter: nil))
         case .success(nil):
             return answer(applicant, .failed(.invalidToken, retryAfter: nil))

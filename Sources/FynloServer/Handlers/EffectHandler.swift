@@ -17,11 +17,12 @@ final class EffectHandler {
     private let health: HealthHandler
     private let metrics: MetricsPage
     private let diagnostics: DiagnosticsHandler
+    private let log: Logger
 
     init(
         loop: EventLoop, hub: Hub, authentication: AuthenticationHandler, feeds: FeedHandler, menus: MenuHandler,
         orders: OrderHandler, orderAPI: OrderAPIHandler, events: EventHandler, notifications: NotificationHandler,
-        health: HealthHandler, metrics: MetricsPage, diagnostics: DiagnosticsHandler
+        health: HealthHandler, metrics: MetricsPage, diagnostics: DiagnosticsHandler, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
@@ -35,6 +36,7 @@ final class EffectHandler {
         self.health = health
         self.metrics = metrics
         self.diagnostics = diagnostics
+        self.log = log
     }
 
     func carryOut(_ effect: Effect, for connection: ClientConnection) {
@@ -63,7 +65,7 @@ final class EffectHandler {
 
     private func respond(to request: HTTPRequest, _ route: Route, connection number: UInt64) {
         let begin = loop.now.instant
-        let reply: Reply = { [hub] result in
+        let reply: Reply = { [hub, log, id = request.id, method = request.method, path = request.path] result in
             let response: HTTPResponse
             switch result {
             case .success(let answer): response = answer
@@ -73,6 +75,14 @@ final class EffectHandler {
             }
             hub.metrics.note(route, status: response.status)
             hub.metrics.requestTime.observe(SystemClock.instant - begin)
+            if log.level == .debug {
+                log.debug(
+                    "answered",
+                    [
+                        "request": id, "connection": hub.name(of: number), "method": method.name, "path": path,
+                        "status": String(response.status),
+                    ])
+            }
             hub.connection(number)?.deliver(response: response)
         }
         switch route {

@@ -14,9 +14,12 @@ final class HealthHandler {
     private var waiting: [(Finding) -> Void] = []
 
     /// What is known of the database.
-    private struct Finding {
+    struct Finding {
         let postgres: String
         let migrations: String
+
+        /// Requests can be served.
+        var isReady: Bool { postgres == "ok" && migrations == "current" }
     }
 
     private static let applied = PostgresStatement(
@@ -35,10 +38,14 @@ final class HealthHandler {
         HealthHandler.response(200, "{\"status\":\"ok\"}")
     }
 
-    /// `GET /health/ready` and `GET /health`: can requests be served? The summary has numbers besides. Anybody may ask, so
-    /// those who ask while Postgres is being asked share its answer.
+    /// `GET /health/ready` and `GET /health`: can requests be served? The summary has numbers besides.
     func ready(isSummary: Bool, reply: @escaping (HTTPResponse) -> Void) {
-        waiting.append { [unowned self] finding in reply(response(finding, isSummary: isSummary)) }
+        ask { [unowned self] finding in reply(response(finding, isSummary: isSummary)) }
+    }
+
+    /// Asks Postgres. Anybody may ask, so those who ask while it is being asked share its answer.
+    func ask(_ reply: @escaping (Finding) -> Void) {
+        waiting.append(reply)
         guard waiting.count == 1 else { return }
         pool.send(HealthHandler.applied, [], .shortRead) { [weak self] result in
             guard let self else { return }
@@ -63,7 +70,7 @@ final class HealthHandler {
     }
 
     private func response(_ finding: Finding, isSummary: Bool) -> HTTPResponse {
-        let isReady = finding.postgres == "ok" && finding.migrations == "current"
+        let isReady = finding.isReady
         let redis = self.redis.map { $0.isReady ? "ok" : "unavailable" } ?? "not configured"
         var body = "{\"status\":\"\(isReady ? "ok" : "unavailable")\",\"postgres\":\"\(finding.postgres)\""
         body += ",\"migrations\":\"\(finding.migrations)\",\"redis\":\"\(redis)\""

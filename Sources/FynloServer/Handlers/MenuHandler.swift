@@ -40,7 +40,7 @@ final class MenuHandler {
                     case .success((let document, let state)):
                         reply(.success(MenuHandler.response(request, part, document, state)))
                     case .failure(let error):
-                        log.warning("menu_unread", ["error": error.description])
+                        log.warning("menu_unread", ["request": request.id, "error": error.description])
                         reply(.failure(APIError(error)))
                     }
                 }
@@ -69,7 +69,7 @@ final class MenuHandler {
                     response.headers.append("Cache-Control", "no-store")
                     reply(.success(response))
                 case .failure(let error):
-                    log.warning("menu_not_invalidated", ["error": error.description])
+                    log.warning("menu_not_invalidated", ["request": request.id, "error": error.description])
                     // 503 for a time-out too: nothing was read too slowly, something was not recorded.
                     reply(.failure(error.isTimeout ? .unavailable : APIError(error)))
                 }

@@ -37,7 +37,7 @@ final class OrderAPIHandler {
                     response.headers.append("Link", OrderAPIHandler.links(page, total: found.total))
                     reply(.success(response))
                 case .failure(let error):
-                    log.warning("orders_unread", ["error": error.description])
+                    log.warning("orders_unread", ["request": request.id, "error": error.description])
                     reply(.failure(APIError(error)))
                 }
             }
@@ -78,7 +78,7 @@ final class OrderAPIHandler {
                 case .success(nil):
                     reply(.failure(.orderNotFound))
                 case .failure(let error):
-                    log.warning("orders_unread", ["error": error.description])
+                    log.warning("orders_unread", ["request": request.id, "error": error.description])
                     reply(.failure(APIError(error)))
                 }
             }
@@ -97,7 +97,7 @@ final class OrderAPIHandler {
             $0.order.restaurant
         } then: { [self] parsed, record in
             orders.create(parsed.order, by: record.user, messageID: parsed.key) { [self] result in
-                finish(result, isRepeatable: parsed.key != nil, reply) { created in
+                finish(result, of: request, isRepeatable: parsed.key != nil, reply) { created in
                     var response = HTTPResponse.json(201, created.json, eventSequence: created.head)
                     response.headers.append("Location", "/api/v1/orders/\(created.id)")
                     return response
@@ -118,14 +118,15 @@ final class OrderAPIHandler {
             orders.updateStatusAndRead(parsed.update, in: restaurant, by: record.user, messageID: parsed.key) {
                 [self] result in
                 // To be sent again is no danger: the same status again is no change.
-                finish(result, isRepeatable: true, reply) { .json(200, $0.json, eventSequence: $0.head) }
+                finish(result, of: request, isRepeatable: true, reply) { .json(200, $0.json, eventSequence: $0.head) }
             }
         }
     }
 
     /// Answers a command, and has the event it made delivered at once.
     private func finish<Value>(
-        _ result: Result<CommandOutcome<Value>, PostgresError>, isRepeatable: Bool, _ reply: Reply,
+        _ result: Result<CommandOutcome<Value>, PostgresError>, of request: HTTPRequest, isRepeatable: Bool,
+        _ reply: Reply,
         _ response: (Value) -> HTTPResponse
     ) {
         switch result {
@@ -133,7 +134,7 @@ final class OrderAPIHandler {
             reply(outcome.answer.map(response))
             if let event = outcome.event { feeds.committed(event) }
         case .failure(let error):
-            log.warning("command_failed", ["error": error.description])
+            log.warning("command_failed", ["request": request.id, "error": error.description])
             reply(.failure(APIError(error, ofRepeatableCommand: isRepeatable)))
         }
     }

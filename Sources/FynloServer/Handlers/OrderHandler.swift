@@ -28,7 +28,8 @@ final class OrderHandler {
                     self.hub.connection(number)?.deliver(command: done.answer)
                     if let event = done.event { self.feeds.committed(event) }
                 case .failure(let error):
-                    self.log.warning("command_failed", ["error": error.description])
+                    self.log.warning(
+                        "command_failed", ["connection": self.hub.name(of: number), "error": error.description])
                     self.hub.connection(number)?.deliver(command: .refused(APIError(error)))
                 }
             }

@@ -60,7 +60,7 @@ final class ConnectionLedger {
     /// What a session has counted, with the heartbeats that were due to it.
     func totals(of connection: ClientConnection, wasAuthenticated: Bool) -> Metrics.SessionTotals {
         var totals = Metrics.SessionTotals()
-        totals.add(connection.log.counts)
+        totals.add(connection.counts)
         if wasAuthenticated {
             let interval = max(1, heartbeatInterval.inNanoseconds)
             totals.heartbeatsDue = UInt64(max(0, (loop.now.instant - connection.since).inNanoseconds) / interval)

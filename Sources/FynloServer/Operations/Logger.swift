@@ -1,5 +1,5 @@
-// The log: one line per event on standard error, written with one call, never waited for. Tokens, passwords and personal
-// data have no field to be in.
+// The log: one line per event on standard error, written with one call, never waited for. What happens again and again is
+// counted instead. Tokens, passwords and personal data have no field to be in.
 
 import FynloCore
 import FynloIO
@@ -24,24 +24,56 @@ final class Logger {
             self = level
         }
 
+        /// syslog(3): 7 is a debug message, 3 an error.
+        fileprivate var syslogPriority: UInt64 {
+            switch self {
+            case .debug: 7
+            case .info: 6
+            case .warning: 4
+            case .error: 3
+            }
+        }
+
         static func < (left: Level, right: Level) -> Bool { left.rawValue < right.rawValue }
     }
 
     enum Format { case text, json }
 
-    private let level: Level
+    private(set) var level: Level
     private let format: Format
+    private let isJournal: Bool
     private let descriptor: Int32
+    private var repetition: LogRepetition
+    /// Lines are being left out: `summarize` is to be called after this time.
+    var whenRepeating: (Duration) -> Void = { _ in }
     /// Lines that nobody was there to take.
     private(set) var droppedLines = 0
 
     /// Longer lines are cut: a pipe takes this much at once or nothing (PIPE_BUF).
     private static let maximumLineBytes = 4_096
 
-    init(level: Level, format: Format, descriptor: Int32 = STDERR_FILENO) {
+    /// `journalStream` is what JOURNAL_STREAM says: where the journal reads, each line says how urgent it is.
+    init(
+        level: Level, format: Format, descriptor: Int32 = STDERR_FILENO, journalStream: String? = nil,
+        repetition: LogRepetition = LogRepetition()
+    ) {
         self.level = level
         self.format = format
         self.descriptor = descriptor
+        self.repetition = repetition
+        isJournal = journalStream.map { $0 == Logger.stream(of: descriptor) } ?? false
+    }
+
+    /// As it is configured.
+    convenience init(_ config: Config, journalStream: String?) {
+        self.init(level: config.logLevel, format: config.logFormat, journalStream: journalStream)
+    }
+
+    /// Device and inode, as JOURNAL_STREAM has them (systemd.exec(5)).
+    private static func stream(of descriptor: Int32) -> String? {
+        var information = stat()
+        guard fstat(descriptor, &information) == 0 else { return nil }
+        return "\(information.st_dev):\(information.st_ino)"
     }
 
     func debug(_ event: StaticString, _ fields: KeyValuePairs<String, String> = [:]) { log(.debug, event, fields) }
@@ -49,9 +81,43 @@ final class Logger {
     func warning(_ event: StaticString, _ fields: KeyValuePairs<String, String> = [:]) { log(.warning, event, fields) }
     func error(_ event: StaticString, _ fields: KeyValuePairs<String, String> = [:]) { log(.error, event, fields) }
 
+    /// Changes what is written, and writes that it did.
+    func setLevel(_ level: Level) {
+        self.level = level
+        write(.info, "log_level", ["now": level.name])
+    }
+
+    /// Writes how often lines were left out whose time is over, or all.
+    func summarize(isFinal: Bool = false) {
+        for summary in repetition.take(isFinal ? nil : SystemClock.instant) {
+            write(summary.level, summary.event, [:], repeated: summary.count)
+        }
+    }
+
     private func log(_ level: Level, _ event: StaticString, _ fields: KeyValuePairs<String, String>) {
         guard level >= self.level else { return }
+        // Who asks for every detail gets it.
+        if level > .debug {
+            switch repetition.admit(level, event, now: SystemClock.instant) {
+            case .written: break
+            case .leftOut: return
+            case .firstLeftOut(let delay): return whenRepeating(delay)
+            case .writtenAfter(let summary): write(summary.level, summary.event, [:], repeated: summary.count)
+            }
+        }
+        write(level, event, fields)
+    }
+
+    /// One line; `repeated` says how many more of them were left out.
+    private func write(
+        _ level: Level, _ event: StaticString, _ fields: KeyValuePairs<String, String>, repeated: Int? = nil
+    ) {
         var line = ByteBuffer()
+        if isJournal {
+            line.append("<")
+            line.append(decimal: level.syslogPriority)
+            line.append(">")
+        }
         switch format {
         case .json:
             line.append("{\"time\":")
@@ -67,6 +133,7 @@ final class Logger {
                 line.append(":")
                 line.append(jsonString: Logger.shortened(value))
             }
+            if let repeated { line.append(",\"repeated\":\(repeated)") }
             line.append("}")
         case .text:
             line.append(rfc3339: SystemClock.now.unixTime)
@@ -80,6 +147,7 @@ final class Logger {
                 line.append("=")
                 line.append(jsonString: Logger.shortened(value))
             }
+            if let repeated { line.append(" repeated \(repeated) times") }
         }
         line.append("\n")
         write(line)

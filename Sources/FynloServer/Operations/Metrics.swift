@@ -29,15 +29,19 @@ final class Metrics {
             rateRefusals += UInt64(counts.rateRefusals)
         }
 
+        mutating func add(_ other: SessionTotals) {
+            pings += other.pings
+            commands += other.commands
+            transients += other.transients
+            others += other.others
+            unreadable += other.unreadable
+            rateRefusals += other.rateRefusals
+            heartbeatsDue += other.heartbeatsDue
+        }
+
         static func + (left: SessionTotals, right: SessionTotals) -> SessionTotals {
             var sum = left
-            sum.pings += right.pings
-            sum.commands += right.commands
-            sum.transients += right.transients
-            sum.others += right.others
-            sum.unreadable += right.unreadable
-            sum.rateRefusals += right.rateRefusals
-            sum.heartbeatsDue += right.heartbeatsDue
+            sum.add(right)
             return sum
         }
     }

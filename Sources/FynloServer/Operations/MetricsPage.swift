@@ -20,7 +20,7 @@ final class MetricsPage {
     /// Restaurants with labels of their own; the others are summed as `other`.
     private static let restaurants = 100
     /// Tablets whose round trip is asked for by one page: a system call each.
-    private static let roundTrips = 1_000
+    private static let roundTrips = 200
 
     init(
         loop: EventLoop, hub: Hub, feeds: FeedHandler, pool: PostgresPool, redis: RedisConnection?, cache: MenuCache,
@@ -78,10 +78,10 @@ final class MetricsPage {
         text.family(
             "fynlo_connections", .gauge,
             "WebSockets by restaurant (100, and the others), client type and state.")
-        for (group, count) in census.connections(restaurants: MetricsPage.restaurants) {
+        for group in census.connections(restaurants: MetricsPage.restaurants) {
             text.sample(
-                count,
-                ["restaurant": group.restaurant, "client_type": group.client.rawValue, "state": group.state.rawValue])
+                group.count,
+                ["restaurant": group.restaurant, "client_type": group.client.rawValue, "state": group.phase.rawValue])
         }
         text.family("fynlo_sockets", .gauge, "Open sockets of clients by what they are used for.")
         text.sample(census.sockets - census.webSockets, ["use": "http"])
@@ -101,7 +101,7 @@ final class MetricsPage {
         text.sample(census.queuedBytes)
         text.family(
             "fynlo_round_trip_seconds", .histogram,
-            "The kernel's round trip to tablets; 1000 are looked at per scrape.")
+            "The kernel's round trip to tablets; 200 are looked at per scrape.")
         text.samples(hub.metrics.roundTrips)
     }
 
@@ -238,100 +238,5 @@ final class MetricsPage {
         text.sample(log.droppedLines)
         text.family("fynlo_build_info", .gauge, "1; the version is in the label.")
         text.sample(1, ["version": fynloVersion])
-    }
-}
-
-/// Who is there, counted in one pass.
-private struct Census {
-    enum State: String {
-        case authenticating, connected, replaying, closing
-    }
-
-    struct Group: Hashable {
-        var restaurant: String
-        let client: ClientType
-        let state: State
-    }
-
-    private struct Key: Hashable {
-        let restaurant: RestaurantID
-        let client: ClientType
-        let state: State
-    }
-
-    private var counts: [Key: Int] = [:]
-    /// Authenticated tablets by restaurant: only these make a restaurant busy, as anybody may name any in a path.
-    private var authenticated: [RestaurantID: Int] = [:]
-    /// The least that a tablet of the restaurant has told to have applied.
-    private var told: [RestaurantID: EventSequence] = [:]
-    private var lags: [RestaurantID: EventSequence] = [:]
-    private(set) var tablets: [ClientConnection] = []
-    private(set) var totals = Metrics.SessionTotals()
-    private(set) var sockets = 0
-    private(set) var webSockets = 0
-    private(set) var queuedBytes = 0
-
-    init(hub: Hub, feeds: FeedHandler) {
-        for connection in hub.allConnections {
-            sockets += 1
-            queuedBytes += connection.queuedBytes
-            if connection.isWebSocket { webSockets += 1 }
-            guard let session = connection.session else { continue }
-            let isAuthenticated = session.user != nil
-            if !session.isOver {
-                totals = totals + hub.ledger.totals(of: connection, wasAuthenticated: isAuthenticated)
-            }
-            let state: State =
-                if session.isOver {
-                    .closing
-                } else if !isAuthenticated {
-                    .authenticating
-                } else if session.replayPosition != nil {
-                    .replaying
-                } else {
-                    .connected
-                }
-            counts[Key(restaurant: session.restaurant, client: session.client, state: state), default: 0] += 1
-            guard isAuthenticated else { continue }
-            authenticated[session.restaurant, default: 0] += 1
-            tablets.append(connection)
-            let sequence = connection.log.counts.toldSequence
-            if sequence >= 0 { told[session.restaurant] = min(told[session.restaurant] ?? .max, sequence) }
-        }
-        for (restaurant, sequence) in told {
-            lags[restaurant] = max(0, (feeds.head(of: restaurant) ?? sequence) - sequence)
-        }
-    }
-
-    /// The restaurants with the most tablets, which have labels of their own.
-    private func busiest(_ limit: Int) -> Set<RestaurantID> {
-        guard authenticated.count > limit else { return Set(authenticated.keys) }
-        return Set(
-            authenticated.sorted { ($0.value, $1.key.uuid) > ($1.value, $0.key.uuid) }.prefix(limit).map(\.key))
-    }
-
-    /// How many there are, the restaurants beyond the busiest together.
-    func connections(restaurants limit: Int) -> [(Group, Int)] {
-        let named = busiest(limit)
-        var sums: [Group: Int] = [:]
-        for (key, count) in counts {
-            let name = named.contains(key.restaurant) ? key.restaurant.description : "other"
-            sums[Group(restaurant: name, client: key.client, state: key.state), default: 0] += count
-        }
-        return sums.sorted {
-            ($0.key.restaurant, $0.key.client.rawValue, $0.key.state.rawValue)
-                < ($1.key.restaurant, $1.key.client.rawValue, $1.key.state.rawValue)
-        }.map { ($0.key, $0.value) }
-    }
-
-    /// How far behind they are, of the restaurants beyond the busiest the one that is furthest.
-    func lags(restaurants limit: Int) -> [(String, EventSequence)] {
-        let named = busiest(limit)
-        var found: [String: EventSequence] = [:]
-        for (restaurant, lag) in lags {
-            let name = named.contains(restaurant) ? restaurant.description : "other"
-            found[name] = max(found[name] ?? 0, lag)
-        }
-        return found.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
     }
 }

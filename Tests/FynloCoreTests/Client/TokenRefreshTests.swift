@@ -105,6 +105,17 @@ struct TokenRefreshTests {
         #expect(state.token == nil, "it has expired")
     }
 
+    @Test("a token that has expired is not at hand")
+    func expiredAtHand() throws {
+        let state = try refresh(lasts: .seconds(3))
+        #expect(state.request() == .refresh)
+        state.deliver(.failure(.unreachable("Away.")))
+        state.advance(.seconds(3))
+        #expect(state.request(forced: true) == .failure(.unreachable("Away.")))
+        state.advance(.seconds(2))
+        #expect(state.request(forced: true) == .refresh)
+    }
+
     @Test("the timer renews a minute before the expiry")
     func timer() throws {
         let state = try refresh(lasts: .seconds(3_600))

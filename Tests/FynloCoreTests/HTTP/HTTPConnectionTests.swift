@@ -245,6 +245,36 @@ struct HTTPConnectionTests {
         #expect(reading.events().isEmpty)
     }
 
+    @Test("leaves: who has just connected has a second for its one request, who has been served none")
+    func leave() {
+        var fresh = Peer()
+        fresh.connection.leave(now: fresh.now.instant)
+        #expect(!fresh.connection.isClosing && fresh.remaining == .seconds(1))
+        #expect(fresh.send(get("/1") + get("/2")).map(\.path) == ["/1"])
+        #expect(fresh.respond().contains("Connection: close"))
+        #expect(fresh.connection.isClosing)
+
+        var silent = Peer()
+        silent.advance(.milliseconds(9_500))
+        silent.connection.leave(now: silent.now.instant)
+        #expect(silent.remaining == .milliseconds(500), "no more than it had")
+        silent.advance(.milliseconds(500))
+        #expect(silent.tick() == nil && silent.connection.isClosing && silent.sent().isEmpty)
+
+        var kept = Peer()
+        #expect(kept.send(get("/")).count == 1)
+        _ = kept.respond()
+        kept.connection.leave(now: kept.now.instant)
+        #expect(kept.connection.isClosing)
+
+        var reading = Peer()
+        #expect(reading.send("GET / HTTP/1.1\r\n").isEmpty)
+        reading.connection.leave(now: reading.now.instant)
+        #expect(!reading.connection.isClosing)
+        #expect(reading.send("Host: a\r\n\r\n").map(\.path) == ["/"])
+        #expect(reading.respond().contains("Connection: close"))
+    }
+
     @Test("closes a connection without a word on which nothing was asked")
     func idleDeadlines() {
         var fresh = Peer()

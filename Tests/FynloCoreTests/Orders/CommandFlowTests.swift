@@ -87,6 +87,16 @@ struct CommandFlowTests {
         #expect(flow.submit(update("5"), limit: 64) == .starts)
     }
 
+    @Test("forgetting what waits leaves the current command, and room")
+    func dropWaiting() {
+        var flow = CommandFlow()
+        _ = flow.submit(update("now"), limit: 64)
+        _ = flow.submit(relay("2", bytes: 262_144), limit: 64)
+        flow.dropWaiting()
+        #expect(flow.current?.id == "now" && flow.waitingCount == 0)
+        #expect(flow.submit(relay("3", bytes: 262_144), limit: 64) == .waits)
+    }
+
     @Test("every command comes out once and in order", arguments: 0..<20 as Range<UInt64>)
     func model(seed: UInt64) {
         var generator = SeededBytes(seed)

@@ -94,6 +94,11 @@ struct Tablet {
         stack.close(reason, now: clock.now, output: &output, effects: &effects)
     }
 
+    /// The server is going away.
+    mutating func leave() {
+        stack.leave(retryAfter: .milliseconds(300), now: clock.now, output: &output, effects: &effects)
+    }
+
     mutating func abandon() {
         stack.abandon(effects: &effects)
     }

@@ -4,37 +4,30 @@ import Testing
 
 @testable import FynloServer
 
-/// Stands between a server and the tests' PostgreSQL and passes the bytes on, until it is told to be silent or to hang up.
-final class DatabaseProxy: EventSource {
+/// Stands between those who connect and a server, and passes the bytes on, until it is told to be silent or to hang up.
+class Proxy: EventSource {
     /// Takes nothing and passes nothing on, as a network that was cut. New connections are accepted all the same.
     var isSilent = false { didSet { for pair in pairs { pair.setInterest() } } }
     /// Passes on what is asked, and keeps back what is answered.
     var holdsAnswers = false { didSet { for pair in pairs { pair.setInterest() } } }
+    /// Where the next connections go.
+    var target: SocketAddress
     /// How often somebody connected.
     private(set) var connectionCount = 0
-    /// For DATABASE_URL.
-    let url: String
 
     fileprivate let loop: EventLoop
     private let listener: Listener
-    private let target: SocketAddress
     private var token: SourceToken?
     fileprivate var pairs: [ProxyPair] = []
 
-    init(loop: EventLoop, to database: TestDatabase) throws {
+    init(loop: EventLoop, to target: SocketAddress) throws {
         self.loop = loop
-        let folder = try #require(try database.value("show unix_socket_directories"))
-        let port = try #require(try database.value("show port"))
-        target = try SocketAddress.unix("\(folder)/.s.PGSQL.\(port)")
+        self.target = target
         listener = try Listener(SocketAddress(parsing: "127.0.0.1:0"))
-        let user = try #require(try database.value("select current_user"))
-        let name = try #require(try database.value("select current_database()"))
-        let options = String(database.url.split(separator: "options=").last ?? "")
-        url =
-            "postgresql://\(user)@127.0.0.1:\(listener.localAddress.port)/\(name)"
-            + "?sslmode=disable&gssencmode=disable&options=\(options)"
         token = try loop.add(self, descriptor: listener.fileDescriptor, interest: .read)
     }
+
+    var address: SocketAddress { listener.localAddress }
 
     func ready(_ readiness: Readiness, now: Moment) {
         do {
@@ -61,13 +54,34 @@ final class DatabaseProxy: EventSource {
     }
 }
 
-/// One connection of a server, and that to the database behind it.
+/// A proxy in front of the tests' PostgreSQL.
+final class DatabaseProxy: Proxy {
+    private let user: String
+    private let query: String
+
+    init(loop: EventLoop, to database: TestDatabase) throws {
+        let folder = try #require(try database.value("show unix_socket_directories"))
+        let port = try #require(try database.value("show port"))
+        let target = try SocketAddress.unix("\(folder)/.s.PGSQL.\(port)")
+        let user = try #require(try database.value("select current_user"))
+        let name = try #require(try database.value("select current_database()"))
+        let options = String(database.url.split(separator: "options=").last ?? "")
+        query = "/\(name)?sslmode=disable&gssencmode=disable&options=\(options)"
+        self.user = user
+        try super.init(loop: loop, to: target)
+    }
+
+    /// For DATABASE_URL.
+    var url: String { "postgresql://\(user)@127.0.0.1:\(address.port)\(query)" }
+}
+
+/// One connection, and that to the server behind it.
 private final class ProxyPair {
-    private unowned let proxy: DatabaseProxy
+    private unowned let proxy: Proxy
     private var near: ProxyEnd?
     private var far: ProxyEnd?
 
-    init(_ proxy: DatabaseProxy) {
+    init(_ proxy: Proxy) {
         self.proxy = proxy
     }
 
