@@ -27,6 +27,10 @@ struct Config {
     var http: HTTPLimits
     /// How long a request waits for Redis before it does without: no variable.
     var redisBudget = Duration.milliseconds(50)
+    /// What keys and channels between processes begin with; 1 is the version of what they say to each other. No variable.
+    var redisSpace = "fynlo:\(NodeMessage.version):"
+    /// Between two pulses: no variable.
+    var pulseInterval = Pulse.interval
     var allowedOrigins: [String]
     var trustedProxies: TrustedProxies
     var allowsQueryToken: Bool

@@ -17,6 +17,9 @@ final class Server {
     private let redis: RedisConnection?
     private let acceptor: Acceptor
     private let operatorsAcceptor: Acceptor?
+    /// `nil` without Redis.
+    let bus: EventBus?
+    private let nodes: NodeHandler
     private let pulse: Pulse
     private let pruner: Pruner
     private let trimmer: MemoryTrimmer
@@ -39,7 +42,8 @@ final class Server {
             hasOperationsListener: config.adminListen != nil || adminListener != nil,
             allowedOrigins: config.allowedOrigins,
             allowsQueryToken: config.allowsQueryToken, trustedProxies: config.trustedProxies)
-        let node = ProcessSetup.randomBytes(8).reduce(0 as UInt64) { $0 << 8 | UInt64($1) }
+        let node = ConnectionID.node(
+            random: ProcessSetup.randomBytes(8).reduce(0) { $0 << 8 | UInt64($1) })
         hub = Hub(loop: loop, settings: settings, log: log, node: node)
         pool = PostgresPool(loop: loop, settings: config.postgres, log: log)
         redis = config.redis.map { settings in
@@ -54,6 +58,13 @@ final class Server {
         let feeds = FeedHandler(loop: loop, hub: hub, events: EventLog(pool: pool), log: log)
         let users = UserRepository(pool: pool)
         let known = RestaurantKnowledge(users: users, limits: config.limits)
+        bus = config.redis.flatMap { [redis] settings in
+            redis.map { redis in
+                EventBus(
+                    loop: loop, settings: settings, publisher: redis, node: node, space: config.redisSpace, log: log)
+            }
+        }
+        nodes = NodeHandler(hub: hub, feeds: feeds, known: known, bus: bus)
         let access = AccessHandler(hub: hub, users: users, log: log)
         authentication = AuthenticationHandler(
             loop: loop, hub: hub, feeds: feeds, access: access, users: users, known: known,
@@ -66,8 +77,8 @@ final class Server {
                 limits: config.limits, redisBudget: config.redisBudget, patience: config.queryTimeout))
         health = HealthHandler(loop: loop, hub: hub, pool: pool, redis: redis)
         effects = EffectHandler(
-            loop: loop, hub: hub, authentication: authentication, feeds: feeds,
-            menus: MenuHandler(authentication: authentication, menus: menus, cache: cache, log: log),
+            loop: loop, hub: hub, authentication: authentication, feeds: feeds, nodes: nodes,
+            menus: MenuHandler(authentication: authentication, menus: menus, cache: cache, nodes: nodes, log: log),
             orders: OrderHandler(hub: hub, feeds: feeds, orders: orders, log: log),
             orderAPI: OrderAPIHandler(
                 authentication: authentication, feeds: feeds, orders: orders, limits: config.limits, log: log),
@@ -79,11 +90,11 @@ final class Server {
                 limits: config.limits, log: log),
             health: health,
             metrics: MetricsPage(
-                loop: loop, hub: hub, feeds: feeds, pool: pool, redis: redis, cache: cache, log: log),
+                loop: loop, hub: hub, feeds: feeds, pool: pool, redis: redis, bus: bus, cache: cache, log: log),
             diagnostics: DiagnosticsHandler(
                 loop: loop, hub: hub, feeds: feeds, authentication: authentication, log: log),
             log: log)
-        pulse = Pulse(loop: loop, pool: pool) { [hub, known] in
+        pulse = Pulse(loop: loop, pool: pool, interval: config.pulseInterval) { [hub, known] in
             Set(hub.restaurants).union(known.watched)
         } found: { [feeds, access, known] finding in
             known.found(finding)
@@ -122,8 +133,10 @@ final class Server {
         }
         feeds.whenMenuUpdated = { [known] in known.menuUpdated($0, to: $1) }
         hub.carryOut = { [effects] effect, connection in effects.carryOut(effect, for: connection) }
-        hub.whenRestaurantEmptied = { [feeds, access] restaurant in
+        nodes.askPulse = { [pulse] in pulse.ask() }
+        hub.whenRestaurantEmptied = { [feeds, access, nodes] restaurant in
             feeds.leave(restaurant)
+            nodes.leave(restaurant)
             access.leave(restaurant)
         }
         if let operatorsAcceptor {
@@ -131,6 +144,7 @@ final class Server {
         }
         pool.start()
         redis?.open()
+        nodes.start()
         pulse.start()
         pruner.start()
         trimmer.start()
@@ -227,6 +241,7 @@ final class Server {
         trimmer.stop()
         hub.abortAll()
         pool.close()
+        nodes.stop()
         redis?.close()
         // The hub and those who carry out its effects hold each other.
         hub.carryOut = { _, _ in }
