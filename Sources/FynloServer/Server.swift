@@ -64,7 +64,10 @@ final class Server {
                     loop: loop, settings: settings, publisher: redis, node: node, space: config.redisSpace, log: log)
             }
         }
-        nodes = NodeHandler(hub: hub, feeds: feeds, known: known, bus: bus)
+        nodes = NodeHandler(
+            loop: loop, hub: hub, feeds: feeds, known: known, bus: bus,
+            directory: redis.map { NodeDirectory(loop: loop, redis: $0, node: node, space: config.redisSpace) },
+            log: log)
         let access = AccessHandler(hub: hub, users: users, log: log)
         authentication = AuthenticationHandler(
             loop: loop, hub: hub, feeds: feeds, access: access, users: users, known: known,
@@ -92,7 +95,7 @@ final class Server {
             metrics: MetricsPage(
                 loop: loop, hub: hub, feeds: feeds, pool: pool, redis: redis, bus: bus, cache: cache, log: log),
             diagnostics: DiagnosticsHandler(
-                loop: loop, hub: hub, feeds: feeds, authentication: authentication, log: log),
+                loop: loop, hub: hub, feeds: feeds, authentication: authentication, nodes: nodes, log: log),
             log: log)
         pulse = Pulse(loop: loop, pool: pool, interval: config.pulseInterval) { [hub, known] in
             Set(hub.restaurants).union(known.watched)
