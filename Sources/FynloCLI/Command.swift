@@ -36,6 +36,8 @@ func runCommand(_ words: [String]) -> Int32 {
         case "send": return try isHelp ? Console.help(SendCommand.help) : SendCommand.run(rest)
         case "menu": return try isHelp ? Console.help(MenuCommand.help) : MenuCommand.run(rest)
         case "orders": return try isHelp ? Console.help(OrdersCommand.help) : OrdersCommand.run(rest)
+        case "doctor": return try isHelp ? Console.help(DoctorCommand.help) : DoctorCommand.run(rest)
+        case "load": return try isHelp ? Console.help(LoadCommand.help) : LoadCommand.run(rest)
         case "--help", "-h", "help": return Console.help(helpText)
         case "--version": return Console.help("fynlo 0.1.0\n")
         case "": throw UsageError("Name a subcommand, such as tail or send; see fynlo --help.")
@@ -56,6 +58,8 @@ private let helpText = """
       fynlo menu --restaurant UUID [options]                  show a restaurant's menu
       fynlo orders --restaurant UUID [options]                list a restaurant's orders
       fynlo orders ID | create JSON | status ID STATUS        show an order, take one, move one on
+      fynlo doctor [URL] [options]                            find out what is wrong on the way to a server
+      fynlo load SCENARIO [URL] [options]                     measure what a server can take
       fynlo SUBCOMMAND --help
       fynlo --help | --version
 

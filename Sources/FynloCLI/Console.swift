@@ -52,6 +52,12 @@ enum Console {
         return result
     }
 
+    /// The same for text whose line breaks are ours.
+    static func printableLines(_ bytes: [UInt8]) -> [UInt8] {
+        let lines = bytes.split(separator: 0x0a, omittingEmptySubsequences: false).map { printable(Array($0)) }
+        return Array(lines.joined(separator: [0x0a]))
+    }
+
     /// A JSON text on one line: in valid JSON line breaks stand between the tokens only.
     static func jsonLine(_ json: [UInt8]) -> [UInt8] {
         json.map { $0 < 0x20 ? UInt8(ascii: " ") : $0 } + [0x0a]

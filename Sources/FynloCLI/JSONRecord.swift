@@ -62,6 +62,16 @@ struct JSONRecord {
 
     func boolean(_ name: String) -> Bool { text(name) == "true" }
 
+    /// A whole number.
+    func integer(_ name: String) -> Int64? {
+        members[name].flatMap { JSON.integer($0, in: json.span) }
+    }
+
+    /// An object.
+    func record(_ name: String) -> JSONRecord? {
+        members[name].flatMap { JSONRecord(Array(json[$0.positions])) }
+    }
+
     /// A list of objects; empty for everything else.
     func records(_ name: String) -> [JSONRecord] {
         members[name].flatMap { JSONRecord.records(in: $0, json) } ?? []

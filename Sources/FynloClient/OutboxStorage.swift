@@ -97,8 +97,10 @@ public final class FileOutbox: OutboxStorage {
     }
 
     public func close() {
-        file = nil
         waiting = []
+        // The helper thread may hold the file for a moment longer.
+        if !isWriting { file?.unlock() }
+        file = nil
     }
 
     // MARK: Writing
@@ -172,6 +174,11 @@ private final class OutboxFile: Sendable {
 
     init(_ descriptor: consuming FileDescriptor) {
         self.descriptor = descriptor
+    }
+
+    /// Lets another program have it.
+    func unlock() {
+        _ = flock(descriptor.rawValue, LOCK_UN)
     }
 
     /// Writes and syncs; blocks.

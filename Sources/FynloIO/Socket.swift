@@ -25,8 +25,21 @@ public enum Socket {
     }
 
     /// Starts to connect. The socket becomes writable when it is connected or has failed: then ask `pendingError`.
-    public static func nonBlockingConnect(to address: SocketAddress) throws(SystemError) -> FileDescriptor {
+    ///
+    /// - Parameter source: the own address, for who has several; its port is usually 0, any.
+    public static func nonBlockingConnect(
+        to address: SocketAddress, from source: SocketAddress? = nil
+    ) throws(SystemError) -> FileDescriptor {
         let socket = try open(address)
+        if let source {
+            // The port is chosen when the peer is known: one port may then serve for connections to several.
+            var on: Int32 = 1
+            setsockopt(
+                socket.rawValue, Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, &on, socklen_t(MemoryLayout<Int32>.size))
+            guard source.withSockaddr({ bind(socket.rawValue, $0, $1) }) == 0 else {
+                throw .last("bind", subject: source.description)
+            }
+        }
         let status = address.withSockaddr { connect(socket.rawValue, $0, $1) }
         if status == 0 || errno == EINPROGRESS || errno == EINTR { return socket }
         throw .last("connect", subject: address.description)

@@ -21,4 +21,11 @@ public struct SystemClock {
         clock_gettime(CLOCK_MONOTONIC, &monotonic)
         return Instant(nanoseconds: Int64(monotonic.tv_sec) * 1_000_000_000 + Int64(monotonic.tv_nsec))
     }
+
+    /// The processor time that this process has used, with that of the kernel for it.
+    public static var processorTime: Duration {
+        var time = timespec()
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
+    }
 }

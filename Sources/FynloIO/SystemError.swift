@@ -50,7 +50,8 @@ public enum SystemError: Error, Equatable, Sendable, CustomStringConvertible {
         }
     }
 
-    private static func text(of code: Int32) -> String {
+    /// What an errno means.
+    public static func text(of code: Int32) -> String {
         guard let text = strerror(code) else { return "unknown error" }
         return String(cString: text)
     }

@@ -46,12 +46,23 @@ public final class TLSContext {
         SSL_CTX_set_alpn_select_cb(context, selectHTTP11, nil)
     }
 
+    /// What becomes of a server whose certificate is not as it should be.
+    public enum Verification: Sendable {
+        /// Its handshake fails.
+        case required
+        /// It succeeds, and `TLSEngine.certificateProblem` tells: for examining a server, not for telling it anything.
+        case reported
+    }
+
     /// A client's context: trusts the system's authorities, or those in the PEM file `authorityPath`.
-    public init(authorityPath: String? = nil) throws(TLSError) {
+    public init(authorityPath: String? = nil, verification: Verification = .required) throws(TLSError) {
         guard let context = SSL_CTX_new(TLS_client_method()) else { throw .setting("TLS_client_method") }
         self.context = context
         try TLSContext.setPolicy(of: context)
-        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
+        switch verification {
+        case .required: SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nil)
+        case .reported: co_accept_any_certificate(context)
+        }
         ERR_clear_error()
         if let authorityPath {
             try TLSContext.readable(authorityPath)

@@ -6,14 +6,14 @@ public import FynloCore
 
 /// One TLS connection.
 public final class TLSEngine {
-    private let ssl: OpaquePointer
+    let ssl: OpaquePointer
     /// Ciphertext of the peer; owned by `ssl`.
     private let incoming: OpaquePointer
     /// Ciphertext for the peer; owned by `ssl`.
     private let outgoing: OpaquePointer
     private let context: TLSContext
     /// Whom a client wants to speak with.
-    private let host: String?
+    let host: String?
     /// No byte has come yet.
     private var isUntouched = true
 

@@ -109,6 +109,33 @@ struct SystemdTests {
         try server.wait(for: "readiness") { isReady }
     }
 
+    @Test("applies migrations to a database that was away when it started, and then is ready")
+    func migratesLate() throws {
+        let receiver = try NotifyReceiver()
+        let loop = try EventLoop()
+        defer { loop.close() }
+        let database = try TestDatabase(isMigrated: false)
+        let proxy = try DatabaseProxy(loop: loop, to: database)
+        proxy.isSilent = true
+        let service = try ServiceProcess(
+            nil,
+            [
+                "NOTIFY_SOCKET": receiver.name, "DATABASE_URL": proxy.url + "&connect_timeout=2", "FYNLO_MIGRATE": "1",
+            ])
+        let turn = { try loop.turn(timeout: .milliseconds(10)) }
+        try service.wait(forEvent: "serving", turn: turn)
+        proxy.isSilent = false
+        try receiver.wait(for: "READY=1", turn: turn)
+        #expect(receiver.lines.contains("STATUS=Applying migrations."))
+        #expect(receiver.lines.contains { $0.hasPrefix("EXTEND_TIMEOUT_USEC=") })
+        try service.wait(for: "all of them", turn: turn) {
+            service.events.count { $0["event"].string == "migrated" } == Migration.all.count
+        }
+        service.signal(SIGTERM)
+        #expect(try service.waitForEnd(turn: turn) == 0)
+        proxy.close()
+    }
+
     @Test("shows life at half of the watchdog's time, as long as the loop turns")
     func watchdog() throws {
         let receiver = try NotifyReceiver()

@@ -412,6 +412,14 @@ public struct ClientStack: Sendable {
 
     // MARK: The end
 
+    /// Hands the open WebSocket over to a program that speaks for itself from then on, as one that measures a server;
+    /// `nil` unless connected. This stack's life ends with it, without an event.
+    public mutating func takeWebSocket() -> WebSocketConnection? {
+        guard case .connected = phase else { return nil }
+        phase = .closed
+        return webSocket.take()
+    }
+
     /// Ends the connection by our own wish, with 1000.
     public mutating func close(now: Moment, output: inout ByteBuffer, events: inout [ClientEvent]) {
         close(

@@ -48,11 +48,19 @@ enum ServeCommand {
                 "process": String(getpid()),
             ])
         systemd.start(loop)
+        let settings = try Config.postgres(environment: environment, role: .tool)
+        var isMigrating = false
         server.whenReady {
             systemd.ready { server.status }
             log.info("ready")
         } waiting: { finding in
-            systemd.starting(waitingSentence(finding))
+            guard !isMigrating else { return }
+            guard finding.lacksMigrations, config.migratesAtStart else {
+                return systemd.starting(waitingSentence(finding))
+            }
+            isMigrating = true
+            systemd.starting("Applying migrations.", extension: migrationTime)
+            migrate(settings, loop: loop, log: log) { isMigrating = false }
         }
         try loop.run()
         signals.close()
@@ -76,8 +84,30 @@ enum ServeCommand {
     }
 
     private static func waitingSentence(_ finding: HealthHandler.Finding) -> String {
-        finding.postgres == "ok"
+        finding.lacksMigrations
             ? "Waiting for migrations: run fynlo-server migrate up." : "Waiting for PostgreSQL to answer."
+    }
+
+    /// Applies what is missing in a database that was away when the server started; `done` is called when it may be tried
+    /// again.
+    private static func migrate(
+        _ settings: PostgresSettings, loop: EventLoop, log: Logger, done: @escaping () -> Void
+    ) {
+        loop.offload { () -> (applied: [Migration], problem: String?) in
+            var applied: [Migration] = []
+            do {
+                try MigrationRunner(session: PostgresSession(settings)).up { applied.append($0) }
+                return (applied, nil)
+            } catch {
+                return (applied, String(describing: error))
+            }
+        } then: { applied, problem in
+            for migration in applied {
+                log.info("migrated", ["version": String(migration.version), "name": migration.name])
+            }
+            if let problem { log.error("not_migrated", ["error": problem]) }
+            loop.after(.seconds(problem == nil ? 0 : 5), done)
+        }
     }
 
     /// How long migrations may take before a service manager loses patience.

@@ -18,6 +18,9 @@ final class HealthHandler {
         let postgres: String
         let migrations: String
 
+        /// Postgres has answered, and that is why they cannot be served.
+        var lacksMigrations: Bool { postgres == "ok" && migrations == "missing" }
+
         /// Requests can be served.
         var isReady: Bool { postgres == "ok" && migrations == "current" }
     }

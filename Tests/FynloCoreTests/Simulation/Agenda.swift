@@ -31,6 +31,7 @@ enum Happening {
     case prune
     // Faults.
     case crash(server: Int)
+    case endDrain(ServerLife)
     case restart(server: Int)
     case loseDatabase
     case findDatabase

@@ -78,6 +78,8 @@ struct SimulatedServer {
 
     var watches: [RestaurantID: AccessWatch] = [:]
     var isPulsing = false
+    /// It has been told to stop.
+    private(set) var isLeaving = false
 
     init(life: ServerLife, node: UInt64, settings: SessionSettings, now: Moment) {
         self.life = life
@@ -186,7 +188,7 @@ struct SimulatedServer {
         guard var connection = connections.removeValue(forKey: number) else { return }
         var effects: [Effect] = []
         let wasWebSocket = connection.stack.isWebSocket
-        if !wasWebSocket { connection.stack.admitsUpgrades = admission.admitsUpgrades }
+        if !wasWebSocket { connection.stack.admitsUpgrades = !isLeaving && admission.admitsUpgrades }
         let before = connection.outbound.count
         body(&connection.stack, &connection.outbound, &effects)
         if !wasWebSocket, connection.stack.isWebSocket { connection.partialFrameBytes = connection.outbound.count }
@@ -262,6 +264,16 @@ struct SimulatedServer {
     mutating func close(_ number: UInt64, _ reason: CloseReason) {
         withStack(number) { [now] stack, output, effects in
             stack.close(reason, now: now, output: &output, effects: &effects)
+        }
+    }
+
+    /// The server is told to stop; see Hub.
+    mutating func leaveAll() {
+        isLeaving = true
+        for number in connections.keys.sorted() {
+            withStack(number) { [now] stack, output, effects in
+                stack.leave(retryAfter: .milliseconds(250), now: now, output: &output, effects: &effects)
+            }
         }
     }
 

@@ -77,9 +77,32 @@ extension Simulation {
     mutating func crashSomething() {
         repeatedly(.crash(server: 0), scenario.crashInterval)
         let index = pick(servers.count)
-        guard !isCalm, let server = servers[index].take() else { return }
+        guard !isCalm, servers[index]?.isLeaving == false else { return }
+        guard !chance(40) else { return drain(index) }
         note("s\(index) crashes")
         oracle.count("crashes")
+        end(index)
+    }
+
+    /// The server is told to stop, and takes at most so long; perhaps not long enough for everybody.
+    private mutating func drain(_ index: Int) {
+        note("s\(index) drains")
+        oracle.count("drains")
+        let life = ServerLife(server: index, life: lives[index])
+        turn(life) { $0.leaveAll() }
+        let patience = milliseconds(50...6_000)
+        plan(.endDrain(life), in: patience)
+    }
+
+    mutating func endDrain(_ life: ServerLife) {
+        guard isAlive(life), let server = servers[life.server] else { return }
+        note("s\(life.server) ends, \(server.connections.count) connections are left")
+        if server.connections.isEmpty { oracle.count("drains to the end") }
+        end(life.server)
+    }
+
+    private mutating func end(_ index: Int) {
+        guard let server = servers[index].take() else { return }
         lives[index] += 1
         for number in server.connections.keys.sorted() {
             guard let link = server.connections[number]?.link else { continue }

@@ -20,7 +20,7 @@ extension Simulation {
         let index = pick(servers.count)
         let isLost = !isCalm && chance(3)
         let serverLife = ServerLife(server: index, life: lives[index])
-        guard servers[index] != nil else {
+        guard servers[index]?.isLeaving == false else {
             note("t\(number) finds no s\(index)")
             return withSession(number) { session, _, events, _ in session.endOfInput(events: &events) }
         }

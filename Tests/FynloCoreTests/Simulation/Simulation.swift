@@ -175,6 +175,7 @@ struct Simulation {
         case .changeUser: changeUser()
         case .prune: prune()
         case .crash: crashSomething()
+        case .endDrain(let life): endDrain(life)
         case .restart(let server): start(server: server)
         case .loseDatabase: loseDatabase()
         case .findDatabase: findDatabase()

@@ -35,7 +35,8 @@ struct SimulationTests {
 
     private static let everything = [
         "events", "fresh starts", "resumptions", "replays", "resyncs", "repeated commands", "unknown outcomes",
-        "renewed tokens", "full", "crashes", "outages", "cuts", "silences", "revocations checked",
+        "renewed tokens", "full", "crashes", "drains", "drains to the end",
+        "goodbyes before the last answer", "outages", "cuts", "silences", "revocations checked",
         "asked to send again: unavailable", "asked to send again: rate_limited", "refused: invalid_transition",
         "refused: order_not_found", "refused: version_conflict", "refused: connection_limit", "refused: invalid_token",
         "refused: unavailable", "closed by the server: 4000", "closed by the server: 4003",

@@ -13,6 +13,10 @@ struct Wire {
     private(set) var unanswered: [Int] = []
     /// Commands that were answered with the wish that they be sent again: what came after them may be done before.
     private(set) var putOff: Set<Int> = []
+    /// The command that is with storage.
+    private var begun: Int?
+    /// The tablet was told that the server is going away.
+    private var isLeaving = false
     var violations: [String] = []
     /// The number that the next event has to have; `nil` before `authenticated`.
     private var next: EventSequence?
@@ -29,7 +33,7 @@ struct Wire {
     }
 
     mutating func arrived(_ commands: [Int]) {
-        unanswered += commands
+        if !isLeaving { unanswered += commands }
     }
 
     /// The command with this id goes to storage.
@@ -38,6 +42,8 @@ struct Wire {
         if unanswered.first != command {
             violations.append("\(command) goes to storage, while those waiting are \(unanswered)")
         }
+        if isLeaving { violations.append("\(command) is begun by a server that is going away") }
+        begun = command
     }
 
     /// The number in a command's id, "t3-17".
@@ -68,6 +74,7 @@ struct Wire {
                 isClosed = true
                 let code = length >= 2 ? Int(bytes[start]) << 8 | Int(bytes[start + 1]) : 0
                 seen.append("closed by the server: \(code)")
+                if isLeaving, code == 1001, let begun { violations.append("1001, and \(begun) has no answer") }
             default: break
             }
             position = start + length
@@ -104,7 +111,12 @@ struct Wire {
             resyncs.append((missing ?? next ?? 0, head))
             missing = nil
             next = head + 1
-        case "auth_error", "ping", "pong", "token_expired", "reconnect":
+        case "reconnect":
+            isLeaving = true
+            if begun != nil { seen.append("goodbyes before the last answer") }
+            // The others are not begun any more.
+            unanswered.removeAll { $0 != begun }
+        case "auth_error", "ping", "pong", "token_expired":
             break
         default:
             event(type, bytes, end)
@@ -130,6 +142,7 @@ struct Wire {
             return violations.append("an answer to \(id), which is not awaited")
         }
         unanswered.remove(at: index)
+        if begun == command { begun = nil }
         switch code {
         case "rate_limited": putOff.insert(command)
         case "unavailable":

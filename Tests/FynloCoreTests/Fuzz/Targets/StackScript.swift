@@ -22,6 +22,8 @@ enum StackStep {
     /// An event for the restaurant, or a transient one.
     case broadcast(EventSequence?)
     case close(CloseReason)
+    /// The server is told to stop.
+    case leave
     case endOfInput
 }
 
@@ -90,7 +92,9 @@ struct StackScript {
         case 15: return .answerRequest(input.byte())
         case 16: return .broadcast(EventSequence(input.byte()))
         case 17: return .broadcast(nil)
-        case 18: return .close(CloseReason.allCases[Int(input.byte()) % CloseReason.allCases.count])
+        case 18:
+            let choice = input.byte()
+            return choice < 192 ? .close(CloseReason.allCases[Int(choice) % CloseReason.allCases.count]) : .leave
         case 19: return .endOfInput
         default: return .answerReplay(input.byte())
         }

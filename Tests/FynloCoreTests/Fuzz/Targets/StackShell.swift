@@ -25,6 +25,7 @@ struct StackShell {
     private var upgrades = 0
     private(set) var isAccepted = false
     private var hasEnded = false
+    private var hasLeft = false
     private var cursor: EventSequence = 0
 
     init(_ script: StackScript) {
@@ -84,6 +85,9 @@ struct StackShell {
             try broadcast(sequence, &output)
         case .close(let reason):
             stack.close(reason, now: now, output: &output, effects: &effects)
+        case .leave:
+            hasLeft = true
+            stack.leave(retryAfter: .milliseconds(250), now: now, output: &output, effects: &effects)
         case .endOfInput:
             hasInputEnded = true
             stack.endOfInput(now: now, effects: &effects)
@@ -242,6 +246,7 @@ struct StackShell {
             case .storage(.updateOrderStatus(_, _, let user, _), _):
                 try require(isAccepted && !hasEnded && user == FuzzSample.user, "orders for who is there only")
                 try require(!awaitsCommand, "one command at a time")
+                try require(!hasLeft, "nothing is begun by a server that is going away")
                 awaitsCommand = true
             case .replay(let restaurant):
                 try require(isAccepted && !hasEnded, "a replay for who is there")

@@ -1,0 +1,122 @@
+// What a load test is to do, and as whom: flags -> a plan, or a sentence.
+
+import FynloClient
+import FynloCore
+import FynloIO
+
+/// Who connects: one user of one restaurant.
+struct LoadAccount {
+    let restaurant: RestaurantID
+    let user: UserID
+    let token: String
+}
+
+/// All that a run needs to know.
+struct LoadPlan {
+    enum Scenario: String, CaseIterable {
+        case storm
+        case ping
+        case fanOut = "fan-out"
+        case reconnect
+        case idle
+    }
+
+    static let flags =
+        ServerOptions.flags + [
+            "--restaurant", "--user-id", "--client-type", "--accounts", "--connections", "--concurrency",
+            "--outstanding", "--duration", "--rate", "--bind", "--timeout", "--server-pid",
+        ]
+
+    let scenario: Scenario
+    let server: ServerOptions
+    let clientType: ClientType
+    /// Connections take them in turn.
+    let accounts: [LoadAccount]
+    let connections: Int
+    /// How many may be on their way at the same time.
+    let concurrency: Int
+    /// Messages under way: pings per connection, events per restaurant.
+    let outstanding: Int
+    /// Of the measurement, once all are connected.
+    let duration: Duration
+    /// Messages per second: pings in all, events per restaurant; `nil`: the next one when one is answered.
+    let rate: Int?
+    /// How long one attempt to connect may take.
+    let timeout: Duration
+    /// Own addresses to connect from; empty: the kernel's choice.
+    let sources: [SocketAddress]
+    /// A process of this machine whose use of processor and memory is reported, too.
+    let serverProcess: Int?
+
+    /// Connections from one own address: the kernel has 28,232 ports to choose from, some of which are in use.
+    private static let connectionsPerAddress = 25_000
+
+    init(_ arguments: Arguments) throws(UsageError) {
+        guard let name = arguments.words.first, let scenario = Scenario(rawValue: name) else {
+            let all = Scenario.allCases.map(\.rawValue).joined(separator: ", ")
+            throw UsageError("Name a scenario: \(all); see fynlo load --help.")
+        }
+        guard arguments.words.count <= 2 else {
+            throw UsageError("Write fynlo load SCENARIO [URL] [options]; see fynlo load --help.")
+        }
+        self.scenario = scenario
+        server = try ServerOptions(arguments, url: arguments.words.count == 2 ? arguments.words[1] : nil)
+        clientType = try ConnectionOptions.clientType(arguments)
+        accounts = try LoadPlan.accounts(arguments, server)
+        connections = try arguments.integer("--connections", in: 1...1_000_000) ?? 100
+        concurrency = try arguments.integer("--concurrency", in: 1...1_000_000) ?? 1_000
+        outstanding = try arguments.integer("--outstanding", in: 1...10_000) ?? 1
+        duration = try arguments.duration("--duration") ?? .seconds(10)
+        rate = try arguments.integer("--rate", in: 1...10_000_000)
+        timeout = try arguments.duration("--timeout") ?? .seconds(30)
+        serverProcess = try arguments.integer("--server-pid", in: 1...Int(Int32.max))
+        sources = try LoadPlan.sources(arguments, server.server, connections: connections)
+        let limit = ProcessSetup.raiseDescriptorLimit()
+        guard connections + 32 <= limit else {
+            throw UsageError("\(connections) connections need more than the \(limit) descriptors allowed: ulimit -n.")
+        }
+    }
+
+    private static func accounts(_ arguments: Arguments, _ server: ServerOptions) throws(UsageError) -> [LoadAccount] {
+        guard let path = arguments["--accounts"] else {
+            guard let user = try ConnectionOptions.user(arguments) else {
+                throw UsageError("Say as whom: --accounts FILE, or --restaurant and --user-id with a token.")
+            }
+            let token = try server.requireToken()
+            return [LoadAccount(restaurant: try arguments.restaurant(), user: user, token: token)]
+        }
+        guard let bytes = File.contents(of: path, limit: 256 << 20) else {
+            throw UsageError("The accounts in \(path) cannot be read.")
+        }
+        var accounts: [LoadAccount] = []
+        for (index, line) in bytes.split(separator: 0x0a, omittingEmptySubsequences: false).enumerated() {
+            let words = line.split { $0 <= 0x20 }.map { String(decoding: $0, as: UTF8.self) }
+            if words.isEmpty || words[0].hasPrefix("#") { continue }
+            guard words.count == 3, let restaurant = RestaurantID(words[0]), let user = UserID(words[1]) else {
+                throw UsageError("Line \(index + 1) of \(path) is not RESTAURANT-UUID USER-UUID TOKEN.")
+            }
+            accounts.append(LoadAccount(restaurant: restaurant, user: user, token: words[2]))
+        }
+        guard !accounts.isEmpty else { throw UsageError("There are no accounts in \(path).") }
+        return accounts
+    }
+
+    private static func sources(
+        _ arguments: Arguments, _ server: ServerURL, connections: Int
+    ) throws(UsageError) -> [SocketAddress] {
+        var sources: [SocketAddress] = []
+        for text in (arguments["--bind"] ?? "").split(separator: ",") {
+            guard let source = SocketAddress(host: String(text), port: 0) else {
+                throw UsageError("--bind takes IP addresses of this machine, separated by commas, not \(text).")
+            }
+            sources.append(source)
+        }
+        guard sources.isEmpty, connections > connectionsPerAddress else { return sources }
+        // The whole of 127.0.0.0/8 is this machine's.
+        guard let target = SocketAddress(host: server.host, port: 0), target.family == .ipv4, target.isLoopback else {
+            throw UsageError("One address has ports for \(connectionsPerAddress) connections: --bind several.")
+        }
+        let count = (connections + connectionsPerAddress - 1) / connectionsPerAddress
+        return (1...count).compactMap { SocketAddress(host: "127.0.0.\($0)", port: 0) }
+    }
+}
