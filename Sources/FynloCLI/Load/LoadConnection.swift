@@ -156,8 +156,10 @@ final class LoadConnection: EventSource {
                 run.joined(self, took: now.instant - began, now: now)
                 attempts = 0
             case .closed(let closure):
-                let code = closure.refusal.map { " (\($0.code))" } ?? ""
-                return end("closed: \(closure.code)\(code)", after: closure)
+                // 1006 stands for an end without a close frame, an upgrade that was refused among others.
+                let isTold = closure.code == WebSocketCloseCode.abnormalClosure
+                let reason = closure.refusal.map(\.code) ?? (isTold ? closure.reason : nil)
+                return end("closed: \(closure.code)" + (reason.map { " (\($0))" } ?? ""), after: closure)
             case .pong(let roundTrip, _):
                 if let roundTrip { run.scenario.heartbeat(roundTrip) }
             case .pongMissed:

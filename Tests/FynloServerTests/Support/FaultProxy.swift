@@ -82,17 +82,23 @@ private final class FaultPair {
 
 /// One of its sockets.
 private final class FaultEnd: EventSource {
-    private let pair: FaultPair
+    /// The proxy keeps it.
+    private weak var pair: FaultPair?
+    private let loop: EventLoop
+    private let idleLimit: Duration?
     private var descriptor: FileDescriptor?
     private var token: SourceToken?
     private var output = ByteBuffer()
 
     init(_ descriptor: consuming FileDescriptor, _ pair: FaultPair) throws {
         self.pair = pair
+        loop = pair.proxy.loop
+        idleLimit = pair.proxy.idleLimit
         let number = descriptor.rawValue
         self.descriptor = consume descriptor
-        token = try pair.proxy.loop.add(self, descriptor: number, interest: [.read, .write])
-        if let token, let limit = pair.proxy.idleLimit { pair.proxy.loop.wake(token, by: SystemClock.instant + limit) }
+        let token = try loop.add(self, descriptor: number, interest: [.read, .write])
+        self.token = token
+        if let idleLimit { loop.wake(token, by: SystemClock.instant + idleLimit) }
     }
 
     func ready(_ readiness: Readiness, now: Moment) {
@@ -101,15 +107,15 @@ private final class FaultEnd: EventSource {
         guard readiness.contains(.read) || readiness.contains(.hangup) else { return }
         var input = ByteBuffer()
         switch try? Socket.receive(number, into: &input, limit: 65_536) {
-        case .bytes: pair.pass(input.bytes(), from: self)
+        case .bytes: pair?.pass(input.bytes(), from: self)
         case .wouldBlock: break
-        case .endOfStream, nil: pair.close()
+        case .endOfStream, nil: pair?.close()
         }
     }
 
     func tick(now: Moment) -> Instant? {
-        guard let limit = pair.proxy.idleLimit else { return nil }
-        if now.instant - pair.lastActivity < limit { return pair.lastActivity + limit }
+        guard let pair, let idleLimit else { return nil }
+        if now.instant - pair.lastActivity < idleLimit { return pair.lastActivity + idleLimit }
         pair.close()
         return nil
     }
@@ -123,11 +129,11 @@ private final class FaultEnd: EventSource {
         guard let number = descriptor?.rawValue, let token else { return }
         // A connection that is not there yet, or no more, takes nothing.
         _ = try? Socket.send(number, from: &output)
-        pair.proxy.loop.setInterest(output.isEmpty ? .read : [.read, .write], for: token)
+        loop.setInterest(output.isEmpty ? .read : [.read, .write], for: token)
     }
 
     func close() {
-        if let token { pair.proxy.loop.remove(token) }
+        if let token { loop.remove(token) }
         token = nil
         descriptor = nil
     }
