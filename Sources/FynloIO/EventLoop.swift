@@ -23,6 +23,9 @@ public final class EventLoop {
     /// The time of this turn, read once, right after the wait.
     public private(set) var now: Moment
 
+    /// How it has spent its time.
+    public private(set) var figures: LoopFigures
+
     private let epoll: Epoll
     private var table = SourceTable()
     private var timers: TimerWheel
@@ -38,6 +41,7 @@ public final class EventLoop {
     public init() throws(SystemError) {
         epoll = try Epoll()
         now = SystemClock.now
+        figures = LoopFigures(now: now.instant)
         timers = TimerWheel(start: now.instant)
     }
 
@@ -206,6 +210,7 @@ public final class EventLoop {
 
         let count = try epoll.wait(milliseconds: waitingTime(timeout))
         now = SystemClock.now
+        defer { figures.turned(from: now.instant, to: SystemClock.instant) }
         for position in 0..<count { tellReady(epoll.event(at: position)) }
         tellDue()
         while !endOfTurn.isEmpty { runEndOfTurn() }
@@ -238,6 +243,9 @@ public final class EventLoop {
         guard !due.isEmpty else { return }
         var tokens: [UInt64] = []
         swap(&tokens, &due)
+        if let first = tokens.first, let slot = table.slot(of: SourceToken(rawValue: first)) {
+            figures.lateness.observe(now.instant - table.slots[slot].wakeAt)
+        }
         // All timers are forgotten before the first source is told: it may wake or remove any other.
         for key in tokens {
             let slot = SourceToken(rawValue: key).slot

@@ -130,6 +130,16 @@ public enum Socket {
         return Int(count)
     }
 
+    /// The time to the peer and back, as the kernel has smoothed it; nil if the socket cannot tell.
+    public static func roundTrip(of descriptor: Int32) -> Duration? {
+        var info = tcp_info()
+        var length = socklen_t(MemoryLayout<tcp_info>.size)
+        guard getsockopt(descriptor, Int32(IPPROTO_TCP), TCP_INFO, &info, &length) == 0, info.tcpi_rtt > 0 else {
+            return nil
+        }
+        return .microseconds(Int64(info.tcpi_rtt))
+    }
+
     /// The own address of a socket; nil if it has none.
     public static func localAddress(of descriptor: Int32) -> SocketAddress? {
         SocketAddress.filled { getsockname(descriptor, $0, $1) }.address

@@ -17,6 +17,8 @@ struct ConfigError: Error, Equatable, CustomStringConvertible {
 /// The settings of one server.
 struct Config {
     var listen: SocketAddress
+    /// FYNLO_ADMIN_LISTEN: the operators' listener; `nil`: their paths are at `listen`.
+    var adminListen: SocketAddress?
     var postgres: PostgresSettings
     var redis: RedisSettings?
     var tokens: TokenSettings
@@ -110,6 +112,10 @@ struct Config {
     /// Every variable there is, in the order of `--help`. An empty default means "not set".
     static let variables: [Variable] = [
         Variable("FYNLO_LISTEN", "127.0.0.1:8000", "address and port to serve on"),
+        Variable(
+            "FYNLO_ADMIN_LISTEN", "",
+            "address and port for /metrics, /health and /openapi.json in plain HTTP, as 127.0.0.1:8001; unset: FYNLO_LISTEN"
+        ),
         Variable("DATABASE_URL", "", "PostgreSQL, as postgresql://user:password@host:port/database", kind: .secret),
         Variable(
             "REDIS_URL", "", "shared cache, as redis://host:port/0 or unix:/path; unset: no shared cache",
@@ -159,22 +165,15 @@ struct Config {
         Variable("FYNLO_ALLOW_QUERY_TOKEN", "0", "1: accept ?token= from old clients"),
     ]
 
-    /// Variables of the contract that this version cannot honour. A server that ignored them would be less safe than
-    /// its operator believes, so it does not start.
-    private static let unsupported: [String: String] = [
-        "FYNLO_ADMIN_LISTEN": "this version has one listener, FYNLO_LISTEN"
-    ]
-
     /// Reads the configuration of `serve` and its relatives. `flags` are `--name value` pairs by variable name.
     init(environment: [String: String], flags: [String: String] = [:]) throws(ConfigError) {
         let source = Source(environment: environment, flags: flags)
-        for (name, reason) in Config.unsupported where source.text(name) != nil {
-            throw ConfigError("\(name) is set, but \(reason). Unset it.")
+        listen = try source.address("FYNLO_LISTEN", source.value("FYNLO_LISTEN"))
+        adminListen = try source.text("FYNLO_ADMIN_LISTEN").map { text throws(ConfigError) in
+            try source.address("FYNLO_ADMIN_LISTEN", text)
         }
-        do {
-            listen = try SocketAddress(parsing: source.value("FYNLO_LISTEN"))
-        } catch {
-            throw ConfigError("FYNLO_LISTEN cannot be used: \(error)")
+        if adminListen == listen, listen.port != 0 {
+            throw ConfigError("FYNLO_ADMIN_LISTEN is the same as FYNLO_LISTEN; give it an address of its own.")
         }
         // Postgres counts its time-outs in milliseconds, 2^31 of them at most; nobody waits for a day.
         queryTimeout = try source.duration("FYNLO_QUERY_TIMEOUT", maximum: .seconds(86_400))
@@ -311,6 +310,14 @@ struct Config {
         /// The value given, or the default of the table.
         func value(_ name: String) -> String {
             text(name) ?? Config.variables.first { $0.name == name }?.fallback ?? ""
+        }
+
+        func address(_ name: String, _ text: String) throws(ConfigError) -> SocketAddress {
+            do {
+                return try SocketAddress(parsing: text)
+            } catch {
+                throw ConfigError("\(name) cannot be used: \(error)")
+            }
         }
 
         func integer(

@@ -16,6 +16,7 @@ final class Server {
     private let pool: PostgresPool
     private let redis: RedisConnection?
     private let acceptor: Acceptor
+    private let operatorsAcceptor: Acceptor?
     private let pulse: Pulse
     private let pruner: Pruner
     private let trimmer: MemoryTrimmer
@@ -25,13 +26,18 @@ final class Server {
     private var drainDeadline: Instant?
 
     /// Reads keys and certificates, listens, and begins to connect to Postgres and Redis; serves as soon as the loop
-    /// turns. Listens where the configuration says, unless a `listener` was inherited. Throws ConfigError or SystemError.
-    init(loop: EventLoop, config: Config, log: Logger, listener: Listener? = nil) throws {
+    /// turns. Listens where the configuration says, unless a `listener` was inherited, or one for operators. Throws
+    /// ConfigError or SystemError.
+    init(
+        loop: EventLoop, config: Config, log: Logger, listener: Listener? = nil, adminListener: Listener? = nil
+    ) throws {
         self.loop = loop
         self.config = config
         self.log = log
         let settings = SessionSettings(
-            limits: config.limits, http: config.http, hasEcho: config.hasEcho, allowedOrigins: config.allowedOrigins,
+            limits: config.limits, http: config.http, hasEcho: config.hasEcho,
+            hasOperationsListener: config.adminListen != nil || adminListener != nil,
+            allowedOrigins: config.allowedOrigins,
             allowsQueryToken: config.allowsQueryToken, trustedProxies: config.trustedProxies)
         let node = ProcessSetup.randomBytes(8).reduce(0 as UInt64) { $0 << 8 | UInt64($1) }
         hub = Hub(loop: loop, settings: settings, log: log, node: node)
@@ -71,7 +77,12 @@ final class Server {
                 authentication: authentication, feeds: feeds,
                 notifications: NotificationRepository(pool: pool, idempotencyWindow: config.idempotencyWindow),
                 limits: config.limits, log: log),
-            health: health, log: log)
+            health: health,
+            metrics: MetricsPage(
+                loop: loop, hub: hub, feeds: feeds, pool: pool, redis: redis, cache: cache, log: log),
+            diagnostics: DiagnosticsHandler(
+                loop: loop, hub: hub, feeds: feeds, authentication: authentication, log: log),
+            log: log)
         pulse = Pulse(loop: loop, pool: pool) { [hub, known] in
             Set(hub.restaurants).union(known.watched)
         } found: { [feeds, access, known] finding in
@@ -88,6 +99,19 @@ final class Server {
             idempotencyWindow: config.idempotencyWindow)
         trimmer = MemoryTrimmer(loop: loop, hub: hub)
         acceptor = try Acceptor(loop: loop, hub: hub, listener: listener ?? Listener(config.listen))
+        do {
+            let listener =
+                try adminListener
+                ?? config.adminListen.map { address throws(SystemError) in
+                    try Listener(address)
+                }
+            operatorsAcceptor = try listener.map { [hub] listener throws(SystemError) in
+                try Acceptor(loop: loop, hub: hub, listener: listener, for: .operators)
+            }
+        } catch {
+            acceptor.close()
+            throw error
+        }
         hub.tlsContext = try config.tls?.load()
         // From here on nothing fails: these hold each other until `stop`.
         pool.whenNotified = { [feeds, access, known, pulse] payload in
@@ -102,6 +126,9 @@ final class Server {
             feeds.leave(restaurant)
             access.leave(restaurant)
         }
+        if let operatorsAcceptor {
+            log.info("serving_operators", ["address": operatorsAcceptor.address.description])
+        }
         pool.start()
         redis?.open()
         pulse.start()
@@ -114,6 +141,9 @@ final class Server {
 
     /// Where it listens.
     var address: SocketAddress { acceptor.address }
+
+    /// Where it listens for operators, if that is apart.
+    var operatorsAddress: SocketAddress? { operatorsAcceptor?.address }
 
     /// Reads keys and certificates anew, for what begins from now on; what is there stays. Files that cannot be used
     /// leave the old ones in place, and the reason is returned.
@@ -166,6 +196,7 @@ final class Server {
         drainDeadline = loop.now.instant + config.drainTimeout
         log.info("draining", ["connections": String(hub.connectionCount)])
         acceptor.leave()
+        operatorsAcceptor?.leave()
         pulse.stop()
         pruner.stop()
         trimmer.stop()
@@ -190,6 +221,7 @@ final class Server {
     /// Lets go of everything at once.
     func stop() {
         acceptor.close()
+        operatorsAcceptor?.close()
         pulse.stop()
         pruner.stop()
         trimmer.stop()

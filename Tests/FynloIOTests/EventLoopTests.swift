@@ -20,6 +20,29 @@ struct EventLoopTests {
         #expect(probe.readiness == [.read, .read])
     }
 
+    @Test("measures its turns, and how late timers come")
+    func figures() throws {
+        let loop = try EventLoop()
+        defer { loop.close() }
+        #expect(loop.figures.turns.count == 0)
+        let started = SystemClock.instant
+        for _ in 0..<3 { try loop.turn(timeout: .zero) }
+        loop.after(.milliseconds(1)) {
+            let end = SystemClock.instant + .milliseconds(20)
+            while SystemClock.instant < end {}
+        }
+        let ended = SystemClock.instant + .milliseconds(15)
+        while SystemClock.instant < ended {}
+        _ = try loop.run(until: { loop.figures.lateness.count > 0 }, for: .seconds(5))
+        let took = SystemClock.instant - started
+        #expect(loop.figures.turns.count >= 4 && loop.figures.lateness.count == 1)
+        #expect(loop.figures.lateness.sumInSeconds >= 0.013, "nobody looked for 15 ms")
+        let longest = loop.figures.longestTurn(at: loop.now.instant)
+        #expect(longest >= .milliseconds(20) && longest <= took)
+        #expect(loop.figures.turns.sumInSeconds >= 0.02, "the time between turns is not the loop's")
+        #expect(loop.figures.turns.sumInSeconds <= Double(took.inNanoseconds) / 1e9)
+    }
+
     @Test("tells of writability only when asked")
     func writeInterest() throws {
         let loop = try EventLoop()

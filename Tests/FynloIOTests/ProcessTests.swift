@@ -12,6 +12,17 @@ struct ProcessTests {
         #expect(ProcessSetup.raiseDescriptorLimit() == limit)
     }
 
+    @Test("tells what the process uses")
+    func figures() throws {
+        let before = ProcessFigures.read()
+        #expect(before.residentBytes > 1 << 20 && before.processorSeconds > 0)
+        #expect(before.openDescriptors >= 3 && before.openDescriptors <= before.descriptorLimit)
+        // Many, as other tests open and close theirs at the same time.
+        let loops = try (0..<200).map { _ in try EventLoop() }
+        #expect(ProcessFigures.read().openDescriptors > before.openDescriptors + 100)
+        for loop in loops { loop.close() }
+    }
+
     @Test("random bytes come in the number asked for and differ")
     func randomBytes() {
         #expect(ProcessSetup.randomBytes(0) == [])

@@ -50,6 +50,16 @@ struct SocketTests {
         #expect(try Socket.send(near.number, from: &output) == .sent(0))
     }
 
+    @Test("knows the round trip of a connection, and of what is none that there is none")
+    func roundTrip() throws {
+        let (near, far) = try makeConnection()
+        let roundTrip = try #require(Socket.roundTrip(of: near.number))
+        #expect(roundTrip > .zero && roundTrip < .seconds(1))
+        let (local, _) = try makePair()
+        #expect(Socket.roundTrip(of: local.number) == nil && Socket.roundTrip(of: -1) == nil)
+        _ = far
+    }
+
     @Test("a peer that reset the connection is an error, not the end of the process")
     func reset() throws {
         let (client, server) = try makeConnection()

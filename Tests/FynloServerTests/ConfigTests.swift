@@ -67,7 +67,7 @@ struct ConfigTests {
             ("FYNLO_LOG_FORMAT", "xml"), ("FYNLO_ECHO", "2"), ("FYNLO_ALLOW_QUERY_TOKEN", "on"),
             ("FYNLO_TRUSTED_PROXIES", "10.0.0.0/33"), ("FYNLO_TLS_CERT", "/etc/cert.pem"),
             ("FYNLO_TLS_KEY", "/etc/key.pem"),
-            ("FYNLO_ADMIN_LISTEN", "127.0.0.1:1"),
+            ("FYNLO_ADMIN_LISTEN", "localhost"), ("FYNLO_ADMIN_LISTEN", "127.0.0.1:8000"),
         ])
     func refusals(name: String, value: String) throws {
         guard !value.isEmpty else {

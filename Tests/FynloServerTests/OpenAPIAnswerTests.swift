@@ -70,7 +70,7 @@ struct OpenAPIAnswerTests {
     private func successes(
         of operation: OpenAPIDocument.Operation, _ client: OpenAPIClient, _ witness: Witness
     ) throws {
-        let status = ["200", "201", "202"].first { witness.describes(operation, $0) } ?? ""
+        let status = ["200", "201", "202", "204"].first { witness.describes(operation, $0) } ?? ""
         let answer = try client.send(operation)
         witness.expect(operation, status, answer)
         // From a cache, where there is one.
@@ -78,6 +78,7 @@ struct OpenAPIAnswerTests {
         // A copy at hand counts where there are ETags.
         let tag = answer.headers.first("etag") ?? "*"
         witness.observe(operation, try client.send(operation, headers: ["If-None-Match": tag]))
+        witness.observe(operation, try client.send(operation, headers: ["Accept": "text/plain"]), "for people")
     }
 
     private func refusals(
@@ -87,6 +88,14 @@ struct OpenAPIAnswerTests {
         if hasOrder { witness.expect(operation, "400", try client.send(operation, order: "7")) }
         witness.observe(operation, try client.send(operation, token: .some(nil)), "no token")
         witness.observe(operation, try client.send(operation, token: "nonsense"), "a bad token")
+        let employee = try client.server.database.addUser(.employee, at: client.orders.restaurant)
+        witness.observe(operation, try client.send(operation, token: employee.token()), "an employee")
+        witness.observe(operation, try client.send(operation, headers: ["X-Forwarded-For": "10.0.0.9"]), "a proxy")
+        if operation.path.contains("{connection_id}") {
+            witness.expect(operation, "400", try client.send(operation, connection: "7"))
+            let nobody = TestDatabase.randomUUID().description
+            witness.expect(operation, "404", try client.send(operation, connection: nobody))
+        }
         let foreign = try client.server.database.addRestaurant()
         witness.observe(operation, try client.send(operation, restaurant: foreign), "a foreign restaurant")
         if hasOrder {
@@ -148,6 +157,7 @@ struct OpenAPIAnswerTests {
         of operation: OpenAPIDocument.Operation, _ client: OpenAPIClient, _ witness: Witness
     ) throws {
         let path = operation.path.replacing("{order_id}", with: client.order.description)
+            .replacing("{connection_id}", with: client.order.description)
         let answer = try client.server.request(operation.method == "head" ? .delete : .put, path)
         // The body of this one is not left out, as HEAD's would be.
         let methods = witness.document.operations.filter { $0.path == operation.path }

@@ -18,7 +18,8 @@ struct OpenAPITests {
     /// The routes without the values in their paths: a new one has to be given its place here, and so in the document.
     enum Endpoint: CaseIterable {
         case webSocket, echo, echoJSON, menu, menuCategories, invalidateMenuCache, orders, createOrder, order
-        case updateOrderStatus, events, postNotification, health, healthLive, healthReady, openAPI
+        case updateOrderStatus, events, postNotification, diagnostics, closeConnection
+        case metrics, health, healthLive, healthReady, openAPI
 
         init(_ route: Route) {
             self =
@@ -35,6 +36,9 @@ struct OpenAPITests {
                 case .updateOrderStatus: .updateOrderStatus
                 case .events: .events
                 case .postNotification: .postNotification
+                case .diagnostics: .diagnostics
+                case .closeConnection: .closeConnection
+                case .metrics: .metrics
                 case .health: .health
                 case .healthLive: .healthLive
                 case .healthReady: .healthReady
@@ -56,6 +60,9 @@ struct OpenAPITests {
             case .updateOrderStatus: ("/api/v1/orders/{order_id}/status", true)
             case .events: ("/api/v1/events", true)
             case .postNotification: ("/api/v1/notifications", true)
+            case .diagnostics: ("/api/v1/websocket/diagnostics", true)
+            case .closeConnection: ("/api/v1/websocket/connections/{connection_id}", true)
+            case .metrics: ("/metrics", true)
             case .health: ("/health", true)
             case .healthLive: ("/health/live", true)
             case .healthReady: ("/health/ready", true)

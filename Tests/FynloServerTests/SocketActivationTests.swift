@@ -196,8 +196,7 @@ struct SocketActivationTests {
             ([(deaf.rawValue, "")], [:], "descriptor 3, but it does not listen"),
             ([(file.rawValue, "file")], [:], "it is not a socket"),
             ([(first.fileDescriptor, "a"), (second.fileDescriptor, "b")], [:], "passes 2 sockets"),
-            ([(first.fileDescriptor, "admin")], [:], "named admin"),
-            ([(first.fileDescriptor, "a"), (second.fileDescriptor, "admin")], [:], "named admin"),
+            ([(first.fileDescriptor, "admin"), (second.fileDescriptor, "admin")], [:], "passes 2 sockets named admin"),
             (
                 [(first.fileDescriptor, "a")], ["LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b"],
                 "descriptor 4 named b, but it is not open"
@@ -211,6 +210,26 @@ struct SocketActivationTests {
             #expect(service.log.contains(sentence), "\(service.log)")
             #expect(service.log.split(separator: "\n").count == 1)
         }
+    }
+
+    @Test("a socket named admin is for operators, as FYNLO_ADMIN_LISTEN is")
+    func operators() throws {
+        let held = try Listener(SocketAddress(parsing: "127.0.0.1:0"))
+        let admin = try Listener(SocketAddress(parsing: "127.0.0.1:0"))
+        let service = try ServiceProcess(
+            try TestDatabase(), sockets: [(admin.fileDescriptor, "admin"), (held.fileDescriptor, "fynlo")])
+        try service.wait(forEvent: "ready")
+        let loop = try EventLoop()
+        defer { loop.close() }
+        for (address, status) in [(held.localAddress, 404), (admin.localAddress, 200)] {
+            let exchange = try TestExchange(loop: loop, address: address)
+            exchange.send(.get, "/metrics")
+            #expect(try loop.run(until: { !exchange.responses.isEmpty }, for: Duration.seconds(5).patient))
+            #expect(exchange.responses.first?.status == status)
+            exchange.close()
+        }
+        service.signal(SIGTERM)
+        #expect(try service.waitForEnd() == 0)
     }
 
     @Test("sockets that are meant for another process are left alone")

@@ -19,6 +19,7 @@ public struct APIError: Error, Equatable, Sendable {
         case methodNotAllowed = "method_not_allowed"
         case upgradeRequired = "upgrade_required"
         case orderNotFound = "order_not_found"
+        case connectionNotFound = "connection_not_found"
         case invalidTransition = "invalid_transition"
         case versionConflict = "version_conflict"
         case idReused = "id_reused"
@@ -126,7 +127,7 @@ extension APIError.Code {
         case .invalidMessage, .unknownType, .invalidRequest: 400
         case .authenticationRequired, .invalidToken: 401
         case .accessDenied, .permissionDenied, .originRefused: 403
-        case .notFound, .orderNotFound: 404
+        case .notFound, .orderNotFound, .connectionNotFound: 404
         case .methodNotAllowed: 405
         case .invalidTransition, .versionConflict, .idReused: 409
         case .resyncRequired: 410

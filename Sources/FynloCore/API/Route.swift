@@ -19,6 +19,10 @@ public enum Route: Equatable, Sendable {
     case updateOrderStatus(OrderID)
     case events
     case postNotification
+    case diagnostics
+    /// The connection as its users see it: `ConnectionID.uuid`.
+    case closeConnection(UUID128)
+    case metrics
     case health
     case healthLive
     case healthReady

@@ -2,16 +2,37 @@
 
 /// Finds the route of a request.
 public struct Router: Sendable {
+    /// Whose paths there are.
+    public enum Scope: Sendable {
+        /// One listener has them all.
+        case everything
+        /// The operators' are at another listener; a balancer still asks here whether it may send requests here.
+        case service
+        /// The operators', and what they may do besides.
+        case operations
+    }
+
     /// FYNLO_ECHO: whether the conformance endpoints exist.
     public var hasEcho: Bool
+    public var scope: Scope
 
-    public init(hasEcho: Bool = false) {
+    public init(hasEcho: Bool = false, scope: Scope = .everything) {
         self.hasEcho = hasEcho
+        self.scope = scope
     }
 
     /// The route for a method and a decoded path. An unknown path is 404; a known one with another method 405 with `Allow`;
     /// HEAD is taken where GET is.
     public func route(_ method: HTTPMethod, _ path: String) throws(APIError) -> Route {
+        let isHere =
+            switch scope {
+            case .everything: true
+            case .service: !["/health", "/metrics", "/openapi.json"].contains(path)
+            case .operations:
+                path == "/health" || path.hasPrefix("/health/") || path == "/metrics" || path == "/openapi.json"
+                    || path == "/api/v1/websocket/diagnostics" || path.hasPrefix("/api/v1/websocket/connections/")
+            }
+        guard isHere else { throw Router.notFound }
         let segments = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst().map(String.init)
         switch segments {
         case ["api", "v1", "menu"]: return try get(.menu, method)
@@ -23,6 +44,8 @@ public struct Router: Sendable {
             return .orders
         case ["api", "v1", "events"]: return try get(.events, method)
         case ["api", "v1", "notifications"]: return try post(.postNotification, method)
+        case ["api", "v1", "websocket", "diagnostics"]: return try get(.diagnostics, method)
+        case ["metrics"]: return try get(.metrics, method)
         case ["health"]: return try get(.health, method)
         case ["health", "live"]: return try get(.healthLive, method)
         case ["health", "ready"]: return try get(.healthReady, method)
@@ -38,6 +61,11 @@ public struct Router: Sendable {
             let restaurant: RestaurantID = try identifier(segments[5], of: "restaurant")
             guard method == .get else { throw notAllowed("GET") }
             return .webSocket(client: client, restaurant: restaurant)
+        }
+        if segments.count == 5, segments[..<4] == ["api", "v1", "websocket", "connections"] {
+            guard let connection = UUID128(segments[4]) else { throw Router.notUUID("connection") }
+            guard method == .delete else { throw notAllowed("DELETE") }
+            return .closeConnection(connection)
         }
         if segments.count == 4, segments[..<3] == ["api", "v1", "orders"] {
             return try get(.order(try identifier(segments[3], of: "order")), method)
@@ -56,11 +84,15 @@ public struct Router: Sendable {
         _ segment: String, of thing: String
     ) throws(APIError) -> Identifier {
         guard let identifier = Identifier(segment) else {
-            throw APIError(
-                .invalidRequest,
-                "The \(thing) in the path is not a UUID; it looks like 123e4567-e89b-42d3-a456-426614174000.")
+            throw Router.notUUID(thing)
         }
         return identifier
+    }
+
+    private static func notUUID(_ thing: String) -> APIError {
+        APIError(
+            .invalidRequest,
+            "The \(thing) in the path is not a UUID; it looks like 123e4567-e89b-42d3-a456-426614174000.")
     }
 
     private func get(_ route: Route, _ method: HTTPMethod) throws(APIError) -> Route {

@@ -147,4 +147,9 @@ public struct ConnectionID: Hashable, Sendable {
     public var uuid: UUID128 {
         UUID128(high: node & ~0xf000 | 0x8000, low: number & ~(3 << 62) | 1 << 63)
     }
+
+    /// The number in the form that users see, if it is one of a connection; of which process does not matter.
+    public static func number(in uuid: UUID128) -> UInt64 {
+        uuid.low & ~(3 << 62)
+    }
 }

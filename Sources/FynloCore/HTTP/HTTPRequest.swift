@@ -97,3 +97,10 @@ extension HTTPRequest {
         headers.tokens("if-none-match").contains { $0 == "*" || $0 == tag || $0 == "w/" + tag }
     }
 }
+
+extension HTTPRequest {
+    /// True when a proxy says that it passes the request on for somebody else.
+    var isForwarded: Bool {
+        ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"].contains { headers.first($0) != nil }
+    }
+}

@@ -18,6 +18,8 @@ public struct ConnectionRegistry: Sendable {
         public let user: UserID
         /// The role the user had when the connection was taken in.
         public let role: Role
+        /// What the shell knows the tablet's program by; 0: it did not say.
+        public let version: UInt16
         public let device: String?
     }
 
@@ -76,7 +78,7 @@ public struct ConnectionRegistry: Sendable {
 }
 
 extension ConnectionRegistry.Member {
-    public init(_ connection: UInt64, user: UserID, role: Role = .employee, device: String?) {
-        self.init(connection: connection, user: user, role: role, device: device)
+    public init(_ connection: UInt64, user: UserID, role: Role = .employee, device: String?, version: UInt16 = 0) {
+        self.init(connection: connection, user: user, role: role, version: version, device: device)
     }
 }

@@ -7,11 +7,14 @@ public struct EventFrame: Sendable {
     public let frame: ByteBuffer
     /// The version that a `menu.updated` tells.
     public let menuVersion: Int64?
+    /// When it was committed, by the database's clock.
+    public let createdAt: UnixTime
 
     /// Encodes an event.
     public init(_ event: OrderEvent) {
         sequence = event.sequence
         menuVersion = event.menuVersion
+        createdAt = event.createdAt
         var frame = ByteBuffer()
         WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { MessageEncoder.append(event, to: &$0) }
         self.frame = frame

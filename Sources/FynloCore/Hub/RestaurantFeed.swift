@@ -26,7 +26,7 @@ public struct RestaurantFeed: Sendable {
     /// The last event handed out.
     public private(set) var cursor: EventSequence
     /// The newest event known to exist.
-    private var head: EventSequence
+    public private(set) var head: EventSequence
     /// While a read is under way: the head that was known when it was asked for.
     private var headWhenAsked: EventSequence?
     private var tail: EventTail

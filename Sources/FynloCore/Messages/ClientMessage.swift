@@ -58,8 +58,9 @@ public struct AuthenticationRequest: Equatable, Sendable {
 public enum ClientMessage: Equatable, Sendable {
     /// `nil`: a required field is missing.
     case authenticate(AuthenticationRequest?)
-    /// `data` is the ping's, to be echoed; `lastSequence` how far the tablet has applied the events.
-    case ping(data: Range<Int>?, lastSequence: EventSequence?)
+    /// `data` is the ping's, to be echoed; `lastSequence` how far the tablet has applied the events, and
+    /// `roundTripMilliseconds` how long the pong before took to come back, if it tells.
+    case ping(data: Range<Int>?, lastSequence: EventSequence?, roundTripMilliseconds: UInt32?)
     /// The answer to our ping; any frame proves life, so there is nothing to do.
     case pong
     /// `nil`: there is no token in it.

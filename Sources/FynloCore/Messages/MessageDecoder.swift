@@ -82,14 +82,35 @@ public struct MessageDecoder: Sendable {
     }
 
     private func ping(_ data: JSONValue?, _ text: Span<UInt8>) -> ClientMessage {
-        guard let data, data.kind != .null else { return .ping(data: nil, lastSequence: nil) }
+        guard let data, data.kind != .null else {
+            return .ping(data: nil, lastSequence: nil, roundTripMilliseconds: nil)
+        }
         var lastSequence: EventSequence?
+        var roundTrip: UInt32?
         if data.kind == .object {
             scanMembers(data, text) { key, value in
-                if JSON.equals(key, "last_seq", in: text) { lastSequence = JSON.integer(value, in: text) }
+                if JSON.equals(key, "last_seq", in: text) {
+                    lastSequence = JSON.integer(value, in: text)
+                } else if JSON.equals(key, "rtt_ms", in: text) {
+                    roundTrip = MessageDecoder.milliseconds(value, text)
+                }
             }
         }
-        return .ping(data: data.positions, lastSequence: lastSequence)
+        return .ping(data: data.positions, lastSequence: lastSequence, roundTripMilliseconds: roundTrip)
+    }
+
+    /// A duration in milliseconds of less than an hour, what comes after the decimal point cut off; anything else counts as
+    /// absent.
+    private static func milliseconds(_ value: JSONValue, _ text: Span<UInt8>) -> UInt32? {
+        guard value.kind == .number else { return nil }
+        var number: UInt32 = 0
+        for position in value.positions {
+            let byte = text[position]
+            if byte == UInt8(ascii: ".") { break }
+            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte), number < 360_000 else { return nil }
+            number = number * 10 + UInt32(byte - UInt8(ascii: "0"))
+        }
+        return number < 3_600_000 ? number : nil
     }
 
     private func orderStatusUpdate(

@@ -13,10 +13,13 @@ public struct Command: Sendable {
     /// What the answer is sent to, and remembered by; `nil`: no answer is wanted.
     public let id: String?
     public let work: Work
+    /// When it came, which may be long before it is its turn.
+    public let receivedAt: Instant
 
-    public init(id: String?, work: Work) {
+    public init(id: String?, work: Work, receivedAt: Instant = Instant(nanoseconds: 0)) {
         self.id = id
         self.work = work
+        self.receivedAt = receivedAt
     }
 
     fileprivate var bytes: Int {

@@ -10,14 +10,16 @@ public enum Effect: Sendable {
     case authenticate(AuthenticationRequest, restaurant: RestaurantID, client: ClientType)
     /// Check a token for a connection that is authenticated; `deliver(reauthentication:)`.
     case reauthenticate(token: String, user: UserID)
-    /// Do a command; `deliver(command:)`.
-    case storage(StorageRequest)
-    /// Send these bytes, one text frame, to every tablet of the restaurant.
-    case broadcast(ByteBuffer, restaurant: RestaurantID)
+    /// Do a command that came at `receivedAt`; `deliver(command:)`.
+    case storage(StorageRequest, receivedAt: Instant)
+    /// Send these bytes, one text frame, to every tablet of the restaurant; they came at `receivedAt`.
+    case broadcast(ByteBuffer, restaurant: RestaurantID, receivedAt: Instant)
+    /// Nothing to do: the client was answered with this error, which is to be counted.
+    case refused(APIError.Code)
     /// Send the tablet what it missed, from its `replayPosition` on, a part at a time; `deliver(replay:)`.
     case replay(restaurant: RestaurantID)
     /// The session is over, authenticated (then it leaves the registry) or not. Once per upgraded connection.
-    case sessionEnded(restaurant: RestaurantID, wasAuthenticated: Bool)
+    case sessionEnded(restaurant: RestaurantID, SessionEnd, wasAuthenticated: Bool)
 }
 
 /// The outcome of an authentication.

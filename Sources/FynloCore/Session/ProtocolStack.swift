@@ -29,11 +29,14 @@ public struct ProtocolStack: Sendable {
 
     public let id: ConnectionID
     private let settings: SessionSettings
+    private let place: Origin
     /// The other end of the socket, if it is a trusted proxy.
     private let proxy: IPAddress?
     private var http: HTTPConnection?
     private var webSocket: WebSocketConnection?
     private var application: Application?
+    /// What the session has counted and noted.
+    public private(set) var log = SessionLog()
     private var isAborted = false
     /// Set for a connection over a limit: the one answer it gets.
     private let refusal: APIError?
@@ -49,12 +52,23 @@ public struct ProtocolStack: Sendable {
     /// requests, and for peers that speak for themselves.
     public private(set) var forwardedFor: IPAddress?
 
+    /// Where a connection came from.
+    public enum Origin: Sendable {
+        /// A program of this machine.
+        case local
+        case remote
+        /// FYNLO_ADMIN_LISTEN: who may reach that may see what is there.
+        case operations
+    }
+
     /// The stack of a socket that was just accepted from `peer`. With a `refusal`, any request gets that answer.
     public init(
-        id: ConnectionID, settings: SessionSettings, peer: IPAddress? = nil, refusal: APIError? = nil, now: Moment
+        id: ConnectionID, settings: SessionSettings, peer: IPAddress? = nil, from place: Origin = .remote,
+        refusal: APIError? = nil, now: Moment
     ) {
         self.id = id
         self.settings = settings
+        self.place = place
         proxy = peer.flatMap { settings.trustedProxies.trusts($0) ? $0 : nil }
         self.refusal = refusal
         http = HTTPConnection(limits: settings.http, now: now.instant)
@@ -89,6 +103,20 @@ public struct ProtocolStack: Sendable {
     /// True while the answer to `authenticate` is awaited.
     public var isAuthenticating: Bool {
         if case .session(let session) = application { session.isAuthenticating } else { false }
+    }
+
+    /// What a tablet's WebSocket is, in few words; `nil` for anything else.
+    public var sessionSummary: (restaurant: RestaurantID, client: ClientType, phase: ServerSession.Phase)? {
+        if case .session(let session) = application {
+            (session.restaurant, session.client, session.phase)
+        } else {
+            nil
+        }
+    }
+
+    /// The session of a tablet's WebSocket, to be looked at; `nil` for anything else.
+    public var session: ServerSession? {
+        if case .session(let session) = application { session } else { nil }
     }
 
     /// The authenticated user.
@@ -127,7 +155,7 @@ public struct ProtocolStack: Sendable {
             guard output.count < outputLimit else { return }
             guard let event = http?.next(&input, now: now, output: &output) else { return }
             switch event {
-            case .failed(let error): respond(with: APIError(error), now: now, output: &output)
+            case .failed(let error): respond(with: APIError(error), now: now, output: &output, effects: &effects)
             case .request(let request):
                 handle(request, now: now, output: &output, effects: &effects, admits: admits)
             }
@@ -161,10 +189,16 @@ public struct ProtocolStack: Sendable {
                         receive(message.kind, bytes, now: now, output: &output, effects: &effects)
                     }
                 }
-            case .ping, .pong:
-                heard(now: now.instant)
-            case .closing, .failed:
-                endSession(.goingAway, effects: &effects)
+            case .ping:
+                with { session, log in session.heardPing(now: now.instant, log: &log) }
+            case .pong:
+                with { session, log in session.heardPong(now: now.instant, log: &log) }
+            case .closing(let code, _):
+                log.trace.note(.closeReceived, at: now.instant)
+                endSession(.left(code: code), effects: &effects)
+            case .failed(let code, _):
+                log.trace.note(.closeSent, at: now.instant)
+                endSession(.violation(code: code), effects: &effects)
             }
         }
     }
@@ -179,7 +213,7 @@ public struct ProtocolStack: Sendable {
         case .session(var session):
             // Moved out and back, so that the session is changed in place.
             application = nil
-            let reason = session.receive(bytes, now: now, output: &output, effects: &effects)
+            let reason = session.receive(bytes, now: now, output: &output, log: &log, effects: &effects)
             application = .session(session)
             if let reason { webSocketClose(reason, now: now, output: &output) }
         case nil:
@@ -193,16 +227,21 @@ public struct ProtocolStack: Sendable {
     }
 
     private mutating func heard(now: Instant) {
+        with { session, _ in session.heard(now: now) }
+    }
+
+    /// Changes the session in place, if there is one.
+    private mutating func with(_ body: (inout ServerSession, inout SessionLog) -> Void) {
         guard case .session(var session) = application else { return }
         application = nil
-        session.heard(now: now)
+        body(&session, &log)
         application = .session(session)
     }
 
     /// The peer will send nothing more (or the socket broke): no tablet talks on with half a connection.
     public mutating func endOfInput(now: Moment, effects: inout [Effect]) {
         if webSocket != nil {
-            endSession(.goingAway, effects: &effects)
+            endSession(.lost, effects: &effects)
             // After both close frames the end is as it should be, and our answer may still be on its way.
             if webSocket?.isFinished == false { isAborted = true }
         } else {
@@ -226,7 +265,7 @@ public struct ProtocolStack: Sendable {
                 if let refusal = admits(client) { throw refusal }
             }
             if request.method == .options { return respond(try options(request), now: now, output: &output) }
-            let route = try settings.router.route(request.method, request.path)
+            let route = try router.route(request.method, request.path)
             switch route {
             case .webSocket(let client, let restaurant):
                 try upgrade(request, client, restaurant, now: now, output: &output, effects: &effects)
@@ -236,14 +275,19 @@ public struct ProtocolStack: Sendable {
                 var response = HTTPResponse(status: 200, body: request.body)
                 response.headers.append("Content-Type", "application/octet-stream")
                 respond(response, now: now, output: &output)
-            case .echoJSON, .menu, .menuCategories, .invalidateMenuCache, .orders, .createOrder, .order,
+            case .metrics where place == .remote || place == .local && request.isForwarded:
+                throw APIError(
+                    .permissionDenied,
+                    "Metrics are for programs on this machine that ask directly; for others set FYNLO_ADMIN_LISTEN.")
+            case .metrics, .diagnostics, .closeConnection, .echoJSON, .menu, .menuCategories, .invalidateMenuCache,
+                .orders, .createOrder, .order,
                 .updateOrderStatus, .events, .postNotification, .health, .healthLive, .healthReady, .openAPI:
                 var request = request
                 request.id = requestID
                 effects.append(.respond(request, route))
             }
         } catch {
-            respond(with: error, now: now, output: &output)
+            respond(with: error, now: now, output: &output, effects: &effects)
         }
     }
 
@@ -253,7 +297,10 @@ public struct ProtocolStack: Sendable {
         respond(response, now: now, output: &output)
     }
 
-    private mutating func respond(with error: APIError, now: Moment, output: inout ByteBuffer) {
+    private mutating func respond(
+        with error: APIError, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) {
+        effects.append(.refused(error.code))
         if requestID.isEmpty {
             // The request was never readable.
             requestCount += 1
@@ -275,11 +322,13 @@ public struct ProtocolStack: Sendable {
         http?.respond(response, now: now, output: &output)
     }
 
+    private var router: Router { place == .operations ? settings.operationsRouter : settings.router }
+
     /// What a path takes. The router refuses OPTIONS by naming the methods there are.
     private func options(_ request: HTTPRequest) throws(APIError) -> HTTPResponse {
         if request.path == "*" { return HTTPResponse(status: 204) }
         do {
-            _ = try settings.router.route(.options, request.path)
+            _ = try router.route(.options, request.path)
             return HTTPResponse(status: 204)
         } catch {
             guard let methods = error.allowedMethods else { throw error }
@@ -332,7 +381,8 @@ public struct ProtocolStack: Sendable {
         let token = settings.allowsQueryToken ? try QueryParameters(request).text("token") : nil
         // From here on nothing is refused any more: what began is counted until its sessionEnded.
         effects.append(.upgraded)
-        if let token, !token.isEmpty { session.authenticate(queryToken: token, effects: &effects) }
+        log.trace.note(.upgrade, at: now.instant)
+        if let token, !token.isEmpty { session.authenticate(queryToken: token, log: &log, effects: &effects) }
         switchProtocols(
             upgrade, .session(session), messageBytes: settings.limits.unauthenticatedMessageBytes, now: now,
             output: &output)
@@ -382,8 +432,8 @@ public struct ProtocolStack: Sendable {
         authentication outcome: AuthenticationOutcome, now: Moment, output: inout ByteBuffer,
         effects: inout [Effect]
     ) {
-        withSession(now: now, output: &output) { session, output in
-            session.deliver(authentication: outcome, now: now, output: &output, effects: &effects)
+        withSession(now: now, output: &output) { session, log, output in
+            session.deliver(authentication: outcome, now: now, output: &output, log: &log, effects: &effects)
         }
         if user != nil { webSocket?.maximumMessageBytes = settings.limits.messageBytes }
     }
@@ -393,8 +443,8 @@ public struct ProtocolStack: Sendable {
         reauthentication outcome: ReauthenticationOutcome, now: Moment, output: inout ByteBuffer,
         effects: inout [Effect]
     ) {
-        withSession(now: now, output: &output) { session, output in
-            session.deliver(reauthentication: outcome, now: now, output: &output, effects: &effects)
+        withSession(now: now, output: &output) { session, log, output in
+            session.deliver(reauthentication: outcome, now: now, output: &output, log: &log, effects: &effects)
         }
     }
 
@@ -402,8 +452,8 @@ public struct ProtocolStack: Sendable {
     public mutating func deliver(
         command answer: CommandAnswer, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
-        withSession(now: now, output: &output) { session, output in
-            session.deliver(command: answer, now: now, output: &output, effects: &effects)
+        withSession(now: now, output: &output) { session, log, output in
+            session.deliver(command: answer, now: now, output: &output, log: &log, effects: &effects)
         }
     }
 
@@ -411,8 +461,8 @@ public struct ProtocolStack: Sendable {
     public mutating func deliver(
         frame: ByteBuffer, sequence: EventSequence?, now: Moment, output: inout ByteBuffer
     ) {
-        withSession(now: now, output: &output) { session, output in
-            session.deliver(frame: frame, sequence: sequence, now: now, output: &output)
+        withSession(now: now, output: &output) { session, log, output in
+            session.deliver(frame: frame, sequence: sequence, now: now, output: &output, log: &log)
             return nil
         }
     }
@@ -424,8 +474,8 @@ public struct ProtocolStack: Sendable {
 
     /// An answer to Effect.replay.
     public mutating func deliver(replay: Replay, now: Moment, output: inout ByteBuffer) {
-        withSession(now: now, output: &output) { session, output in
-            session.deliver(replay: replay, now: now, output: &output)
+        withSession(now: now, output: &output) { session, log, output in
+            session.deliver(replay: replay, now: now, output: &output, log: &log)
             return nil
         }
     }
@@ -436,11 +486,11 @@ public struct ProtocolStack: Sendable {
     public mutating func tick(now: Moment, output: inout ByteBuffer, effects: inout [Effect]) {
         if webSocket != nil {
             if webSocket?.tick(now: now) == true { isAborted = true }
-            withSession(now: now, output: &output) { session, output in
-                session.tick(now: now, output: &output, effects: &effects)
+            withSession(now: now, output: &output) { session, log, output in
+                session.tick(now: now, output: &output, log: &log, effects: &effects)
             }
         } else if case .failed(let error) = http?.tick(now: now) {
-            respond(with: APIError(error), now: now, output: &output)
+            respond(with: APIError(error), now: now, output: &output, effects: &effects)
         }
     }
 
@@ -450,7 +500,7 @@ public struct ProtocolStack: Sendable {
         _ reason: CloseReason, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
         if webSocket != nil {
-            endSession(reason, effects: &effects)
+            endSession(.closed(reason), effects: &effects)
             webSocketClose(reason, now: now, output: &output)
         } else {
             http?.close()
@@ -467,35 +517,33 @@ public struct ProtocolStack: Sendable {
             if webSocket != nil { close(.goingAway, now: now, output: &output, effects: &effects) }
             return
         }
-        withSession(now: now, output: &output) { session, output in
-            session.leave(retryAfter: retryAfter, now: now, output: &output, effects: &effects)
+        withSession(now: now, output: &output) { session, log, output in
+            session.leave(retryAfter: retryAfter, now: now, output: &output, log: &log, effects: &effects)
         }
     }
 
     /// The socket is gone: the session ends without another byte.
     public mutating func abandon(effects: inout [Effect]) {
-        endSession(.goingAway, effects: &effects)
+        endSession(.lost, effects: &effects)
         isAborted = true
     }
 
-    private mutating func endSession(_ reason: CloseReason, effects: inout [Effect]) {
-        guard case .session(var session) = application else { return }
-        application = nil
-        session.end(reason, effects: &effects)
-        application = .session(session)
+    private mutating func endSession(_ end: SessionEnd, effects: inout [Effect]) {
+        with { session, _ in session.end(end, effects: &effects) }
     }
 
     private mutating func webSocketClose(_ reason: CloseReason, now: Moment, output: inout ByteBuffer) {
+        log.trace.note(.closeSent, at: now.instant)
         webSocket?.close(code: reason.code, reason: reason.sentence.description, now: now, output: &output)
     }
 
     private mutating func withSession(
         now: Moment, output: inout ByteBuffer,
-        _ body: (inout ServerSession, inout ByteBuffer) -> CloseReason?
+        _ body: (inout ServerSession, inout SessionLog, inout ByteBuffer) -> CloseReason?
     ) {
         guard case .session(var session) = application else { return }
         application = nil
-        let reason = body(&session, &output)
+        let reason = body(&session, &log, &output)
         application = .session(session)
         if let reason { webSocketClose(reason, now: now, output: &output) }
     }

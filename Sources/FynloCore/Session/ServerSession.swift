@@ -65,10 +65,40 @@ public struct ServerSession: Sendable {
         if case .awaitingAuthentication = state { true } else { false }
     }
 
+    /// Where a session is in its life.
+    public enum Phase: String, CaseIterable, Sendable {
+        case authenticating, connected, replaying, closing
+    }
+
+    /// Where this one is.
+    public var phase: Phase {
+        switch state {
+        case .awaitingAuthentication, .authenticating: .authenticating
+        case .active(let active): active.cursor.isReplaying ? .replaying : .connected
+        case .closed: .closing
+        }
+    }
+
+    /// True once it has ended.
+    public var isOver: Bool {
+        if case .closed = state { true } else { false }
+    }
+
     /// The user, once authenticated.
     public var user: UserID? {
         if case .active(let active) = state { active.user } else { nil }
     }
+
+    /// The last sign of life.
+    public var lastHeard: Instant { heartbeat.lastHeard }
+
+    /// The last event that it was sent, or need not be sent; `nil` until it is authenticated.
+    public var sentSequence: EventSequence? {
+        if case .active(let active) = state { active.cursor.sequence } else { nil }
+    }
+
+    /// True for a tablet that had been here before: it said how far it had come.
+    public var isReturning: Bool { lastSequence != nil }
 
     // MARK: From the tablet
 
@@ -77,36 +107,56 @@ public struct ServerSession: Sendable {
         heartbeat.heard(now: now)
     }
 
+    /// RFC 6455's own ping, which is as good as a message's.
+    public mutating func heardPing(now: Instant, log: inout SessionLog) {
+        heartbeat.heard(now: now)
+        log.counts.pings &+= 1
+        log.trace.note(.ping, at: now)
+    }
+
+    /// RFC 6455's own pong.
+    public mutating func heardPong(now: Instant, log: inout SessionLog) {
+        heartbeat.heard(now: now)
+        log.counts.others &+= 1
+        log.trace.note(.pong, at: now)
+    }
+
     /// A whole text message.
     public mutating func receive(
-        _ text: Span<UInt8>, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ text: Span<UInt8>, now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
     ) -> CloseReason? {
         heartbeat.heard(now: now.instant)
         switch state {
         case .awaitingAuthentication:
-            return receiveFirst(text, now: now, output: &output, effects: &effects)
+            return receiveFirst(text, now: now, output: &output, log: &log, effects: &effects)
         case .active(let active):
-            return receive(text, from: active, now: now, output: &output, effects: &effects)
+            return receive(text, from: active, now: now, output: &output, log: &log, effects: &effects)
         case .authenticating, .closed:
             return nil
         }
     }
 
     /// Authenticates by a token that came with the upgrade.
-    public mutating func authenticate(queryToken: String, effects: inout [Effect]) {
+    public mutating func authenticate(queryToken: String, log: inout SessionLog, effects: inout [Effect]) {
         let request = AuthenticationRequest(token: queryToken, user: nil, restaurant: restaurant.description)
         state = .authenticating
+        log.counts.others &+= 1
         effects.append(.authenticate(request, restaurant: restaurant, client: client))
     }
 
     private mutating func receiveFirst(
-        _ text: Span<UInt8>, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ text: Span<UInt8>, now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
     ) -> CloseReason? {
         guard let envelope = try? settings.decoder.decode(text),
             case .success(.authenticate(let request)) = envelope.message
-        else { return fail(.notAuthentication, retryAfter: nil, now: now, output: &output, effects: &effects) }
+        else {
+            log.counts.unreadable &+= 1
+            return fail(.notAuthentication, retryAfter: nil, now: now, output: &output, log: &log, effects: &effects)
+        }
+        log.counts.others &+= 1
+        log.trace.note(.authenticate, at: now.instant)
         guard let request else {
-            return fail(.missingData, retryAfter: nil, now: now, output: &output, effects: &effects)
+            return fail(.missingData, retryAfter: nil, now: now, output: &output, log: &log, effects: &effects)
         }
         state = .authenticating
         lastSequence = request.lastSequence
@@ -115,34 +165,44 @@ public struct ServerSession: Sendable {
     }
 
     private mutating func receive(
-        _ text: Span<UInt8>, from active: Active, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ text: Span<UInt8>, from active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
+        effects: inout [Effect]
     ) -> CloseReason? {
         let limits = settings.limits
         if let wait = bucket.take(
             now: now.instant, ratePerSecond: limits.messagesPerSecond, burst: limits.messageBurst)
         {
-            return refuse(text, retryAfter: wait, now: now, output: &output, effects: &effects)
+            return refuse(text, retryAfter: wait, now: now, output: &output, log: &log, effects: &effects)
         }
         let envelope: ClientEnvelope
         do {
             envelope = try settings.decoder.decode(text)
         } catch {
-            send(.error(error, id: nil), now: now, output: &output)
+            log.counts.unreadable &+= 1
+            log.trace.note(.unreadable, at: now.instant)
+            sendError(error, id: nil, now: now, output: &output, log: &log, effects: &effects)
             return nil
         }
         switch envelope.message {
-        case .success(.ping(let data, _)):
+        case .success(.ping(let data, let lastSequence, let roundTrip)):
+            log.counts.pings &+= 1
+            log.trace.note(.ping, at: now.instant)
+            if let lastSequence { log.counts.toldSequence = lastSequence }
+            if let roundTrip { log.counts.roundTripMilliseconds = roundTrip }
             if let data {
                 pong(echo: text.extracting(data), now: now, output: &output)
             } else {
                 pong(echo: nil, now: now, output: &output)
             }
         case .success(.pong):
-            break
+            log.counts.others &+= 1
+            log.trace.note(.pong, at: now.instant)
         case .success(.reauthenticate(let token)):
-            reauthenticate(token, active, now: now, output: &output, effects: &effects)
+            log.counts.others &+= 1
+            log.trace.note(.reauth, at: now.instant)
+            reauthenticate(token, active, now: now, output: &output, log: &log, effects: &effects)
         case .success(.authenticate), .success(.orderStatusUpdate), .success(.transient), .failure:
-            command(envelope, text, active, now: now, output: &output, effects: &effects)
+            command(envelope, text, active, now: now, output: &output, log: &log, effects: &effects)
         }
         return nil
     }
@@ -150,6 +210,7 @@ public struct ServerSession: Sendable {
     /// A message that is answered under its id.
     private mutating func command(
         _ envelope: ClientEnvelope, _ text: Span<UInt8>, _ active: Active, now: Moment, output: inout ByteBuffer,
+        log: inout SessionLog,
         effects: inout [Effect]
     ) {
         // Sent again, to another server: what is unanswered when the connection ends always is.
@@ -158,34 +219,50 @@ public struct ServerSession: Sendable {
         do {
             id = try settings.decoder.commandID(of: envelope, in: text)
         } catch {
-            send(.error(error, id: nil), now: now, output: &output)
+            log.counts.unreadable &+= 1
+            log.trace.note(.unreadable, at: now.instant)
+            sendError(error, id: nil, now: now, output: &output, log: &log, effects: &effects)
             return
         }
         let refusal: APIError?
         switch envelope.message {
         case .success(.orderStatusUpdate(let update)):
+            log.counts.commands &+= 1
+            log.trace.note(.command, at: now.instant)
             refusal = submit(
-                Command(id: id, work: .updateStatus(update)), active, now: now, output: &output, effects: &effects)
+                Command(id: id, work: .updateStatus(update), receivedAt: now.instant), active, now: now,
+                output: &output, log: &log, effects: &effects)
         case .success(.transient(let event, let data)):
+            log.counts.transients &+= 1
+            log.trace.note(.transient, at: now.instant)
             let frame = transientFrame(event, text.extracting(data), active, now: now)
             refusal = submit(
-                Command(id: id, work: .relay(frame)), active, now: now, output: &output, effects: &effects)
+                Command(id: id, work: .relay(frame), receivedAt: now.instant), active, now: now, output: &output,
+                log: &log,
+                effects: &effects)
         case .success(.authenticate):
+            log.counts.others &+= 1
+            log.trace.note(.authenticate, at: now.instant)
             refusal = APIError(
                 .invalidMessage, "This connection is authenticated already; send reauth to change its token.")
         case .failure(let error):
+            log.counts.unreadable &+= 1
+            log.trace.note(.unreadable, at: now.instant)
             refusal = error
         case .success(.ping), .success(.pong), .success(.reauthenticate):
             preconditionFailure("these have no id to be answered under")
         }
-        if let refusal { send(.error(refusal, id: id), now: now, output: &output) }
+        if let refusal { sendError(refusal, id: id, now: now, output: &output, log: &log, effects: &effects) }
     }
 
     /// Over the rate: refused by name, and closed when it goes on.
     private mutating func refuse(
-        _ text: Span<UInt8>, retryAfter: Duration, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ text: Span<UInt8>, retryAfter: Duration, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
+        effects: inout [Effect]
     ) -> CloseReason? {
         let limits = settings.limits
+        log.counts.rateRefusals &+= 1
+        log.trace.note(.rateRefusal, at: now.instant)
         refusals.removeAll { now.instant - $0 > limits.rateRefusalWindow }
         refusals.append(now.instant)
         let id = try? settings.decoder.commandID(of: settings.decoder.decode(text), in: text)
@@ -193,7 +270,7 @@ public struct ServerSession: Sendable {
             .rateLimited,
             "More than \(limits.messagesPerSecond) messages per second; wait before you send the next.",
             retryAfter: retryAfter)
-        send(.error(error, id: id ?? nil), now: now, output: &output)
+        sendError(error, id: id ?? nil, now: now, output: &output, log: &log, effects: &effects)
         return refusals.count >= limits.rateRefusals ? end(.rateLimited, effects: &effects) : nil
     }
 
@@ -201,12 +278,13 @@ public struct ServerSession: Sendable {
 
     /// Returns the refusal of a command that cannot be taken.
     private mutating func submit(
-        _ command: Command, _ active: Active, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ command: Command, _ active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
+        effects: inout [Effect]
     ) -> APIError? {
         let limit = settings.limits.waitingCommands
         switch commands.submit(command, limit: limit) {
         case .starts:
-            begin(command, active, now: now, output: &output, effects: &effects)
+            begin(command, active, now: now, output: &output, log: &log, effects: &effects)
             return nil
         case .waits:
             return nil
@@ -218,52 +296,57 @@ public struct ServerSession: Sendable {
     }
 
     private mutating func begin(
-        _ command: Command, _ active: Active, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ command: Command, _ active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
+        effects: inout [Effect]
     ) {
         switch command.work {
         case .updateStatus(let update):
             effects.append(
                 .storage(
-                    .updateOrderStatus(update, restaurant: restaurant, user: active.user, messageID: command.id)))
+                    .updateOrderStatus(update, restaurant: restaurant, user: active.user, messageID: command.id),
+                    receivedAt: command.receivedAt))
         case .relay(let frame):
-            effects.append(.broadcast(frame, restaurant: restaurant))
-            acknowledge(command, sequence: nil, now: now, output: &output)
+            effects.append(.broadcast(frame, restaurant: restaurant, receivedAt: command.receivedAt))
+            acknowledge(command, sequence: nil, now: now, output: &output, log: &log)
         }
     }
 
     private mutating func acknowledge(
-        _ command: Command, sequence: EventSequence?, now: Moment, output: inout ByteBuffer
+        _ command: Command, sequence: EventSequence?, now: Moment, output: inout ByteBuffer, log: inout SessionLog
     ) {
         guard let id = command.id else { return }
+        log.trace.note(.acknowledgement, at: now.instant)
         send(.acknowledgement(id: id, sequence: sequence), now: now, output: &output)
     }
 
     /// The answer of storage to the current command.
     public mutating func deliver(
-        command answer: CommandAnswer, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        command answer: CommandAnswer, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
+        effects: inout [Effect]
     ) -> CloseReason? {
         guard case .active(let active) = state, let current = commands.current else { return nil }
-        take(answer, to: current, active, now: now, output: &output, effects: &effects)
+        take(answer, to: current, active, now: now, output: &output, log: &log, effects: &effects)
         return isLeaving ? end(.goingAway, effects: &effects) : nil
     }
 
     private mutating func take(
         _ answer: CommandAnswer, to current: Command, _ active: Active, now: Moment, output: inout ByteBuffer,
+        log: inout SessionLog,
         effects: inout [Effect]
     ) {
         switch answer {
         case .done(let sequence):
-            acknowledge(current, sequence: sequence, now: now, output: &output)
+            acknowledge(current, sequence: sequence, now: now, output: &output, log: &log)
         case .refused(let error) where error.code == .unavailable || error.code == .queryTimeout:
             for command in commands.abandon() {
-                send(.error(.unavailable, id: command.id), now: now, output: &output)
+                sendError(.unavailable, id: command.id, now: now, output: &output, log: &log, effects: &effects)
             }
             return
         case .refused(let error):
-            send(.error(error, id: current.id), now: now, output: &output)
+            sendError(error, id: current.id, now: now, output: &output, log: &log, effects: &effects)
         }
         for command in commands.finish() {
-            begin(command, active, now: now, output: &output, effects: &effects)
+            begin(command, active, now: now, output: &output, log: &log, effects: &effects)
         }
     }
 
@@ -283,13 +366,13 @@ public struct ServerSession: Sendable {
 
     /// The outcome of `authenticate`.
     public mutating func deliver(
-        authentication outcome: AuthenticationOutcome, now: Moment, output: inout ByteBuffer,
+        authentication outcome: AuthenticationOutcome, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
         effects: inout [Effect]
     ) -> CloseReason? {
         guard case .authenticating = state else { return nil }
         switch outcome {
         case .failed(let failure, let retryAfter):
-            return fail(failure, retryAfter: retryAfter, now: now, output: &output, effects: &effects)
+            return fail(failure, retryAfter: retryAfter, now: now, output: &output, log: &log, effects: &effects)
         case .accepted(let identity):
             heartbeat.heard(now: now.instant)
             let cursor = startingCursor(identity)
@@ -299,13 +382,15 @@ public struct ServerSession: Sendable {
             renewToken(
                 of: &active, expiresAt: identity.tokenExpiresAt, endsAt: identity.tokenEndsAt, now: now)
             state = .active(active)
+            log.trace.note(.authenticated, at: now.instant)
             let isResumed = lastSequence == cursor.sequence
             sendAuthenticated(active, sequence: identity.sequence, isResumed: isResumed, now: now, output: &output)
             if lastSequence != nil, !isResumed {
+                log.trace.note(.resync, at: now.instant)
                 send(.resyncRequired(head: identity.sequence), now: now, output: &output)
             }
             if cursor.isReplaying { effects.append(.replay(restaurant: restaurant)) }
-            return tickToken(now: now, output: &output, effects: &effects)
+            return tickToken(now: now, output: &output, log: &log, effects: &effects)
         }
     }
 
@@ -318,9 +403,11 @@ public struct ServerSession: Sendable {
     }
 
     private mutating func reauthenticate(
-        _ token: String?, _ active: Active, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ token: String?, _ active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
+        effects: inout [Effect]
     ) {
         guard let token, !active.isReauthenticating else {
+            log.trace.note(.authError, at: now.instant)
             send(.authenticationError(.invalidToken, retryAfter: nil), now: now, output: &output)
             return
         }
@@ -332,7 +419,7 @@ public struct ServerSession: Sendable {
 
     /// The outcome of `reauth`; after a failure the connection stays up on its old token.
     public mutating func deliver(
-        reauthentication outcome: ReauthenticationOutcome, now: Moment, output: inout ByteBuffer,
+        reauthentication outcome: ReauthenticationOutcome, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
         effects: inout [Effect]
     ) -> CloseReason? {
         guard case .active(var active) = state else { return nil }
@@ -340,15 +427,17 @@ public struct ServerSession: Sendable {
         switch outcome {
         case .failed(let failure):
             state = .active(active)
+            log.trace.note(.authError, at: now.instant)
             send(.authenticationError(failure, retryAfter: nil), now: now, output: &output)
             return nil
         case .accepted(let token):
             let end = token.endOfUse(acceptedAt: now.unixTime, leeway: settings.limits.tokenLeeway)
             renewToken(of: &active, expiresAt: token.expiresAt, endsAt: end, now: now)
             state = .active(active)
+            log.trace.note(.authenticated, at: now.instant)
             sendAuthenticated(
                 active, sequence: active.cursor.sequence, isResumed: false, now: now, output: &output)
-            return tickToken(now: now, output: &output, effects: &effects)
+            return tickToken(now: now, output: &output, log: &log, effects: &effects)
         }
     }
 
@@ -375,15 +464,19 @@ public struct ServerSession: Sendable {
     /// A whole frame for every tablet of the restaurant: a live event with its number, once each, or a transient message
     /// without.
     public mutating func deliver(
-        frame: ByteBuffer, sequence: EventSequence?, now: Moment, output: inout ByteBuffer
+        frame: ByteBuffer, sequence: EventSequence?, now: Moment, output: inout ByteBuffer, log: inout SessionLog
     ) {
         guard case .active(var active) = state else { return }
         if let sequence {
             let verdict = active.cursor.take(live: sequence)
             if verdict == .pass { return }
             state = .active(active)
-            if verdict == .gap { send(.resyncRequired(head: sequence - 1), now: now, output: &output) }
+            if verdict == .gap {
+                log.trace.note(.resync, at: now.instant)
+                send(.resyncRequired(head: sequence - 1), now: now, output: &output)
+            }
         }
+        log.trace.note(.event, at: now.instant)
         output.append(frame)
     }
 
@@ -394,7 +487,7 @@ public struct ServerSession: Sendable {
     }
 
     /// What the tablet missed, a part at a time; asked for by Effect.replay.
-    public mutating func deliver(replay: Replay, now: Moment, output: inout ByteBuffer) {
+    public mutating func deliver(replay: Replay, now: Moment, output: inout ByteBuffer, log: inout SessionLog) {
         guard case .active(var active) = state, active.cursor.isReplaying else { return }
         switch replay {
         case .events(let events):
@@ -405,6 +498,11 @@ public struct ServerSession: Sendable {
             active.cursor = ResumeCursor(after: max(head, active.cursor.sequence))
         }
         state = .active(active)
+        if case .lost = replay {
+            log.trace.note(.resync, at: now.instant)
+        } else {
+            log.trace.note(.replay, at: now.instant)
+        }
         if case .lost(let head) = replay { send(.resyncRequired(head: head), now: now, output: &output) }
     }
 
@@ -422,24 +520,28 @@ public struct ServerSession: Sendable {
     }
 
     /// Does what is due.
-    public mutating func tick(now: Moment, output: inout ByteBuffer, effects: inout [Effect]) -> CloseReason? {
+    public mutating func tick(now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect])
+        -> CloseReason?
+    {
         switch state {
         case .awaitingAuthentication(let deadline) where now.instant >= deadline:
-            return fail(.timeout, retryAfter: nil, now: now, output: &output, effects: &effects)
+            return fail(.timeout, retryAfter: nil, now: now, output: &output, log: &log, effects: &effects)
         case .active:
             switch heartbeat.tick(now: now.instant, settings.limits) {
             case .stale: return end(.heartbeatTimeout, effects: &effects)
-            case .ping: send(.ping, now: now, output: &output)
+            case .ping:
+                log.trace.note(.serverPing, at: now.instant)
+                send(.ping, now: now, output: &output)
             case nil: break
             }
-            return tickToken(now: now, output: &output, effects: &effects)
+            return tickToken(now: now, output: &output, log: &log, effects: &effects)
         case .awaitingAuthentication, .authenticating, .closed:
             return nil
         }
     }
 
     private mutating func tickToken(
-        now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
     ) -> CloseReason? {
         guard case .active(var active) = state else { return nil }
         if now.instant >= active.tokenEnd { return end(.tokenExpired, effects: &effects) }
@@ -447,6 +549,7 @@ public struct ServerSession: Sendable {
             active.tokenWarning = nil
             state = .active(active)
             let left = active.tokenExpiresAt.milliseconds - now.unixTime.milliseconds
+            log.trace.note(.tokenWarning, at: now.instant)
             send(.tokenExpiring(seconds: max(0, left / 1000)), now: now, output: &output)
         }
         return nil
@@ -458,34 +561,42 @@ public struct ServerSession: Sendable {
     /// once; `nil` while a command is with storage, whose answer is the last thing it is told. Those that wait behind it
     /// are not begun: it sends them again.
     public mutating func leave(
-        retryAfter: Duration, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        retryAfter: Duration, now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
     ) -> CloseReason? {
         guard case .active = state else { return end(.goingAway, effects: &effects) }
         guard !isLeaving else { return nil }
         isLeaving = true
+        log.trace.note(.reconnect, at: now.instant)
         send(.reconnect(retryAfter: retryAfter), now: now, output: &output)
         commands.dropWaiting()
         return commands.current == nil ? end(.goingAway, effects: &effects) : nil
     }
 
-    /// The session is over, for the reason that is returned or because the socket is gone; once.
-    @discardableResult
+    /// The server ends the session for a reason, which is returned unless it was over.
     public mutating func end(_ reason: CloseReason, effects: inout [Effect]) -> CloseReason? {
-        if case .closed = state { return nil }
+        end(.closed(reason), effects: &effects) ? reason : nil
+    }
+
+    /// The session is over; true, and the one effect, the first time.
+    @discardableResult
+    public mutating func end(_ end: SessionEnd, effects: inout [Effect]) -> Bool {
+        if case .closed = state { return false }
         var wasAuthenticated = false
         if case .active = state { wasAuthenticated = true }
         state = .closed
         commands = CommandFlow()
-        effects.append(.sessionEnded(restaurant: restaurant, wasAuthenticated: wasAuthenticated))
-        return reason
+        effects.append(.sessionEnded(restaurant: restaurant, end, wasAuthenticated: wasAuthenticated))
+        return true
     }
 
     private mutating func fail(
         _ failure: AuthenticationFailure, retryAfter: Duration?, now: Moment, output: inout ByteBuffer,
+        log: inout SessionLog,
         effects: inout [Effect]
     ) -> CloseReason? {
+        log.trace.note(.authError, at: now.instant)
         send(.authenticationError(failure, retryAfter: retryAfter), now: now, output: &output)
-        return end(failure.closeReason, effects: &effects)
+        return end(.refused(failure), effects: &effects) ? failure.closeReason : nil
     }
 
     // MARK: Writing
@@ -500,6 +611,16 @@ public struct ServerSession: Sendable {
         WebSocketFrameEncoder.appendTextFrame(to: &output, mask: nil) { payload in
             MessageEncoder.append(message, id: id, restaurant: restaurant, at: now.unixTime, to: &payload)
         }
+    }
+
+    private mutating func sendError(
+        _ error: APIError, id: String?, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
+        effects: inout [Effect]
+    ) {
+        log.counts.errors &+= 1
+        log.trace.note(.error, at: now.instant)
+        send(.error(error, id: id), now: now, output: &output)
+        effects.append(.refused(error.code))
     }
 
     private mutating func pong(echo: Span<UInt8>?, now: Moment, output: inout ByteBuffer) {

@@ -5,6 +5,8 @@ public final class SessionSettings: Sendable {
     public let limits: Limits
     public let http: HTTPLimits
     public let router: Router
+    /// For connections of FYNLO_ADMIN_LISTEN.
+    public let operationsRouter: Router
     public let decoder: MessageDecoder
     /// FYNLO_ALLOWED_ORIGINS: origins of browsers' pages that may open a WebSocket and read the API; empty: only the
     /// server's own.
@@ -17,12 +19,14 @@ public final class SessionSettings: Sendable {
 
     public init(
         limits: Limits = Limits(), http: HTTPLimits = HTTPLimits(), hasEcho: Bool = false,
+        hasOperationsListener: Bool = false,
         allowedOrigins: [String] = [], allowsQueryToken: Bool = false,
         trustedProxies: TrustedProxies = TrustedProxies()
     ) {
         self.limits = limits
         self.http = http
-        self.router = Router(hasEcho: hasEcho)
+        self.router = Router(hasEcho: hasEcho, scope: hasOperationsListener ? .service : .everything)
+        operationsRouter = Router(scope: .operations)
         self.decoder = MessageDecoder(limits)
         self.allowedOrigins = allowedOrigins.map { $0.lowercased() }
         self.allowsQueryToken = allowsQueryToken

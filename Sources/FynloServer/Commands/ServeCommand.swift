@@ -15,14 +15,15 @@ enum ServeCommand {
             throw ConfigError(
                 "Neither FYNLO_JWT_SECRET nor FYNLO_JWT_JWKS_FILE is set; without a key no token can be checked.")
         }
-        let listener = try inheritedListener(environment)
+        let listeners = try inheritedListeners(environment)
         let log = Logger(config, journalStream: environment["JOURNAL_STREAM"])
         let systemd = SystemdNotifier(environment, log: log)
         try prepareSchema(config, environment, log, systemd)
 
         let loop = try EventLoop()
         defer { loop.close() }
-        let server = try Server(loop: loop, config: config, log: log, listener: listener)
+        let server = try Server(
+            loop: loop, config: config, log: log, listener: listeners.main, adminListener: listeners.admin)
         log.whenRepeating = { [unowned loop, unowned log] delay in loop.after(delay) { log.summarize() } }
         let signals = try SignalSource(
             loop: loop, signals: [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2]
@@ -69,15 +70,15 @@ enum ServeCommand {
         return ExitCode.done
     }
 
-    /// The socket to serve on that was passed by a service manager; one named `admin` is not to serve tablets on.
-    private static func inheritedListener(_ environment: [String: String]) throws -> Listener? {
-        do {
+    /// The sockets to serve on that were passed by a service manager; one named `admin` stands for FYNLO_ADMIN_LISTEN.
+    private static func inheritedListeners(
+        _ environment: [String: String]
+    ) throws(ConfigError) -> (main: Listener?, admin: Listener?) {
+        do throws(InheritedListenerError) {
             var inherited = try InheritedListeners(environment)
-            guard try inherited.take(named: "admin") == nil else {
-                throw InheritedListenerError.unexpected(name: "admin")
-            }
-            return try inherited.takeRest()
-        } catch let error as InheritedListenerError {
+            let admin = try inherited.take(named: "admin")
+            return (try inherited.takeRest(), admin)
+        } catch {
             throw ConfigError(error.description)
         }
     }

@@ -7,6 +7,7 @@ import FynloIO
 final class Acceptor: EventSource {
     private let loop: EventLoop
     private let hub: Hub
+    private let audience: Audience
     /// Gone once no more is accepted, so that the port is free.
     private var listener: Listener?
     private var token: SourceToken?
@@ -18,10 +19,19 @@ final class Acceptor: EventSource {
     /// How long accepting rests when descriptors or memory have run out.
     private static let pause = Duration.milliseconds(100)
 
+    /// For whom a listener is.
+    enum Audience {
+        /// Tablets and programs: FYNLO_LISTEN.
+        case everybody
+        /// FYNLO_ADMIN_LISTEN: plain, apart from the limits that tablets may have used up.
+        case operators
+    }
+
     /// Starts to accept.
-    init(loop: EventLoop, hub: Hub, listener: Listener) throws(SystemError) {
+    init(loop: EventLoop, hub: Hub, listener: Listener, for audience: Audience = .everybody) throws(SystemError) {
         self.loop = loop
         self.hub = hub
+        self.audience = audience
         self.listener = listener
         self.address = listener.localAddress
         token = try loop.add(self, descriptor: listener.fileDescriptor, interest: .read)
@@ -39,6 +49,10 @@ final class Acceptor: EventSource {
             do {
                 guard let accepted = try listener?.accept() else { return }
                 let peer = accepted.peer
+                guard audience == .everybody else {
+                    hub.adoptOperator(accepted.takeDescriptor(), from: peer)
+                    continue
+                }
                 hub.makeRoom()
                 // Dropped without a word when even the refusals are too many.
                 if !hub.isExhausted { hub.adopt(accepted.takeDescriptor(), from: peer) }

@@ -12,8 +12,10 @@ final class ClientConnection: EventSource {
     /// WebSocket; `nil` for nobody's.
     private(set) var countedFor: IPAddress?
     private let isProxied: Bool
-    /// When it was accepted, or became a WebSocket.
-    private var strangerSince: Instant
+    /// For operators: it counts for nothing else.
+    let isOperators: Bool
+    /// When it was accepted, became a WebSocket, or was authenticated.
+    private(set) var since: Instant
 
     /// The hub outlives its connections.
     private unowned let hub: Hub
@@ -66,19 +68,21 @@ final class ClientConnection: EventSource {
 
     init(
         descriptor: consuming FileDescriptor, peer: SocketAddress, hub: Hub, id: ConnectionID,
-        countedFor: IPAddress?, refusal: APIError?
+        countedFor: IPAddress?, isOperators: Bool = false, refusal: APIError?
     ) {
         self.id = id
         self.peer = peer
         self.countedFor = countedFor
         isProxied = countedFor == nil
-        strangerSince = hub.loop.now.instant
-        allowance = ReadAllowance(now: strangerSince)
+        self.isOperators = isOperators
+        since = hub.loop.now.instant
+        allowance = ReadAllowance(now: since)
         self.hub = hub
         self.descriptor = consume descriptor
-        tls = hub.makeTLSEngine()
+        if !isOperators { tls = hub.makeTLSEngine() }
         stack = ProtocolStack(
-            id: id, settings: hub.settings, peer: peer.ipAddress, refusal: refusal, now: hub.loop.now)
+            id: id, settings: hub.settings, peer: isOperators ? nil : peer.ipAddress,
+            from: isOperators ? .operations : peer.isLoopback ? .local : .remote, refusal: refusal, now: hub.loop.now)
     }
 
     /// Joins the loop.
@@ -106,7 +110,34 @@ final class ClientConnection: EventSource {
 
     /// True when nobody loses anything by its end.
     func canMakeRoom(_ now: Instant) -> Bool {
-        lingerUntil != nil || stack.isStranger && now - strangerSince >= hub.settings.limits.strangerGrace
+        !isOperators
+            && (lingerUntil != nil || stack.isStranger && now - since >= hub.settings.limits.strangerGrace)
+    }
+
+    /// The session of a tablet; `nil` for what is no tablet's.
+    var session: ServerSession? { stack.session }
+
+    /// The same in few words.
+    var sessionSummary: (restaurant: RestaurantID, client: ClientType, phase: ServerSession.Phase)? {
+        stack.sessionSummary
+    }
+
+    /// What its session has counted and noted.
+    var log: SessionLog { stack.log }
+
+    /// What its session has counted.
+    var counts: SessionCounts { stack.log.counts }
+
+    /// What the socket is used for.
+    var isWebSocket: Bool { stack.isWebSocket }
+
+    /// It is on its way out.
+    var isEnding: Bool { lingerUntil != nil || stack.transport == .closing || stack.transport == .aborted }
+
+    /// The time to the peer and back, as the kernel has it.
+    var roundTrip: Duration? {
+        guard let number = descriptor?.rawValue else { return nil }
+        return Socket.roundTrip(of: number)
     }
 
     /// True while `authenticate` has no answer yet.
@@ -150,6 +181,7 @@ final class ClientConnection: EventSource {
         do {
             switch try receive(number, into: &input, limit: limit) {
             case .bytes(let count):
+                hub.metrics.bytesReceived &+= UInt64(count)
                 allowance.spend(count, now: now.instant)
                 process(&input, now: now)
                 noteEndOfTLS()
@@ -277,7 +309,7 @@ final class ClientConnection: EventSource {
         body(&stack, &outbound, &effects)
         if !wasWebSocket, stack.isWebSocket {
             partialFrameBytes = outbound.count
-            strangerSince = hub.loop.now.instant
+            since = hub.loop.now.instant
         }
         if isProxied, stack.forwardedFor == nil { releaseCount() }
         for effect in effects { hub.carryOut(effect, self) }
@@ -304,6 +336,7 @@ final class ClientConnection: EventSource {
     func deliver(authentication outcome: AuthenticationOutcome) {
         let now = hub.loop.now
         withStack { stack, output, effects in
+            if case .accepted = outcome { since = now.instant }
             stack.deliver(authentication: outcome, now: now, output: &output, effects: &effects)
         }
         readOn()
@@ -460,7 +493,8 @@ final class ClientConnection: EventSource {
             if case .sent(let count) = result, !outbound.isEmpty { notePartial(queue, sent: count) }
         }
         switch result {
-        case .sent:
+        case .sent(let count):
+            hub.metrics.bytesSent &+= UInt64(count)
             if tls == nil ? outbound.isEmpty : ciphertext.isEmpty {
                 stalledSince = nil
                 return true
@@ -488,6 +522,7 @@ final class ClientConnection: EventSource {
     /// be told from it. The close handshake's own time-out then resets the socket.
     private func becomeSlow() {
         isSlow = true
+        hub.metrics.slowConsumers += 1
         hub.log.info(
             "slow_consumer",
             ["connection": id.uuid.description, "client": clientAddress, "queued_bytes": String(queuedBytes)])

@@ -11,6 +11,9 @@ final class Hub {
     let log: Logger
     /// This process, in connection and message identifiers.
     let node: UInt64
+    /// What is kept of them all.
+    let ledger: ConnectionLedger
+    let metrics: Metrics
 
     /// Carries out what connections ask for; set once by the server that builds both.
     var carryOut: (Effect, ClientConnection) -> Void = { _, _ in }
@@ -42,6 +45,9 @@ final class Hub {
 
     // What waits to be written at the end of the turn.
     private var unflushed: [ClientConnection] = []
+    private var isFlushScheduled = false
+    /// Sockets of operators.
+    private var operators = 0
     /// The loop's one read buffer, lent to the connection that reads.
     private var readBuffer = ByteBuffer()
     /// Emptied buffers for output, so that a turn's answers need no new memory.
@@ -62,6 +68,8 @@ final class Hub {
         self.log = log
         self.node = node
         admission = AdmissionControl(limits: settings.limits)
+        ledger = ConnectionLedger(loop: loop, log: log, heartbeatInterval: settings.limits.heartbeatInterval)
+        metrics = ledger.metrics
     }
 
     // MARK: Coming and going
@@ -77,8 +85,26 @@ final class Hub {
             countedFor: address, refusal: refusal)
         connections[lastNumber] = connection
         mostConnections = max(mostConnections, connections.count)
+        metrics.acceptedSockets += 1
         connection.start()
     }
+
+    /// Takes over a socket of the operators' listener, as long as there are few of them: they are let in when tablets have
+    /// taken all places.
+    func adoptOperator(_ descriptor: consuming FileDescriptor, from peer: SocketAddress) {
+        guard operators < Hub.operatorsSockets else { return }
+        operators += 1
+        lastNumber += 1
+        let connection = ClientConnection(
+            descriptor: descriptor, peer: peer, hub: self, id: ConnectionID(node: node, number: lastNumber),
+            countedFor: nil, isOperators: true, refusal: nil)
+        connections[lastNumber] = connection
+        metrics.acceptedOperationsSockets += 1
+        connection.start()
+    }
+
+    /// More than programs that watch a server open.
+    private static let operatorsSockets = 64
 
     /// True when not even a refusal can be afforded.
     var isExhausted: Bool { admission.isExhausted }
@@ -117,6 +143,10 @@ final class Hub {
     /// A connection has closed its socket.
     func forget(_ connection: ClientConnection) {
         guard connections.removeValue(forKey: connection.id.number) != nil else { return }
+        if connection.isOperators {
+            operators -= 1
+            return
+        }
         admission.closed(from: connection.countedFor)
     }
 
@@ -132,10 +162,12 @@ final class Hub {
     /// Takes an authenticated connection into its restaurant, or refuses it. The same device's older connection, if any,
     /// is closed.
     func admit(
-        _ connection: ClientConnection, user: UserID, role: Role, device: String?, to restaurant: RestaurantID
+        _ connection: ClientConnection, user: UserID, role: Role, device: String?, version: String? = nil,
+        to restaurant: RestaurantID
     ) -> Bool {
         let limits = settings.limits
-        let member = ConnectionRegistry.Member(connection.id.number, user: user, role: role, device: device)
+        let member = ConnectionRegistry.Member(
+            connection.id.number, user: user, role: role, device: device, version: ledger.place(of: version))
         switch registry.admit(
             member, to: restaurant, perRestaurant: limits.connectionsPerRestaurant,
             perUser: limits.connectionsPerUser)
@@ -143,13 +175,23 @@ final class Hub {
         case .refused: return false
         case .admitted(let replaced):
             admission.endedAuthentication()
-            if let replaced { self.connection(replaced)?.close(.replaced) }
+            if let replaced, let older = self.connection(replaced) {
+                ledger.replacing(replaced, by: member)
+                older.close(.replaced)
+            }
+            let isReturning = replaced != nil || connection.session?.isReturning == true
+            ledger.joined(restaurant, member, isReturning: isReturning)
             return true
         }
     }
 
     /// A session is over, authenticated or not.
-    func sessionEnded(_ connection: ClientConnection, restaurant: RestaurantID, wasAuthenticated: Bool) {
+    func sessionEnded(
+        _ connection: ClientConnection, restaurant: RestaurantID, _ end: SessionEnd, wasAuthenticated: Bool
+    ) {
+        ledger.ended(connection, restaurant, end, wasAuthenticated: wasAuthenticated) {
+            registry.members(of: restaurant).first { $0.connection == connection.id.number }
+        }
         guard wasAuthenticated else { return admission.endedAuthentication() }
         registry.remove(connection.id.number, from: restaurant)
         if registry.members(of: restaurant).isEmpty { whenRestaurantEmptied(restaurant) }
@@ -157,24 +199,53 @@ final class Hub {
 
     // MARK: Sending
 
-    /// Hands one text frame to every tablet of a restaurant; `sequence` is the number of a durable event.
-    func broadcast(_ frame: ByteBuffer, sequence: EventSequence?, to restaurant: RestaurantID) {
-        for member in registry.members(of: restaurant) {
+    /// Relays a text frame, which came at `receivedAt`, to every tablet of a restaurant.
+    func relay(_ frame: ByteBuffer, receivedAt: Instant, to restaurant: RestaurantID) {
+        broadcast(frame, sequence: nil, to: restaurant)
+        metrics.relaying(receivedAt: receivedAt)
+        scheduleFlush()
+    }
+
+    /// Hands a durable event to every tablet of a restaurant.
+    func broadcast(_ event: EventFrame, to restaurant: RestaurantID) {
+        broadcast(event.frame, sequence: event.sequence, to: restaurant)
+        metrics.delivering(committedAt: event.createdAt)
+        scheduleFlush()
+    }
+
+    private func broadcast(_ frame: ByteBuffer, sequence: EventSequence?, to restaurant: RestaurantID) {
+        let members = registry.members(of: restaurant)
+        metrics.deliveries &+= UInt64(members.count)
+        for member in members {
             connections[member.connection]?.deliver(frame: frame, sequence: sequence)
         }
     }
 
+    /// A command that came at `receivedAt` is being answered in this turn.
+    func answered(commandReceivedAt receivedAt: Instant) {
+        metrics.answering(receivedAt: receivedAt)
+        scheduleFlush()
+    }
+
     /// Remembers to write what a connection has queued, once, at the end of the turn.
     func scheduleFlush(_ connection: ClientConnection) {
-        if unflushed.isEmpty { loop.atEndOfTurn { [weak self] in self?.flush() } }
+        scheduleFlush()
         unflushed.append(connection)
+    }
+
+    private func scheduleFlush() {
+        if isFlushScheduled { return }
+        isFlushScheduled = true
+        loop.atEndOfTurn { [weak self] in self?.flush() }
     }
 
     private func flush() {
         // Closing one may queue bytes for another, which then flushes in the same phase.
+        isFlushScheduled = false
         let batch = unflushed
         unflushed = []
         for connection in batch { connection.flush() }
+        metrics.wrote()
     }
 
     // MARK: Reading from the greedy
@@ -301,6 +372,9 @@ final class Hub {
     func abortAll() {
         for connection in Array(connections.values) { connection.abort() }
     }
+
+    /// Every connection, in no order.
+    var allConnections: some Collection<ClientConnection> { connections.values }
 
     /// Open sockets.
     var connectionCount: Int { connections.count }

@@ -21,6 +21,7 @@ final class AuthenticationHandler {
         let request: AuthenticationRequest
         let restaurant: RestaurantID
         let connection: UInt64
+        let receivedAt: Instant
         /// When it is told to come back later.
         let deadline: Instant
     }
@@ -66,7 +67,7 @@ final class AuthenticationHandler {
     ) {
         applicants.append(
             Applicant(
-                request: request, restaurant: restaurant, connection: number,
+                request: request, restaurant: restaurant, connection: number, receivedAt: loop.now.instant,
                 deadline: loop.now.instant + AuthenticationHandler.patience), for: restaurant)
         // The connection is asking at this moment, and is not called back from within its own call.
         if applicants.count == 1 { loop.atEndOfTurn { [weak self] in self?.admitNext() } }
@@ -78,7 +79,7 @@ final class AuthenticationHandler {
         {
             guard hub.connection(applicant.connection)?.isAuthenticating == true else { continue }
             guard loop.now.instant < applicant.deadline else {
-                answer(applicant.connection, .failed(.unavailable, retryAfter: nil))
+                answer(applicant, .failed(.unavailable, retryAfter: nil))
                 continue
             }
             if signaturesLeft == AuthenticationHandler.signaturesPerTurn {
@@ -100,7 +101,7 @@ final class AuthenticationHandler {
             log.info(
                 "token_refused",
                 ["reason": String(describing: error), "connection": hub.name(of: applicant.connection)])
-            return answer(applicant.connection, .failed(.invalidToken, retryAfter: nil))
+            return answer(applicant, .failed(.invalidToken, retryAfter: nil))
         }
         lookupsUnderWay += 1
         // What the tablet is told of from then on is no news to this process.
@@ -109,46 +110,49 @@ final class AuthenticationHandler {
         } reply: { [weak self] result in
             guard let self else { return }
             self.lookupsUnderWay -= 1
-            self.finish(applicant.request, token, applicant.restaurant, applicant.connection, result)
+            self.finish(applicant, token, result)
             self.admitNext()
         }
     }
 
     private func finish(
-        _ request: AuthenticationRequest, _ token: AccessToken, _ restaurant: RestaurantID, _ number: UInt64,
-        _ result: Result<AccessRecord?, PostgresError>
+        _ applicant: Applicant, _ token: AccessToken, _ result: Result<AccessRecord?, PostgresError>
     ) {
+        let (request, restaurant) = (applicant.request, applicant.restaurant)
         // Gone while it was looked up: nothing was taken yet, nothing is to be given back.
-        guard let connection = hub.connection(number), connection.isAuthenticating else { return }
+        guard let connection = hub.connection(applicant.connection), connection.isAuthenticating else { return }
         let record: AccessRecord
         switch result {
         case .failure(let error):
             log.warning(
-                "authentication_unavailable", ["connection": hub.name(of: number), "error": error.description])
-            return answer(number, .failed(.unavailable, retryAfter: nil))
+                "authentication_unavailable",
+                ["connection": hub.name(of: applicant.connection), "error": error.description])
+            return answer(applicant, .failed(.unavailable, retryAfter: nil))
         case .success(nil):
-            return answer(number, .failed(.invalidToken, retryAfter: nil))
+            return answer(applicant, .failed(.invalidToken, retryAfter: nil))
         case .success(.some(let found)):
             record = found
         }
         let isSameUser = request.user.map { UserID($0) == record.user } ?? true
         guard record.userIsActive, isSameUser else {
-            return answer(number, .failed(.invalidToken, retryAfter: nil))
+            return answer(applicant, .failed(.invalidToken, retryAfter: nil))
         }
         guard let role = record.role, RestaurantID(request.restaurant) == restaurant,
             AccessPolicy.mayAct(record, for: restaurant)
-        else { return answer(number, .failed(.accessDenied, retryAfter: nil)) }
+        else { return answer(applicant, .failed(.accessDenied, retryAfter: nil)) }
         guard
-            hub.admit(connection, user: record.user, role: role, device: request.deviceID, to: restaurant)
+            hub.admit(
+                connection, user: record.user, role: role, device: request.deviceID, version: request.clientVersion,
+                to: restaurant)
         else {
             // A slot is free again when somebody leaves; nobody knows when that is.
-            return answer(number, .failed(.connectionLimit, retryAfter: .seconds(5)))
+            return answer(applicant, .failed(.connectionLimit, retryAfter: .seconds(5)))
         }
         // From here on the tablet is told of every event after `sequence`: it is told so in the same breath.
         let sequence = feeds.join(restaurant, head: record.head)
         access.join(restaurant, version: record.accessVersion)
         answer(
-            number,
+            applicant,
             .accepted(
                 AcceptedIdentity(
                     user: record.user, role: role, restaurant: restaurant, sequence: sequence,
@@ -156,13 +160,20 @@ final class AuthenticationHandler {
                     tokenEndsAt: token.endOfUse(acceptedAt: loop.now.unixTime, leeway: policy.leeway))))
     }
 
-    private func answer(_ number: UInt64, _ outcome: AuthenticationOutcome) {
-        hub.connection(number)?.deliver(authentication: outcome)
+    private func answer(_ applicant: Applicant, _ outcome: AuthenticationOutcome) {
+        if case .accepted = outcome { hub.metrics.authenticated += 1 }
+        hub.metrics.authenticationTime.observe(SystemClock.instant - applicant.receivedAt)
+        hub.connection(applicant.connection)?.deliver(authentication: outcome)
     }
 
     /// The outcome of a tablet's `reauth`: a valid token of the same, active user.
     func reauthenticate(_ token: String, user: UserID, connection number: UInt64) {
         func answer(_ outcome: ReauthenticationOutcome) {
+            if case .accepted = outcome {
+                hub.metrics.reauthenticated += 1
+            } else {
+                hub.metrics.reauthenticationFailures += 1
+            }
             loop.atEndOfTurn { [hub] in hub.connection(number)?.deliver(reauthentication: outcome) }
         }
         guard case .success(let verified) = verify(token) else { return answer(.failed(.invalidToken)) }

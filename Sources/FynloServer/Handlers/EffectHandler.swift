@@ -15,12 +15,14 @@ final class EffectHandler {
     private let events: EventHandler
     private let notifications: NotificationHandler
     private let health: HealthHandler
+    private let metrics: MetricsPage
+    private let diagnostics: DiagnosticsHandler
     private let log: Logger
 
     init(
         loop: EventLoop, hub: Hub, authentication: AuthenticationHandler, feeds: FeedHandler, menus: MenuHandler,
         orders: OrderHandler, orderAPI: OrderAPIHandler, events: EventHandler, notifications: NotificationHandler,
-        health: HealthHandler, log: Logger
+        health: HealthHandler, metrics: MetricsPage, diagnostics: DiagnosticsHandler, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
@@ -32,6 +34,8 @@ final class EffectHandler {
         self.events = events
         self.notifications = notifications
         self.health = health
+        self.metrics = metrics
+        self.diagnostics = diagnostics
         self.log = log
     }
 
@@ -46,24 +50,31 @@ final class EffectHandler {
             authentication.authenticate(request, restaurant: restaurant, connection: number)
         case .reauthenticate(let token, let user):
             authentication.reauthenticate(token, user: user, connection: number)
-        case .storage(let request):
-            orders.handle(request, connection: number)
-        case .broadcast(let frame, let restaurant):
-            hub.broadcast(frame, sequence: nil, to: restaurant)
+        case .storage(let request, let receivedAt):
+            orders.handle(request, receivedAt: receivedAt, connection: number)
+        case .broadcast(let frame, let restaurant, let receivedAt):
+            hub.relay(frame, receivedAt: receivedAt, to: restaurant)
+        case .refused(let code):
+            hub.ledger.refused(code, connection)
         case .replay(let restaurant):
             feeds.replay(to: connection, of: restaurant)
-        case .sessionEnded(let restaurant, let wasAuthenticated):
-            hub.sessionEnded(connection, restaurant: restaurant, wasAuthenticated: wasAuthenticated)
+        case .sessionEnded(let restaurant, let end, let wasAuthenticated):
+            hub.sessionEnded(connection, restaurant: restaurant, end, wasAuthenticated: wasAuthenticated)
         }
     }
 
     private func respond(to request: HTTPRequest, _ route: Route, connection number: UInt64) {
+        let begin = loop.now.instant
         let reply: Reply = { [hub, log, id = request.id, method = request.method, path = request.path] result in
             let response: HTTPResponse
             switch result {
             case .success(let answer): response = answer
-            case .failure(let error): response = error.response
+            case .failure(let error):
+                hub.metrics.note(error.code)
+                response = error.response
             }
+            hub.metrics.note(route, status: response.status)
+            hub.metrics.requestTime.observe(SystemClock.instant - begin)
             if log.level == .debug {
                 log.debug(
                     "answered",
@@ -84,6 +95,9 @@ final class EffectHandler {
         case .updateOrderStatus(let order): orderAPI.updateStatus(order, request, reply: reply)
         case .events: events.events(request, reply: reply)
         case .postNotification: notifications.post(request, reply: reply)
+        case .diagnostics: diagnostics.report(request, reply: reply)
+        case .closeConnection(let id): diagnostics.close(id, request, reply: reply)
+        case .metrics: metrics.page { reply(.success($0)) }
         case .healthLive:
             let response = health.live()
             loop.atEndOfTurn { reply(.success(response)) }

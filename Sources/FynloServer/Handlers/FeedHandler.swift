@@ -53,6 +53,9 @@ final class FeedHandler {
         return max(head, cursor)
     }
 
+    /// The newest event that is known of a restaurant with listeners.
+    func head(of restaurant: RestaurantID) -> EventSequence? { feeds[restaurant]?.head }
+
     /// The last tablet has left.
     func leave(_ restaurant: RestaurantID) {
         if let feed = feeds.removeValue(forKey: restaurant) { tailBytes -= feed.tailBytes }
@@ -84,7 +87,7 @@ final class FeedHandler {
     private func take(_ step: RestaurantFeed.Step, _ restaurant: RestaurantID) {
         for event in step.events {
             if let version = event.menuVersion { whenMenuUpdated(restaurant, version) }
-            hub.broadcast(event.frame, sequence: event.sequence, to: restaurant)
+            hub.broadcast(event, to: restaurant)
         }
         guard let cursor = step.readAfter else { return }
         events.events(of: restaurant, after: cursor, limit: RestaurantFeed.pageRows) { [weak self] result in
@@ -116,6 +119,7 @@ final class FeedHandler {
             switch page {
             case .events(let events):
                 spend(events.count)
+                hub.ledger.replayed(events.count, to: restaurant)
                 connection.deliver(replay: .events(events))
             case .caughtUp:
                 connection.deliver(replay: .finished)

@@ -17,11 +17,12 @@ final class OrderHandler {
     }
 
     /// Does what a connection asked of storage; the connection is told, if it is still there.
-    func handle(_ request: StorageRequest, connection number: UInt64) {
+    func handle(_ request: StorageRequest, receivedAt: Instant, connection number: UInt64) {
         switch request {
         case .updateOrderStatus(let update, let restaurant, let user, let messageID):
             orders.updateStatus(update, in: restaurant, by: user, messageID: messageID) { [weak self] result in
                 guard let self else { return }
+                self.hub.answered(commandReceivedAt: receivedAt)
                 switch result {
                 case .success(let done):
                     self.hub.connection(number)?.deliver(command: done.answer)

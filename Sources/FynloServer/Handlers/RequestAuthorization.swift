@@ -122,6 +122,62 @@ extension AuthenticationHandler {
             }
         }
     }
+
+    /// The same for what belongs to `restaurant` and is managed by its managers and owners; `nil`: nothing is there. Who may
+    /// not act for it is told `unknown`, as is who asks for nothing.
+    func authorizeManagement(
+        _ request: HTTPRequest, of restaurant: RestaurantID?, unknown: APIError, reply: @escaping Reply,
+        then: @escaping (AccessRecord) -> Void
+    ) {
+        guard let token = token(of: request, orTo: reply) else { return }
+        user(of: token, restaurant: restaurant) { result in
+            do throws(APIError) {
+                let record = try result.get()
+                guard let restaurant, AccessPolicy.mayAct(record, for: restaurant) else { throw unknown }
+                guard AccessPolicy.mayManage(record, restaurant) else { throw .permissionDenied }
+                then(record)
+            } catch {
+                reply(.failure(error))
+            }
+        }
+    }
+
+    /// Lets managers and owners through to `then`, with the restaurant that they name, or else their own; and platform owners
+    /// who name none with `nil`: all of them.
+    func authorizeDiagnostics(
+        _ request: HTTPRequest, reply: @escaping Reply, then: @escaping (RestaurantID?) -> Void
+    ) {
+        guard let token = token(of: request, orTo: reply) else { return }
+        let named = Result { () throws(APIError) in
+            try QueryParameters(request).uuid("restaurant_id").map(RestaurantID.init)
+        }
+        func check(_ record: AccessRecord, _ restaurant: RestaurantID) {
+            if AccessPolicy.mayManage(record, restaurant) {
+                then(restaurant)
+            } else {
+                reply(.failure(.permissionDenied))
+            }
+        }
+        user(of: token, restaurant: (try? named.get()) ?? nil) { [self] result in
+            do throws(APIError) {
+                let record = try result.get()
+                if let restaurant = try named.get() { return check(record, restaurant) }
+                if record.role == .platformOwner { return then(nil) }
+                guard let role = record.role, role != .employee else { throw .permissionDenied }
+                guard let home = record.homeRestaurant else {
+                    throw APIError(.invalidParameter, "restaurant_id is missing; give the restaurant's UUID.")
+                }
+                user(of: token, restaurant: home) { result in
+                    switch result {
+                    case .success(let record): check(record, home)
+                    case .failure(let error): reply(.failure(error))
+                    }
+                }
+            } catch {
+                reply(.failure(error))
+            }
+        }
+    }
 }
 
 extension HTTPRequest {

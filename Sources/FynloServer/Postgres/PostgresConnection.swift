@@ -48,8 +48,8 @@ final class PostgresConnection: EventSource {
     var whenReady: () -> Void = {}
     /// The connection is over; called once, after all its requests were answered.
     var whenClosed: (PostgresError) -> Void = { _ in }
-    /// A request was answered.
-    var whenAnswered: () -> Void = {}
+    /// A request was answered, after so long, with an error or without.
+    var whenAnswered: (Duration, PostgresError?) -> Void = { _, _ in }
     /// A notification's payload came, of a channel that a request listens to.
     var whenNotified: (String) -> Void = { _ in }
 
@@ -265,6 +265,7 @@ final class PostgresConnection: EventSource {
 
     private func finishFirst() {
         let done = pending.removeFirst()
+        let took = loop.now.instant - (done.request.deadline + (.zero - settings.queryTimeout))
         if let error = done.error {
             // A failed preparation leaves no statement. One that was followed by an error of the statement itself does, and
             // Postgres refuses to prepare it again.
@@ -276,7 +277,7 @@ final class PostgresConnection: EventSource {
         } else {
             done.request.reply(.failure(.unexpectedAnswer("no result before the end of the statement")))
         }
-        whenAnswered()
+        whenAnswered(took, done.error)
     }
 
     func tick(now: Moment) -> Instant? {

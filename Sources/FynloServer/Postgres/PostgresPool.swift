@@ -46,11 +46,36 @@ final class PostgresPool {
         var lastError = PostgresError.unreachable("no connection was tried yet")
         /// One timer looks after all that wait.
         var isWatchingTime = false
+        /// From sending a statement to its answer.
+        var statements = Histogram(.latency)
 
         init(maximumConnections: Int, inFlightPerConnection: Int) {
             self.maximumConnections = maximumConnections
             self.inFlightPerConnection = inFlightPerConnection
         }
+    }
+
+    /// What has gone wrong, counted.
+    struct Failures {
+        var connectionsLost: UInt64 = 0
+        /// Statements that Postgres cancelled or refused to wait for.
+        var timeouts: UInt64 = 0
+        /// Other statements that failed.
+        var errors: UInt64 = 0
+        /// Requests that found no connection in time.
+        var refusals: UInt64 = 0
+    }
+
+    /// One kind of connections, as it is now.
+    struct LaneFigures {
+        let name: String
+        /// By what they do: `connecting`, `idle`, `busy`.
+        let connecting: Int
+        let idle: Int
+        let busy: Int
+        /// Requests without a connection.
+        let waiting: Int
+        let statements: Histogram
     }
 
     private let loop: EventLoop
@@ -61,6 +86,8 @@ final class PostgresPool {
     private let live: Lane
     private let exclusives: Lane
     private var isClosed = false
+    /// What has gone wrong.
+    private(set) var failures = Failures()
     private var random = SystemGenerator()
 
     init(loop: EventLoop, settings: PostgresSettings, log: Logger, limits: Limits = Limits()) {
@@ -95,6 +122,17 @@ final class PostgresPool {
         }
     }
 
+    /// The connections as they are now.
+    var laneFigures: [LaneFigures] {
+        zip(["short_read", "live", "exclusive"], lanes).map { name, lane in
+            let ready = lane.slots.filter(\.connection.isReady)
+            let busy = ready.count { $0.connection.pendingCount > 0 }
+            return LaneFigures(
+                name: name, connecting: lane.slots.count - ready.count, idle: ready.count - busy, busy: busy,
+                waiting: lane.waiting.count, statements: lane.statements)
+        }
+    }
+
     /// Requests on their way or waiting.
     var requestCount: Int {
         lanes.reduce(0) { sum, lane in
@@ -117,6 +155,7 @@ final class PostgresPool {
             statement: statement, parameters: parameters, deadline: loop.now.instant + settings.queryTimeout,
             reply: reply)
         if let refusal = refusal(of: lane) {
+            failures.refusals += 1
             return loop.atEndOfTurn { reply(.failure(refusal)) }
         }
         lane.waiting.append(request)
@@ -168,9 +207,11 @@ final class PostgresPool {
             self.dispatch(lane)
         }
         connection.whenNotified = { [weak self] in self?.whenNotified($0) }
-        connection.whenAnswered = { [weak self, weak lane] in
+        connection.whenAnswered = { [weak self, weak lane] took, error in
             guard let self, let lane else { return }
             lane.failures = 0
+            lane.statements.observe(took)
+            if let error { self.note(error) }
             self.scheduleDispatch(lane)
         }
         connection.whenClosed = { [weak self, weak slot, weak lane] error in
@@ -178,6 +219,10 @@ final class PostgresPool {
             self.lost(slot, lane, error)
         }
         connection.open(attempt: lane.failures)
+    }
+
+    private func note(_ error: PostgresError) {
+        if error.isTimeout { failures.timeouts += 1 } else { failures.errors += 1 }
     }
 
     private func listen(_ connection: PostgresConnection) {
@@ -200,6 +245,7 @@ final class PostgresPool {
     private func lost(_ slot: Slot, _ lane: Lane, _ error: PostgresError) {
         lane.slots.removeAll { $0 === slot }
         guard !isClosed else { return }
+        failures.connectionsLost += 1
         log.warning("postgres_connection_lost", ["error": error.description])
         lane.lastError = error
         if lane.retryAt == nil {
@@ -236,6 +282,7 @@ final class PostgresPool {
             let now = self.loop.now.instant
             let late = lane.waiting.prefix { $0.deadline <= now }
             lane.waiting.removeFirst(late.count)
+            self.failures.refusals += UInt64(late.count)
             for request in late { request.reply(.failure(.overloaded)) }
             if let first = lane.waiting.first { self.failLate(lane, at: first.deadline) }
         }
@@ -244,6 +291,7 @@ final class PostgresPool {
     private func failWaiting(_ lane: Lane, _ error: PostgresError) {
         let waiting = lane.waiting
         lane.waiting = []
+        failures.refusals += UInt64(waiting.count)
         for request in waiting { request.reply(.failure(error)) }
     }
 }

@@ -29,6 +29,20 @@ final class RedisConnection: EventSource {
         var backoff: ClosedRange<Duration> = .milliseconds(50)...(.seconds(2))
     }
 
+    /// How Redis has done.
+    struct Figures {
+        /// From sending a command to its answer, whether somebody still waited for it or not.
+        var commands = Histogram(.latency)
+        /// Commands whose answer did not come within their budget.
+        var timeouts: UInt64 = 0
+        /// Commands that were not sent: no connection, or too much under way.
+        var refusals: UInt64 = 0
+        /// Commands answered by an error.
+        var errors: UInt64 = 0
+        /// Connections that were lost or could not be made.
+        var losses: UInt64 = 0
+    }
+
     private enum State {
         case closed
         /// The name is being looked up on the helper thread.
@@ -70,6 +84,8 @@ final class RedisConnection: EventSource {
     private var input = ByteBuffer()
     private var output = ByteBuffer()
     private var lastHeard = Instant(nanoseconds: 0)
+    /// How it has done.
+    private(set) var figures = Figures()
     private var isFlushScheduled = false
     /// The kernel takes no more for now.
     private var isOutputBlocked = false
@@ -139,6 +155,7 @@ final class RedisConnection: EventSource {
     }
 
     private func refuse(_ reply: @escaping PendingRequest.Reply, _ error: RedisError) {
+        figures.refusals += 1
         loop.atEndOfTurn { reply(.failure(error)) }
     }
 
@@ -192,6 +209,7 @@ final class RedisConnection: EventSource {
     private func lookAtDeadlines(_ now: Instant) -> Instant? {
         let reader = reader
         let (expired, nextDeadline) = pending.expire(by: now)
+        figures.timeouts += UInt64(expired.count)
         for reply in expired { reply(.failure(.timeout)) }
         // A reply may have closed the connection, or opened another one, which sees to its own time.
         guard let reader, reader === self.reader else { return nil }
@@ -315,6 +333,7 @@ final class RedisConnection: EventSource {
         let longest = min(limits.backoff.lowerBound * (2 << min(failures, 16)), limits.backoff.upperBound)
         let shortest = max(longest / 2, limits.backoff.lowerBound)
         failures += 1
+        figures.losses += 1
         let until = now + .nanoseconds(Int64.random(in: shortest.inNanoseconds...longest.inNanoseconds))
         state = .waiting(until: until)
         wake(by: until)
@@ -402,6 +421,8 @@ final class RedisConnection: EventSource {
     private func deliver(_ reply: RedisReply) {
         if let pushHandler, reply.isPush { return pushHandler(reply) }
         guard let request = pending.popFirst() else { return lose("It sent an answer to nothing.") }
+        figures.commands.observe(SystemClock.instant - request.sentAt)
+        if case .error = reply { figures.errors += 1 }
         request.reply?(.success(reply))
     }
 }

@@ -45,8 +45,20 @@ final class MenuCache {
     private var flights: [Flight: [Reply]] = [:]
     private var readsUnderWay = 0
     private var waiting: [Waiting] = []
+    /// Readers' answers, by where they came from.
+    private(set) var answers = Answers()
     /// The last copy was refused: it has no room, for one.
     private var isRedisRefusing = false
+
+    /// How many readers were answered from where.
+    struct Answers {
+        var process: UInt64 = 0
+        var redis: UInt64 = 0
+        var miss: UInt64 = 0
+        var stale: UInt64 = 0
+        var bypass: UInt64 = 0
+        var failed: UInt64 = 0
+    }
 
     /// Its numbers.
     struct Settings {
@@ -77,7 +89,10 @@ final class MenuCache {
     func document(_ part: MenuPart, version: Int64, reply: @escaping Reply) {
         // Who has lost Redis asks Postgres, as long as it has room for that.
         let isPreferred = redis?.isReady ?? true || readsUnderWay >= settings.limits.menuReads
-        if isPreferred, let copy = copies.copy(of: part, version: version) { return reply(.success((copy, .hit))) }
+        if isPreferred, let copy = copies.copy(of: part, version: version) {
+            answers.process += 1
+            return reply(.success((copy, .hit)))
+        }
         let flight = Flight(part: part, version: version)
         if flights[flight] != nil {
             flights[flight]?.append(reply)
@@ -98,16 +113,35 @@ final class MenuCache {
 
     /// The part at `version`, for when Postgres is away; `nil`: there is no copy.
     func copy(of part: MenuPart, version: Int64, reply: @escaping (MenuDocument?) -> Void) {
-        if let copy = copies.copy(of: part, version: version) { return reply(copy) }
+        if let copy = copies.copy(of: part, version: version) {
+            answers.stale += 1
+            return reply(copy)
+        }
         ask(Flight(part: part, version: version)) { [self] answer in
-            guard case .document(let document) = answer else { return reply(nil) }
+            guard case .document(let document) = answer else {
+                answers.failed += 1
+                return reply(nil)
+            }
+            answers.stale += 1
             copies.keep(document, as: part)
             reply(document)
         }
     }
 
     private func finish(_ flight: Flight, _ result: Result<(MenuDocument, CacheState), PostgresError>) {
-        for reply in flights.removeValue(forKey: flight) ?? [] { reply(result) }
+        let replies = flights.removeValue(forKey: flight) ?? []
+        count(UInt64(replies.count), result)
+        for reply in replies { reply(result) }
+    }
+
+    private func count(_ readers: UInt64, _ result: Result<(MenuDocument, CacheState), PostgresError>) {
+        switch result {
+        case .success((_, .hit)): answers.redis += readers
+        case .success((_, .miss)): answers.miss += readers
+        case .success((_, .stale)): answers.stale += readers
+        case .success((_, .bypass)): answers.bypass += readers
+        case .failure: answers.failed += readers
+        }
     }
 
     // MARK: Postgres

@@ -101,7 +101,7 @@ final class StackServer: EventSource {
 
     fileprivate func carryOut(_ effect: Effect, for connection: StackConnection) {
         switch effect {
-        case .upgraded, .sessionEnded, .reauthenticate:
+        case .upgraded, .sessionEnded, .reauthenticate, .refused:
             break
         case .respond(let request, _):
             guard let answer = response(request) else { return }
@@ -118,7 +118,7 @@ final class StackServer: EventSource {
         case .replay:
             // These streams have nothing that is missed.
             connection.with { stack, now, output, _ in stack.deliver(replay: .finished, now: now, output: &output) }
-        case .broadcast(let frame, _):
+        case .broadcast(let frame, _, _):
             for other in connections.values { other.deliver(frame, sequence: nil) }
         }
     }

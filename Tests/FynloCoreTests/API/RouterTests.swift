@@ -31,6 +31,8 @@ struct RouterTests {
             ("/api/v1/orders/\(Sample.order)/status", .updateOrderStatus(Sample.order), "PATCH"),
             ("/api/v1/events", .events, "GET, HEAD"), ("/api/v1/notifications", .postNotification, "POST"),
             ("/health/live", .healthLive, "GET, HEAD"), ("/health/ready", .healthReady, "GET, HEAD"),
+            ("/metrics", .metrics, "GET, HEAD"), ("/api/v1/websocket/diagnostics", .diagnostics, "GET, HEAD"),
+            ("/api/v1/websocket/connections/\(Sample.order)", .closeConnection(Sample.order.uuid), "DELETE"),
             ("/openapi.json", .openAPI, "GET, HEAD"), ("/debug/echo", .echo, "GET, POST"),
             ("/debug/json", .echoJSON, "POST"),
             (socket, .webSocket(client: .pos, restaurant: Sample.restaurant), "GET"),
@@ -44,6 +46,25 @@ struct RouterTests {
             } else {
                 #expect(result.error?.status == 405 && result.error?.code == .methodNotAllowed, "\(method.name)")
                 #expect(result.error?.allowedMethods == allowed, "\(method.name)")
+            }
+        }
+    }
+
+    @Test(
+        "with a listener for operators each has its own paths, and some are at both",
+        arguments: [
+            ("/metrics", false, true), ("/health", false, true), ("/openapi.json", false, true),
+            ("/health/live", true, true), ("/health/ready", true, true), ("/api/v1/websocket/diagnostics", true, true),
+            ("/api/v1/menu", true, false), ("/debug/json", true, false), (socket, true, false),
+            ("/healthy", false, false),
+        ])
+    func scopes(path: String, isAtService: Bool, isAtOperations: Bool) {
+        for (scope, isHere) in [(Router.Scope.service, isAtService), (.operations, isAtOperations)] {
+            for method in Self.methods {
+                let result = Result { () throws(APIError) in
+                    try Router(hasEcho: scope == .service, scope: scope).route(method, path)
+                }
+                #expect((result.error?.status == 404) == !isHere, "\(method.name) \(scope)")
             }
         }
     }

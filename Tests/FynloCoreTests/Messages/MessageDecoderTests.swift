@@ -222,7 +222,7 @@ struct MessageDecoderTests {
             ("{\"type\":\"ping\",\"data\":[{\"last_seq\":1}]}", "[{\"last_seq\":1}]", nil),
         ] as [(String, String?, Int64?)])
     func ping(text: String, data: String?, sequence: Int64?) {
-        guard case .success(.ping(let range, let lastSequence)) = decode(text) else {
+        guard case .success(.ping(let range, let lastSequence, _)) = decode(text) else {
             Issue.record("not a ping")
             return
         }
@@ -365,7 +365,7 @@ struct MessageDecoderTests {
     @Test("what a client writes about who it is and what it saw is not read")
     func untrusted() {
         let text = "{\"type\":\"ping\",\"seq\":-1,\"user_id\":[],\"restaurant_id\":{},\"timestamp\":0}"
-        #expect(decode(text) == .success(.ping(data: nil, lastSequence: nil)))
+        #expect(decode(text) == .success(.ping(data: nil, lastSequence: nil, roundTripMilliseconds: nil)))
     }
 
     @Test(

@@ -98,7 +98,7 @@ struct ProtocolStackHTTPTests {
             answers += responses.count
         }
         #expect(answers == 100)
-        #expect(effects.isEmpty)
+        #expect(effects.count == 100 && effects.allSatisfy { $0.name == "refused" })
     }
 
     @Test(

@@ -100,7 +100,7 @@ struct ServerSessionCommandTests {
         #expect(tree["user_id"]?.text == Sample.user.description)
         #expect(tree["restaurant_id"]?.text == Sample.restaurant.description)
         #expect(!String(decoding: frame.payload, as: UTF8.self).contains("<"))
-        guard case .broadcast(_, Sample.restaurant) = effects[0] else {
+        guard case .broadcast(_, Sample.restaurant, _) = effects[0] else {
             Issue.record("another restaurant")
             return
         }

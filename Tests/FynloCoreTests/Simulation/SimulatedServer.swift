@@ -195,7 +195,7 @@ struct SimulatedServer {
         if wasWebSocket, connection.outbound.count > before {
             connection.wire.wrote(Array(connection.outbound.bytes()[before...]))
         }
-        for case .storage(.updateOrderStatus(_, _, _, let id)) in effects { connection.wire.began(id) }
+        for case .storage(.updateOrderStatus(_, _, _, let id), _) in effects { connection.wire.began(id) }
         report(&connection.wire, number)
         connections[number] = connection
         for effect in effects { carryOut(effect, for: number) }
@@ -220,10 +220,11 @@ struct SimulatedServer {
         case .upgraded: admission.beganAuthentication()
         case .authenticate(let request, let restaurant, _): authenticate(request, restaurant, number)
         case .reauthenticate(let token, let user): renew(token, user, number)
-        case .storage(let request): outbox.questions.append(.command(request, connection: number))
-        case .broadcast(let frame, let restaurant): broadcast(frame, sequence: nil, to: restaurant)
+        case .storage(let request, _): outbox.questions.append(.command(request, connection: number))
+        case .broadcast(let frame, let restaurant, _): broadcast(frame, sequence: nil, to: restaurant)
         case .replay(let restaurant): replay(to: number, of: restaurant)
-        case .sessionEnded(let restaurant, let wasAuthenticated):
+        case .refused: break
+        case .sessionEnded(let restaurant, _, let wasAuthenticated):
             guard wasAuthenticated else { return admission.endedAuthentication() }
             registry.remove(number, from: restaurant)
             if registry.members(of: restaurant).isEmpty {

@@ -20,6 +20,8 @@ struct Tablet {
     private var effects: [Effect] = []
     /// The most that was left in the input.
     private(set) var largestLeftover = 0
+    /// The errors it was answered with, in all.
+    private(set) var refusals: [APIError.Code] = []
     /// Sessions that ended, in all.
     private(set) var endedSessions = 0
 
@@ -144,6 +146,12 @@ struct Tablet {
 
     mutating func takeEffects() -> [Effect] {
         defer { effects = [] }
+        // What is only to be counted is kept apart.
+        effects.removeAll { effect in
+            guard case .refused(let code) = effect else { return false }
+            refusals.append(code)
+            return true
+        }
         endedSessions += effects.count { $0.name.hasPrefix("ended") }
         return effects
     }
@@ -249,7 +257,7 @@ enum TabletHeard: Equatable {
 
 extension Effect {
     var storage: StorageRequest? {
-        if case .storage(let request) = self { request } else { nil }
+        if case .storage(let request, _) = self { request } else { nil }
     }
 
     var authentication: AuthenticationRequest? {
@@ -257,7 +265,7 @@ extension Effect {
     }
 
     var broadcast: ByteBuffer? {
-        if case .broadcast(let frame, _) = self { frame } else { nil }
+        if case .broadcast(let frame, _, _) = self { frame } else { nil }
     }
 
     var route: Route? {
@@ -274,7 +282,8 @@ extension Effect {
         case .replay: "replay"
         case .storage: "storage"
         case .broadcast: "broadcast"
-        case .sessionEnded(_, let wasAuthenticated): wasAuthenticated ? "ended" : "ended unauthenticated"
+        case .refused: "refused"
+        case .sessionEnded(_, _, let wasAuthenticated): wasAuthenticated ? "ended" : "ended unauthenticated"
         }
     }
 }

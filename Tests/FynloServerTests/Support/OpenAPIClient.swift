@@ -11,11 +11,15 @@ final class OpenAPIClient {
     let orders: TestOrders
     /// An order of the restaurant.
     let order: OrderID
+    /// Tablets can be let in.
+    private let isServing: Bool
+    private var tablets: [TestTablet] = []
 
     init(on server: TestServer) throws {
         self.server = server
         orders = try TestOrders(on: server, .manager)
         order = try orders.created()
+        isServing = true
         try server.database.run(
             """
             with c as (
@@ -38,6 +42,7 @@ final class OpenAPIClient {
         self.server = server
         orders = TestOrders(client.orders, on: server)
         order = client.order
+        isServing = false
     }
 
     /// A body as the operation wants it.
@@ -51,10 +56,19 @@ final class OpenAPIClient {
         }
     }
 
+    /// A connection of the restaurant that is there to be closed; one of nobody where nobody can be let in.
+    private func connection() throws -> String {
+        guard isServing else { return TestDatabase.randomUUID().description }
+        let tablet = try server.staffTablet(at: orders.restaurant)
+        tablets.append(tablet)
+        return try #require(tablet.messages.first?["data"]["connection_id"].string)
+    }
+
     /// Sends a request that is as described but for what is given. `query` replaces parameters, or leaves them out.
     func send(
         _ operation: OpenAPIDocument.Operation, token: String?? = nil, restaurant: RestaurantID? = nil,
-        order: String? = nil, query: [String: String?] = [:], headers: HTTPHeaders = [:], body: String? = nil,
+        order: String? = nil, connection: String? = nil, query: [String: String?] = [:], headers: HTTPHeaders = [:],
+        body: String? = nil,
         sourceLocation: SourceLocation = #_sourceLocation
     ) throws -> HTTPResponse {
         let restaurant = restaurant ?? orders.restaurant
@@ -64,8 +78,11 @@ final class OpenAPIClient {
         }
         parameters.merge(query) { $1 }
         let pairs = parameters.compactMap { name, value in value.map { "\(name)=\($0)" } }.sorted()
-        let path = operation.path.replacing("{order_id}", with: order ?? self.order.description)
+        var path = operation.path.replacing("{order_id}", with: order ?? self.order.description)
             .replacing("{client_type}", with: "pos").replacing("{restaurant_id}", with: restaurant.description)
+        if path.contains("{connection_id}") {
+            path = path.replacing("{connection_id}", with: try connection ?? self.connection())
+        }
         var text = body ?? self.body(of: operation)
         text = text.replacing(orders.restaurant.description, with: restaurant.description)
         let method = HTTPMethod(operation.method)

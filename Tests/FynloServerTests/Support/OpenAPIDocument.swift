@@ -101,6 +101,9 @@ struct OpenAPIDocument {
             return ["the type \(type ?? "none") is not described"]
         }
         guard !isHead else { return answer.body.isEmpty ? [] : ["HEAD has a body"] }
+        if type.hasPrefix("text/plain") {
+            return schemas.findings(.string(String(decoding: answer.body, as: UTF8.self)), content["schema"] ?? .null)
+        }
         guard let body = try? Document(answer.body) else { return ["the body is not JSON"] }
         return schemas.findings(body, content["schema"] ?? .null)
     }

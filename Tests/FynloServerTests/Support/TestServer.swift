@@ -16,7 +16,7 @@ final class TestServer {
     /// Variables by name override the tests' defaults; `adjust` reaches the limits that are no variables.
     init(
         _ variables: [String: String] = [:], database: TestDatabase? = nil, loop: EventLoop? = nil,
-        adjust: (inout Config) -> Void = { _ in }
+        log: Logger? = nil, adjust: (inout Config) -> Void = { _ in }
     ) throws {
         let database = try database ?? TestDatabase()
         ownsLoop = loop == nil
@@ -39,7 +39,7 @@ final class TestServer {
         self.database = database
         self.loop = loop
         do {
-            let log = Logger(level: config.logLevel, format: config.logFormat)
+            let log = log ?? Logger(level: config.logLevel, format: config.logFormat)
             server = try Server(loop: loop, config: config, log: log)
         } catch {
             if ownsLoop { loop.close() }
@@ -53,6 +53,7 @@ final class TestServer {
     }
 
     var address: SocketAddress { server.address }
+    var hub: Hub { server.hub }
 
     /// Turns the loop until `condition` holds; fails the test if it does not come true in time.
     func wait(
@@ -105,12 +106,12 @@ final class TestServer {
 
     // MARK: HTTP
 
-    /// One request on a connection of its own, and its answer.
+    /// One request on a connection of its own, and its answer; `place` is another listener's address.
     func request(
         _ method: HTTPMethod, _ target: String, token: String? = nil, headers: HTTPHeaders = [:], body: [UInt8] = [],
-        sourceLocation: SourceLocation = #_sourceLocation
+        at place: SocketAddress? = nil, sourceLocation: SourceLocation = #_sourceLocation
     ) throws -> HTTPResponse {
-        let exchange = try TestExchange(loop: loop, address: address, tls: tls)
+        let exchange = try TestExchange(loop: loop, address: place ?? address, tls: place == nil ? tls : nil)
         defer { exchange.close() }
         var headers = headers
         if let token { headers.append("Authorization", "Bearer \(token)") }

@@ -139,7 +139,7 @@ private func checkMessage(_ text: [UInt8]) throws(FuzzFailure) {
         }
     case .success(.reauthenticate(let token)):
         try require(token?.isEmpty != true, "nothing required is empty")
-    case .success(.ping(let data, _)):
+    case .success(.ping(let data, _, _)):
         guard let data else { break }
         try checkOutgoing { output in
             MessageEncoder.appendPong(

@@ -54,10 +54,12 @@ private func describe(_ effects: [Effect]) -> [ComparableEffect] {
         case .upgraded: .upgraded
         case .authenticate(let request, let restaurant, let client): .authenticate(request, restaurant, client)
         case .reauthenticate(let token, let user): .reauthenticate(token, user)
-        case .storage(let request): .storage(request)
-        case .broadcast(let frame, let restaurant): .broadcast(frame.bytes(), restaurant)
+        case .storage(let request, _): .storage(request)
+        case .broadcast(let frame, let restaurant, _): .broadcast(frame.bytes(), restaurant)
         case .replay(let restaurant): .replay(restaurant)
-        case .sessionEnded(let restaurant, let wasAuthenticated): .sessionEnded(restaurant, wasAuthenticated)
+        case .refused(let code): .refused(code)
+        case .sessionEnded(let restaurant, let end, let wasAuthenticated):
+            .sessionEnded(restaurant, end, wasAuthenticated)
         }
     }
 }
@@ -70,7 +72,8 @@ private enum ComparableEffect: Equatable {
     case storage(StorageRequest)
     case broadcast([UInt8], RestaurantID)
     case replay(RestaurantID)
-    case sessionEnded(RestaurantID, Bool)
+    case refused(APIError.Code)
+    case sessionEnded(RestaurantID, SessionEnd, Bool)
 }
 
 /// The peer, who wants to understand everything that is sent.

@@ -243,7 +243,7 @@ struct StackShell {
                 try require(isAccepted && !hasEnded && user == FuzzSample.user, "a token for who is there")
                 try require(!awaitsReauthentication, "one token at a time")
                 awaitsReauthentication = true
-            case .storage(.updateOrderStatus(_, _, let user, _)):
+            case .storage(.updateOrderStatus(_, _, let user, _), _):
                 try require(isAccepted && !hasEnded && user == FuzzSample.user, "orders for who is there only")
                 try require(!awaitsCommand, "one command at a time")
                 try require(!hasLeft, "nothing is begun by a server that is going away")
@@ -253,7 +253,9 @@ struct StackShell {
                 try require(restaurant == FuzzSample.restaurant || upgrades == 1, "a restaurant from the path")
             case .broadcast:
                 try require(isAccepted && !hasEnded, "nobody speaks who has not said who they are")
-            case .sessionEnded(_, let wasAuthenticated):
+            case .refused:
+                break
+            case .sessionEnded(_, _, let wasAuthenticated):
                 try require(upgrades == 1 && !hasEnded, "a session that began ends once")
                 try require(wasAuthenticated == isAccepted, "an end says whether somebody leaves")
                 hasEnded = true

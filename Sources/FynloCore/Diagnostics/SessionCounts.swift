@@ -1,0 +1,42 @@
+// What one session has counted. A process' totals are the sums over those that are there and those that were, so that a
+// message costs no more than one addition.
+
+/// Counters of one WebSocket, from its upgrade on.
+public struct SessionCounts: Sendable {
+    /// `ping` messages and RFC 6455 pings: the tablet's heartbeats.
+    public var pings: UInt32 = 0
+    /// `order.status_update`.
+    public var commands: UInt32 = 0
+    /// `kitchen.*` and `table.*`.
+    public var transients: UInt32 = 0
+    /// `authenticate`, `reauth`, `pong` and RFC 6455 pongs.
+    public var others: UInt32 = 0
+    /// Messages that could not be read, or are of no known type.
+    public var unreadable: UInt32 = 0
+    /// `error` answers, to whatever.
+    public var errors: UInt32 = 0
+    /// Messages refused because they came too fast; among the errors too.
+    public var rateRefusals: UInt32 = 0
+    /// The tablet's own measure of the round trip, as its last ping told it, in milliseconds; `unknownRoundTrip`: it told none.
+    public var roundTripMilliseconds = SessionCounts.unknownRoundTrip
+    /// How far the tablet has applied the events, as its last ping told it; negative: it told nothing.
+    public var toldSequence: EventSequence = -1
+
+    public static let unknownRoundTrip = UInt32.max
+
+    public init() {}
+
+    /// Messages of all kinds.
+    public var messages: UInt64 {
+        UInt64(pings) + UInt64(commands) + UInt64(transients) + UInt64(others) + UInt64(unreadable)
+            + UInt64(rateRefusals)
+    }
+}
+
+/// What a session counts and notes. It is kept beside the session, which is moved about with every message.
+public struct SessionLog: Sendable {
+    public var counts = SessionCounts()
+    public var trace = ProtocolTrace()
+
+    public init() {}
+}

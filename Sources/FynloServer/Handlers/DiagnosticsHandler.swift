@@ -1,0 +1,259 @@
+// How the tablets are doing, for those who manage them, and the way to end one of their connections. Both know this process
+// only: where several serve, each tells of its own.
+
+import FynloCore
+import FynloIO
+
+/// Answers `GET /api/v1/websocket/diagnostics` and `DELETE /api/v1/websocket/connections/{id}`.
+final class DiagnosticsHandler {
+    private let loop: EventLoop
+    private let hub: Hub
+    private let feeds: FeedHandler
+    private let authentication: AuthenticationHandler
+    private let log: Logger
+    private let started: Instant
+
+    /// Connections told of one by one; the report is of all.
+    private static let connections = 500
+    /// So many short connections in a row are a loop.
+    private static let loop = 3
+
+    init(loop: EventLoop, hub: Hub, feeds: FeedHandler, authentication: AuthenticationHandler, log: Logger) {
+        self.loop = loop
+        self.hub = hub
+        self.feeds = feeds
+        self.authentication = authentication
+        self.log = log
+        started = loop.now.instant
+    }
+
+    // MARK: Closing
+
+    /// Closes a tablet's connection with 4006. One that is not there, and one of a restaurant that the user may not act for,
+    /// are the same.
+    func close(_ id: UUID128, _ request: HTTPRequest, reply: @escaping Reply) {
+        let number = ConnectionID.number(in: id)
+        let restaurant = tablet(number, id)?.restaurant
+        authentication.authorizeManagement(request, of: restaurant, unknown: .connectionNotFound, reply: reply) {
+            [self] _ in
+            // It may have left while the user was looked up.
+            guard let connection = tablet(number, id) else { return reply(.failure(.connectionNotFound)) }
+            log.info("closed_by_administrator", ["connection": id.description])
+            connection.close(.accessRevoked)
+            reply(.success(HTTPResponse(status: 204)))
+        }
+    }
+
+    private func tablet(_ number: UInt64, _ id: UUID128) -> ClientConnection? {
+        guard let connection = hub.connection(number), connection.id.uuid == id, connection.user != nil else {
+            return nil
+        }
+        return connection
+    }
+
+    // MARK: Diagnostics
+
+    /// Those of one restaurant, or, for platform owners who name none, of all.
+    func report(_ request: HTTPRequest, reply: @escaping Reply) {
+        authentication.authorizeDiagnostics(request, reply: reply) { [self] restaurant in
+            let isText = request.prefersPlainText
+            var body = ByteBuffer()
+            if isText {
+                diagnosis(of: restaurant).report.appendText(to: &body)
+            } else {
+                appendJSON(restaurant, to: &body)
+            }
+            var response = HTTPResponse(status: 200, body: body.bytes())
+            response.headers.append("Content-Type", isText ? "text/plain; charset=utf-8" : "application/json")
+            response.headers.append("Cache-Control", "no-store")
+            response.headers.append("Vary", "Accept")
+            reply(.success(response))
+        }
+    }
+
+    private func restaurants(_ restaurant: RestaurantID?) -> [RestaurantID] {
+        restaurant.map { [$0] } ?? hub.restaurants.sorted { $0.uuid < $1.uuid }
+    }
+
+    private func diagnosis(of restaurant: RestaurantID?) -> TabletDiagnosis {
+        let now = loop.now.instant
+        let history = hub.ledger.history
+        let records = history.records(of: restaurant)
+        let known = history.tablets(of: restaurant)
+        let limits = hub.settings.limits
+        let begin = restaurant == nil ? started : records.first?.firstSeen ?? now
+        var diagnosis = TabletDiagnosis(
+            uptime: now - begin, idlePing: limits.idlePing, sendQueueBytes: limits.sendQueueBytes)
+        var errors: [APIError.Code: Int] = [:]
+        for record in records {
+            diagnosis.add(record)
+            errors.merge(record.errors) { $0 + $1 }
+        }
+        diagnosis.errors = errors.map { DiagnosticReport.ErrorCount(type: $0.rawValue, count: $1) }
+        // Those that were here before are known for longer than they are here.
+        var looping = Set(known.filter { $0.value.shortLived >= DiagnosticsHandler.loop }.keys)
+        for tablet in known.values {
+            diagnosis.connectedTime += tablet.connected
+            diagnosis.knownTime += (tablet.leftAt ?? now) - tablet.firstSeen
+        }
+        for restaurant in restaurants(restaurant) {
+            for member in hub.members(of: restaurant) {
+                guard let tablet = Tablet(member, in: restaurant, hub: hub, feeds: feeds) else { continue }
+                diagnosis.tablets.append(tablet.figures)
+                diagnosis.messages += Int(clamping: tablet.log.counts.messages)
+                diagnosis.connectedTime += tablet.figures.age
+                let key = ConnectionHistory.TabletKey(
+                    restaurant: restaurant, user: member.user, device: member.device)
+                if known[key] == nil { diagnosis.knownTime += tablet.figures.age }
+                if tablet.figures.age >= ConnectionHistory.shortLife { looping.remove(key) }
+            }
+        }
+        diagnosis.looping = looping.count
+        return diagnosis
+    }
+
+    // MARK: JSON
+
+    private func appendJSON(_ restaurant: RestaurantID?, to body: inout ByteBuffer) {
+        body.append("{\"time\":")
+        body.append(json: loop.now.unixTime)
+        body.append(",\"node\":\"")
+        body.append(hexadecimal: hub.node, digits: 16)
+        body.append("\",\"version\":\"\(fynloVersion)\",\"report\":")
+        diagnosis(of: restaurant).report.appendJSON(to: &body)
+        body.append(",\"restaurants\":[")
+        var left = DiagnosticsHandler.connections
+        for (index, restaurant) in restaurants(restaurant).enumerated() {
+            if index > 0 { body.append(",") }
+            let members = hub.members(of: restaurant)
+            body.append("{\"restaurant_id\":")
+            body.append(json: restaurant.uuid)
+            body.append(",\"head\":\(feeds.head(of: restaurant).map(String.init) ?? "null")")
+            body.append(",\"connection_count\":\(members.count),\"connections\":[")
+            var isFirst = true
+            for member in members.prefix(left) {
+                guard let tablet = Tablet(member, in: restaurant, hub: hub, feeds: feeds) else { continue }
+                if !isFirst { body.append(",") }
+                isFirst = false
+                tablet.appendJSON(to: &body, version: hub.ledger.version(of: member), now: loop.now.instant)
+            }
+            left -= min(left, members.count)
+            body.append("]}")
+        }
+        body.append("]}")
+    }
+}
+
+/// One authenticated connection, looked at.
+private struct Tablet {
+    let member: ConnectionRegistry.Member
+    let id: ConnectionID
+    let session: ServerSession
+    let log: SessionLog
+    let figures: TabletFigures
+    let kernelRoundTrip: Duration?
+    let toldRoundTrip: Duration?
+
+    init?(_ member: ConnectionRegistry.Member, in restaurant: RestaurantID, hub: Hub, feeds: FeedHandler) {
+        guard let connection = hub.connection(member.connection), let session = connection.session else { return nil }
+        let now = hub.loop.now.instant
+        self.member = member
+        self.session = session
+        log = connection.log
+        id = connection.id
+        kernelRoundTrip = connection.roundTrip
+        let told = log.counts.roundTripMilliseconds
+        toldRoundTrip = told == SessionCounts.unknownRoundTrip ? nil : .milliseconds(Int64(told))
+        let totals = hub.ledger.totals(of: connection, wasAuthenticated: true)
+        let sequence = log.counts.toldSequence
+        figures = TabletFigures(
+            age: now - connection.since, silence: now - session.lastHeard, pingsReceived: Int(log.counts.pings),
+            pingsExpected: Int(clamping: totals.heartbeatsDue), roundTrip: kernelRoundTrip ?? toldRoundTrip,
+            eventsBehind: sequence < 0 ? nil : feeds.head(of: restaurant).map { Int(max(0, $0 - sequence)) },
+            queuedBytes: connection.queuedBytes)
+    }
+
+    func appendJSON(to body: inout ByteBuffer, version: String?, now: Instant) {
+        body.append("{\"id\":")
+        body.append(json: id.uuid)
+        body.append(",\"user_id\":")
+        body.append(json: member.user.uuid)
+        body.append(",\"role\":\"\(member.role.rawValue)\",\"client_type\":\"\(session.client.rawValue)\"")
+        body.append(",\"device_id\":")
+        body.append(jsonString: member.device)
+        body.append(",\"client_version\":")
+        body.append(jsonString: version)
+        body.append(",\"state\":\"\(session.replayPosition == nil ? "connected" : "replaying")\"")
+        body.append(",\"connected_seconds\":\(Tablet.seconds(figures.age))")
+        body.append(",\"last_heartbeat_seconds\":\(Tablet.seconds(figures.silence))")
+        body.append(",\"pings_received\":\(figures.pingsReceived),\"pings_expected\":\(figures.pingsExpected)")
+        body.append(",\"round_trip_ms\":\(Tablet.milliseconds(kernelRoundTrip))")
+        body.append(",\"told_round_trip_ms\":\(Tablet.milliseconds(toldRoundTrip))")
+        let told = log.counts.toldSequence
+        body.append(",\"sent_seq\":\(session.sentSequence.map(String.init) ?? "null")")
+        body.append(",\"last_seq\":\(told < 0 ? "null" : String(told))")
+        body.append(",\"events_behind\":\(figures.eventsBehind.map(String.init) ?? "null")")
+        body.append(",\"queued_bytes\":\(figures.queuedBytes)")
+        body.append(",\"messages\":\(log.counts.messages),\"errors\":\(log.counts.errors),\"last_events\":[")
+        for (index, entry) in log.trace.entries(at: now).enumerated() {
+            if index > 0 { body.append(",") }
+            body.append("{\"event\":\"\(entry.event.name)\",\"count\":\(entry.count)")
+            body.append(",\"seconds_ago\":\(Tablet.seconds(entry.age))}")
+        }
+        body.append("]}")
+    }
+
+    /// With one decimal.
+    private static func seconds(_ duration: Duration) -> String {
+        let tenths = max(0, duration.inMilliseconds) / 100
+        return "\(tenths / 10).\(tenths % 10)"
+    }
+
+    private static func milliseconds(_ duration: Duration?) -> String {
+        guard let duration else { return "null" }
+        let hundredths = max(0, duration.inNanoseconds) / 10_000
+        return "\(hundredths / 100).\(String(100 + hundredths % 100).dropFirst())"
+    }
+}
+
+extension TabletDiagnosis {
+    /// Adds what is known of a restaurant.
+    fileprivate mutating func add(_ record: ConnectionHistory.Restaurant) {
+        reconnects += record.reconnects
+        stale += record.stale
+        replaced += record.replaced
+        slow += record.slow
+        tooFast += record.tooFast
+        revoked += record.revoked
+        lost += record.lost
+        tokensExpired += record.tokensExpired
+        refusedTokens += record.refusedTokens
+        resumedEvents += record.resumedEvents
+        messages += Int(clamping: record.ended.messages)
+        pingsReceived += Int(clamping: record.ended.pings)
+        pingsExpected += Int(clamping: record.ended.heartbeatsDue)
+    }
+}
+
+extension APIError {
+    static let connectionNotFound = APIError(.connectionNotFound, "There is no such connection here.")
+}
+
+extension HTTPRequest {
+    /// RFC 9110 §12.5.1, as far as two forms go: text for who names it, and not JSON before it.
+    fileprivate var prefersPlainText: Bool {
+        let ranges = headers.values("accept").joined(separator: ",").split(separator: ",").map { range in
+            range.split(separator: ";").map { $0.trimmingWhitespace().lowercased() }
+        }
+        func quality(_ names: [String]) -> Double {
+            for name in names {
+                guard let range = ranges.first(where: { $0.first == name }) else { continue }
+                let weight = range.dropFirst().first { $0.hasPrefix("q=") }?.dropFirst(2)
+                return weight.map { Double($0) ?? 0 } ?? 1
+            }
+            return 0
+        }
+        let text = quality(["text/plain", "text/*"])
+        return text > 0 && text > quality(["application/json", "application/*"])
+    }
+}

@@ -1,0 +1,110 @@
+// What became of the tablets of each restaurant: what their diagnostics tell beyond the connections that are there. A
+// restaurant has a place here from its first authenticated tablet on, a tablet from its first connection's end; both cost
+// nothing while the tablets only work.
+
+import FynloCore
+
+/// Restaurants and tablets, as many as there is room for.
+struct ConnectionHistory {
+    /// One tablet, over all of its connections: the same user and device.
+    struct TabletKey: Hashable {
+        let restaurant: RestaurantID
+        let user: UserID
+        let device: String?
+    }
+
+    /// A tablet that has lost a connection, or left.
+    struct Tablet {
+        /// When it was first connected, moved on by the time it was away by its own choice.
+        var firstSeen: Instant
+        /// For how long it was connected, but for what is now.
+        var connected = Duration.zero
+        /// When it left by itself; `nil` while it is here, or should be.
+        var leftAt: Instant?
+        /// Connections in a row that held for less than half a minute.
+        var shortLived = 0
+    }
+
+    /// What happened in one restaurant.
+    struct Restaurant {
+        var firstSeen: Instant
+        var ended = Metrics.SessionTotals()
+        var reconnects = 0
+        var replaced = 0
+        var stale = 0
+        var slow = 0
+        var tooFast = 0
+        var revoked = 0
+        var tokensExpired = 0
+        var lost = 0
+        var resumedEvents = 0
+        var refusedTokens = 0
+        /// Errors told to tablets, by code.
+        var errors: [APIError.Code: Int] = [:]
+    }
+
+    // About 300 bytes each, and 200.
+    private var restaurants = RecentlyUsed<RestaurantID, Restaurant>(limit: 4_000)
+    private var tablets = RecentlyUsed<TabletKey, Tablet>(limit: 20_000)
+
+    /// A connection that holds for less did not do its work.
+    static let shortLife = Duration.seconds(30)
+
+    /// What happened in a restaurant, or in all of them.
+    func records(of restaurant: RestaurantID?) -> [Restaurant] {
+        guard let restaurant else { return restaurants.keys.compactMap { restaurants[$0] } }
+        return restaurants[restaurant].map { [$0] } ?? []
+    }
+
+    /// The tablets of a restaurant, or all, that have lost a connection, or left.
+    func tablets(of restaurant: RestaurantID?) -> [TabletKey: Tablet] {
+        var found: [TabletKey: Tablet] = [:]
+        for key in tablets.keys where restaurant == nil || key.restaurant == restaurant { found[key] = tablets[key] }
+        return found
+    }
+
+    /// A tablet is in; true when it had been here before, as far as is known.
+    mutating func joined(_ key: TabletKey, isReturning: Bool, now: Instant) -> Bool {
+        if restaurants.use(key.restaurant) == nil {
+            restaurants.insert(Restaurant(firstSeen: now), for: key.restaurant, cost: 1)
+        }
+        let isKnown = tablets.use(key) != nil
+        tablets.update(key) { tablet in
+            guard let leftAt = tablet.leftAt else { return }
+            tablet.firstSeen = tablet.firstSeen + (now - leftAt)
+            tablet.leftAt = nil
+        }
+        let isBack = isReturning || isKnown
+        if isBack { restaurants.update(key.restaurant) { $0.reconnects += 1 } }
+        return isBack
+    }
+
+    /// An authenticated tablet's session is over.
+    mutating func ended(
+        _ key: TabletKey, _ end: SessionEnd, _ totals: Metrics.SessionTotals, since: Instant, now: Instant
+    ) {
+        restaurants.update(key.restaurant) { record in
+            record.ended = record.ended + totals
+            switch end {
+            case .closed(.heartbeatTimeout): record.stale += 1
+            case .closed(.slowConsumer): record.slow += 1
+            case .closed(.rateLimited): record.tooFast += 1
+            case .closed(.accessRevoked): record.revoked += 1
+            case .closed(.tokenExpired): record.tokensExpired += 1
+            case .closed(.replaced): record.replaced += 1
+            case .lost: record.lost += 1
+            case .closed, .refused, .violation, .left: break
+            }
+        }
+        var tablet = tablets[key] ?? Tablet(firstSeen: since)
+        tablet.connected += now - since
+        tablet.shortLived = now - since < ConnectionHistory.shortLife ? tablet.shortLived + 1 : 0
+        if !end.isAbnormal, end != .closed(.replaced) { tablet.leftAt = now }
+        tablets.insert(tablet, for: key, cost: 1)
+    }
+
+    /// Changes what is known of a restaurant, if it has a place.
+    mutating func update(_ restaurant: RestaurantID, _ body: (inout Restaurant) -> Void) {
+        restaurants.update(restaurant, body)
+    }
+}

@@ -1,0 +1,115 @@
+// What is kept of tablets as they come and go: the sums of what their sessions counted, what became of them, what they call
+// their programs, and a line in the log for those that went wrong.
+
+import FynloCore
+import FynloIO
+
+/// The account of a process' connections.
+final class ConnectionLedger {
+    /// What is counted.
+    let metrics = Metrics()
+    /// What became of the restaurants' tablets.
+    private(set) var history = ConnectionHistory()
+
+    private let loop: EventLoop
+    private let log: Logger
+    private let heartbeatInterval: Duration
+    /// What the tablets call their programs, each once: members know theirs by its place.
+    private var versions: [String] = []
+    /// Members that were replaced by a newer connection of theirs and are about to be closed.
+    private var leftBehind: [UInt64: ConnectionRegistry.Member] = [:]
+
+    /// More programs than are in use anywhere.
+    private static let knownVersions = 200
+
+    init(loop: EventLoop, log: Logger, heartbeatInterval: Duration) {
+        self.loop = loop
+        self.log = log
+        self.heartbeatInterval = heartbeatInterval
+    }
+
+    // MARK: Coming
+
+    /// The place of a program's name among those that are known; 0: it has none, or too many are known.
+    func place(of version: String?) -> UInt16 {
+        guard let version else { return 0 }
+        if let known = versions.firstIndex(of: version) { return UInt16(known + 1) }
+        guard versions.count < ConnectionLedger.knownVersions else { return 0 }
+        versions.append(version)
+        return UInt16(versions.count)
+    }
+
+    /// What a tablet called its program.
+    func version(of member: ConnectionRegistry.Member) -> String? {
+        member.version == 0 ? nil : versions[Int(member.version) - 1]
+    }
+
+    /// An older connection of `member` is no member any more and is closed next.
+    func replacing(_ number: UInt64, by member: ConnectionRegistry.Member) {
+        leftBehind[number] = member
+    }
+
+    /// A tablet was let in, in the place of another one's connection or for the first time as far as it says.
+    func joined(_ restaurant: RestaurantID, _ member: ConnectionRegistry.Member, isReturning: Bool) {
+        let key = ConnectionHistory.TabletKey(restaurant: restaurant, user: member.user, device: member.device)
+        if history.joined(key, isReturning: isReturning, now: loop.now.instant) { metrics.reconnects += 1 }
+    }
+
+    // MARK: Going
+
+    /// What a session has counted, with the heartbeats that were due to it.
+    func totals(of connection: ClientConnection, wasAuthenticated: Bool) -> Metrics.SessionTotals {
+        var totals = Metrics.SessionTotals()
+        totals.add(connection.counts)
+        if wasAuthenticated {
+            let interval = max(1, heartbeatInterval.inNanoseconds)
+            totals.heartbeatsDue = UInt64(max(0, (loop.now.instant - connection.since).inNanoseconds) / interval)
+        }
+        return totals
+    }
+
+    /// A session is over. `member` is the tablet's, unless it was replaced or was never let in.
+    func ended(
+        _ connection: ClientConnection, _ restaurant: RestaurantID, _ end: SessionEnd, wasAuthenticated: Bool,
+        member: () -> ConnectionRegistry.Member?
+    ) {
+        let totals = totals(of: connection, wasAuthenticated: wasAuthenticated)
+        metrics.ended = metrics.ended + totals
+        metrics.noteEnd(code: end.code)
+        if case .refused(let failure) = end {
+            metrics.note(failure)
+            if failure == .invalidToken { history.update(restaurant) { $0.refusedTokens += 1 } }
+        }
+        guard wasAuthenticated else { return }
+        let now = loop.now.instant
+        metrics.connectionDurations.observe(now - connection.since)
+        if let member = leftBehind.removeValue(forKey: connection.id.number) ?? member() {
+            let key = ConnectionHistory.TabletKey(restaurant: restaurant, user: member.user, device: member.device)
+            history.ended(key, end, totals, since: connection.since, now: now)
+        }
+        guard end.isAbnormal else { return }
+        log.info(
+            "connection_ended",
+            [
+                "connection": connection.id.uuid.description, "client": connection.clientAddress,
+                "restaurant": restaurant.description, "code": String(end.code),
+                "after_seconds": String((now - connection.since).components.seconds),
+                "last_events": connection.log.trace.text(at: now),
+            ])
+    }
+
+    // MARK: In between
+
+    /// An error was told to a client.
+    func refused(_ code: APIError.Code, _ connection: ClientConnection) {
+        metrics.note(code)
+        guard connection.user != nil, let restaurant = connection.restaurant else { return }
+        history.update(restaurant) { $0.errors[code, default: 0] += 1 }
+    }
+
+    /// A tablet was sent events that it had missed.
+    func replayed(_ events: Int, to restaurant: RestaurantID) {
+        metrics.replayedEvents += UInt64(events)
+        history.update(restaurant) { $0.resumedEvents += events }
+    }
+}

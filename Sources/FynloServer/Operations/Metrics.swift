@@ -1,0 +1,231 @@
+// What a process counts about its connections and what passes through them: plain numbers that belong to the loop's thread.
+// What a session counts itself (SessionCounts) is added here when it ends; what others have (the pool, Redis, the menu's
+// copies, the loop) they keep themselves. MetricsPage writes it all down when it is asked for.
+
+import FynloCore
+import FynloIO
+
+/// The counters of one process.
+final class Metrics {
+    /// What several sessions counted.
+    struct SessionTotals {
+        var pings: UInt64 = 0
+        var commands: UInt64 = 0
+        var transients: UInt64 = 0
+        var others: UInt64 = 0
+        var unreadable: UInt64 = 0
+        var rateRefusals: UInt64 = 0
+        /// Heartbeats that were due.
+        var heartbeatsDue: UInt64 = 0
+
+        var messages: UInt64 { pings + commands + transients + others + unreadable + rateRefusals }
+
+        mutating func add(_ counts: SessionCounts) {
+            pings += UInt64(counts.pings)
+            commands += UInt64(counts.commands)
+            transients += UInt64(counts.transients)
+            others += UInt64(counts.others)
+            unreadable += UInt64(counts.unreadable)
+            rateRefusals += UInt64(counts.rateRefusals)
+        }
+
+        mutating func add(_ other: SessionTotals) {
+            pings += other.pings
+            commands += other.commands
+            transients += other.transients
+            others += other.others
+            unreadable += other.unreadable
+            rateRefusals += other.rateRefusals
+            heartbeatsDue += other.heartbeatsDue
+        }
+
+        static func + (left: SessionTotals, right: SessionTotals) -> SessionTotals {
+            var sum = left
+            sum.add(right)
+            return sum
+        }
+    }
+
+    // MARK: Connections
+
+    /// Sockets taken in, those included that were served a refusal only.
+    var acceptedSockets: UInt64 = 0
+    /// Sockets of the operators' listener.
+    var acceptedOperationsSockets: UInt64 = 0
+    /// Sessions that are over.
+    var ended = SessionTotals()
+    /// Authenticated ones, from `authenticated` to their end.
+    var connectionDurations = Histogram(.connection)
+    /// WebSockets that ended, by the place of their code in `closeCodes`.
+    private var ends = [32 of UInt64](repeating: 0)
+    /// Authenticated tablets that had been here before.
+    var reconnects: UInt64 = 0
+    var slowConsumers: UInt64 = 0
+    /// Events sent to tablets that had missed them.
+    var replayedEvents: UInt64 = 0
+
+    /// The codes that are told apart; others, as clients may make them up, are together.
+    static let closeCodes: [UInt16] = [
+        1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 4000, 4001, 4002, 4003, 4004, 4005, 4006,
+        4008,
+        4010, 4011,
+    ]
+
+    func noteEnd(code: UInt16) {
+        ends[Metrics.closeCodes.firstIndex(of: code) ?? 31] += 1
+    }
+
+    /// How many WebSockets ended with each code, and with any other one.
+    var endsByCode: [(code: String, count: UInt64)] {
+        Metrics.closeCodes.enumerated().map { ("\($1)", ends[$0]) } + [("other", ends[31])]
+    }
+
+    // MARK: Authentication
+
+    /// Tablets that were let in.
+    var authenticated: UInt64 = 0
+    /// Those that were not, by the place of the failure among all.
+    private var authenticationFailures = [8 of UInt64](repeating: 0)
+    /// From `authenticate` to its answer.
+    var authenticationTime = Histogram(.latency)
+    var reauthenticated: UInt64 = 0
+    var reauthenticationFailures: UInt64 = 0
+
+    func note(_ failure: AuthenticationFailure) {
+        authenticationFailures[failure.place] += 1
+    }
+
+    /// How many tablets were refused, by `data.code`.
+    var failuresByCode: [(code: String, count: UInt64)] {
+        AuthenticationFailure.allCases.map { ($0.code.description, authenticationFailures[$0.place]) }
+    }
+
+    // MARK: Messages
+
+    var bytesReceived: UInt64 = 0
+    var bytesSent: UInt64 = 0
+    /// Events and relayed messages, times the tablets each was handed to.
+    var deliveries: UInt64 = 0
+    /// Events that were handed out live.
+    private(set) var events: UInt64 = 0
+    /// Errors told to clients, by the place of the code among all.
+    private var errors = [48 of UInt64](repeating: 0)
+    /// From receipt to the last tablet's socket written.
+    var relayTime = Histogram(.latency)
+    /// From receipt to its answer, and its event, written.
+    var commandTime = Histogram(.latency)
+    /// From commit to the last tablet's socket written, by the clocks of two machines.
+    var deliveryTime = Histogram(.latency)
+    /// The round trips of tablets, each looked at once when metrics are asked for.
+    var roundTrips = Histogram(.latency)
+
+    // What is being delivered in this turn: when it came, or was committed.
+    private var relays: [Instant] = []
+    private var commands: [Instant] = []
+    private var commits: [UnixTime] = []
+
+    /// A message that came at `receivedAt` is being relayed.
+    func relaying(receivedAt: Instant) { relays.append(receivedAt) }
+
+    /// A command that came at `receivedAt` is being answered.
+    func answering(receivedAt: Instant) { commands.append(receivedAt) }
+
+    /// An event is being handed out.
+    func delivering(committedAt: UnixTime) {
+        events += 1
+        commits.append(committedAt)
+    }
+
+    /// All sockets that take something have been written to: what was to be delivered in this turn has been.
+    func wrote() {
+        guard !relays.isEmpty || !commands.isEmpty || !commits.isEmpty else { return }
+        let now = SystemClock.now
+        for receivedAt in relays { relayTime.observe(now.instant - receivedAt) }
+        for receivedAt in commands { commandTime.observe(now.instant - receivedAt) }
+        for committedAt in commits {
+            deliveryTime.observe(.milliseconds(max(0, now.unixTime.milliseconds - committedAt.milliseconds)))
+        }
+        relays.removeAll(keepingCapacity: true)
+        commands.removeAll(keepingCapacity: true)
+        commits.removeAll(keepingCapacity: true)
+    }
+
+    func note(_ code: APIError.Code) {
+        errors[code.place] += 1
+    }
+
+    var errorsByCode: [(code: String, count: UInt64)] {
+        APIError.Code.allCases.map { ($0.rawValue, errors[$0.place]) }
+    }
+
+    // MARK: HTTP
+
+    /// Answers of routes, by the place of the route and the first digit of the status.
+    private var responses = [120 of UInt64](repeating: 0)
+    /// From a request of a route to its answer.
+    var requestTime = Histogram(.latency)
+
+    func note(_ route: Route, status: Int) {
+        responses[route.place * 5 + min(max(status / 100, 1), 5) - 1] += 1
+    }
+
+    /// How many answers there were, by route and class of status.
+    var responsesByRoute: [(route: String, status: String, count: UInt64)] {
+        Route.names.enumerated().flatMap { place, name in
+            (1..<5).map { (name, "\($0 + 1)xx", responses[place * 5 + $0]) }
+        }
+    }
+}
+
+extension AuthenticationFailure {
+    /// The place among all cases.
+    fileprivate var place: Int {
+        switch self {
+        case .timeout: 0
+        case .notAuthentication: 1
+        case .missingData: 2
+        case .invalidToken: 3
+        case .accessDenied: 4
+        case .connectionLimit: 5
+        case .unavailable: 6
+        }
+    }
+}
+
+extension APIError.Code {
+    /// The place among all cases; looked for only when there is an error.
+    fileprivate var place: Int { APIError.Code.allCases.firstIndex(of: self) ?? 0 }
+}
+
+extension Route {
+    /// A route without the values in its path, for a label.
+    static let names = [
+        "menu", "menu_categories", "invalidate_menu_cache", "orders", "create_order", "order", "update_order_status",
+        "events", "post_notification", "diagnostics", "close_connection", "metrics", "health", "health_live",
+        "health_ready", "openapi", "echo_json", "socket",
+    ]
+
+    /// The place in `names`.
+    fileprivate var place: Int {
+        switch self {
+        case .menu: 0
+        case .menuCategories: 1
+        case .invalidateMenuCache: 2
+        case .orders: 3
+        case .createOrder: 4
+        case .order: 5
+        case .updateOrderStatus: 6
+        case .events: 7
+        case .postNotification: 8
+        case .diagnostics: 9
+        case .closeConnection: 10
+        case .metrics: 11
+        case .health: 12
+        case .healthLive: 13
+        case .healthReady: 14
+        case .openAPI: 15
+        case .echoJSON: 16
+        case .webSocket, .echo: 17
+        }
+    }
+}
