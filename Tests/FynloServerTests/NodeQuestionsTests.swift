@@ -192,6 +192,7 @@ struct NodeQuestionsTests {
         let fake = try FakeNode(nodes)
         let listener = try FakeNode(nodes)
         _ = try listener.user.ask("SUBSCRIBE", fake.channel)
+        _ = try fake.user.ask("SET", fake.lease, "1")
         _ = try fake.user.ask("HSET", fake.registry, .text(fake.name), "{}")
         _ = try fake.user.ask("HSET", fake.registry, "nonsense", "{}")
         let start = SystemClock.instant
@@ -205,7 +206,8 @@ struct NodeQuestionsTests {
                 .get, Self.diagnostics, token: owner, headers: ["Accept": "text/plain"]
             ).body, as: UTF8.self)
         #expect(text.contains("\nNode \(fake.name) did not answer within a second.\n"))
-        // Gone without a word.
+        // Gone without a word: its key runs out.
+        _ = try fake.user.ask("DEL", fake.lease)
         _ = try listener.user.ask("UNSUBSCRIBE", fake.channel)
         let after = try Document(try nodes[0].request(.get, Self.diagnostics, token: owner).body)
         #expect(after["silent_nodes"] == .array([]))

@@ -192,7 +192,8 @@ extension NodeMessage {
         var kind: Kind?
         /// `.some(nil)`: it says null.
         var restaurant: RestaurantID??
-        var number: Int64?
+        var head: Int64?
+        var version: Int64?
         var connection: ConnectionID?
         var cause: CloseCause?
         var form: ReportForm?
@@ -207,7 +208,8 @@ extension NodeMessage {
             case "kind": kind = string.flatMap { Kind(rawValue: $0) }
             case "restaurant":
                 restaurant = value.kind == .null ? .some(nil) : string.flatMap { RestaurantID($0) }.map { .some($0) }
-            case "head", "version": number = JSON.integer(value, in: text)
+            case "head": head = JSON.integer(value, in: text)
+            case "version": version = JSON.integer(value, in: text)
             case "connection": connection = string.flatMap { UUID128($0) }.flatMap { ConnectionID(uuid: $0) }
             case "cause": cause = string.flatMap { CloseCause(rawValue: $0) }
             case "form": form = string.flatMap { ReportForm(rawValue: $0) }
@@ -224,7 +226,7 @@ extension NodeMessage {
         let restaurant = fields.restaurant ?? nil
         switch kind {
         case .head:
-            guard let restaurant, let head = fields.number, head >= 0 else { return nil }
+            guard let restaurant, let head = fields.head, head >= 0 else { return nil }
             return .head(restaurant, head)
         case .transient:
             guard let restaurant, let body, String(validating: body) != nil,
@@ -232,7 +234,7 @@ extension NodeMessage {
             else { return nil }
             return .transient(restaurant, payload: [UInt8](copying: body))
         case .menu:
-            guard let restaurant, let version = fields.number, version >= 0 else { return nil }
+            guard let restaurant, let version = fields.version, version >= 0 else { return nil }
             return .menu(restaurant, version: version)
         default: break
         }

@@ -15,6 +15,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case stack
     /// A client's connection, whatever the server sends.
     case client
+    /// What nodes say to each other.
+    case nodes
 
     /// Runs one input; throws when a promise of the core was broken. (A trap is the other way to fail.)
     public func run(_ input: [UInt8]) throws(FuzzFailure) {
@@ -25,6 +27,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .token: try fuzzToken(input)
         case .stack: try fuzzStack(input)
         case .client: try fuzzClient(input)
+        case .nodes: try fuzzNodes(input)
         }
     }
 }
