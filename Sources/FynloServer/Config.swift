@@ -27,6 +27,8 @@ struct Config {
     var http: HTTPLimits
     /// How long a request waits for Redis before it does without: no variable.
     var redisBudget = Duration.milliseconds(50)
+    /// How long the connection slots of a node hold: no variable, as all nodes have to agree.
+    var leaseTerms = LeaseTerms()
     var allowedOrigins: [String]
     var trustedProxies: TrustedProxies
     var allowsQueryToken: Bool

@@ -12,6 +12,7 @@ final class MetricsPage {
     private let pool: PostgresPool
     private let redis: RedisConnection?
     private let cache: MenuCache
+    private let leases: Leases
     private let log: Logger
     private let startedAt: UnixTime
     /// Where the next page goes on to measure round trips.
@@ -24,7 +25,7 @@ final class MetricsPage {
 
     init(
         loop: EventLoop, hub: Hub, feeds: FeedHandler, pool: PostgresPool, redis: RedisConnection?, cache: MenuCache,
-        log: Logger
+        leases: Leases, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
@@ -32,6 +33,7 @@ final class MetricsPage {
         self.pool = pool
         self.redis = redis
         self.cache = cache
+        self.leases = leases
         self.log = log
         startedAt = loop.now.unixTime
     }
@@ -203,6 +205,17 @@ final class MetricsPage {
         text.sample(redisFigures.timeouts, ["reason": "timeout"])
         text.sample(redisFigures.errors, ["reason": "error"])
         text.sample(redisFigures.refusals, ["reason": "not_sent"])
+        text.family("fynlo_limits_shared", .gauge, "1 while the limits are those of all nodes together.")
+        text.sample(leases.isShared ? 1 : 0)
+        text.family(
+            "fynlo_limit_decisions_total", .counter,
+            "Tablets counted against the limits of their restaurant and user, by who counted.")
+        text.sample(leases.figures.decidedByAll, ["by": "all"])
+        text.sample(leases.figures.decidedAlone, ["by": "node"])
+        text.family("fynlo_lease_renewals_total", .counter, "Renewals of the lease on this node's slots, by result.")
+        text.sample(leases.figures.renewed, ["result": "held"])
+        text.sample(leases.figures.lapsed, ["result": "lapsed"])
+        text.sample(leases.figures.notRenewed, ["result": "failed"])
         text.family("fynlo_menu_reads_total", .counter, "Menus given to readers, by where they came from.")
         text.sample(cache.answers.process, ["source": "process"])
         text.sample(cache.answers.redis, ["source": "redis"])
