@@ -233,8 +233,7 @@ private final class Sending {
         isOver = true
         exitCode = code
         if let sentence { Console.note(sentence) }
-        client.close()
-        loop.stop()
+        client.close { [loop] in loop.stop() }
     }
 
     // MARK: Lines

@@ -56,6 +56,10 @@ public final class Client {
     private var performed = 0
     private var isPerforming = false
     private var toBeKept: [OutboxRecord] = []
+    /// What the storage was given and has not answered.
+    private var unkept = 0
+    /// To be called once there is nothing of it left.
+    private var closed: (() -> Void)?
 
     /// The newest event that a listener was told of; give it to the next client of this device that knows all up to it.
     public private(set) var lastSequence: EventSequence?
@@ -175,12 +179,21 @@ public final class Client {
         return id
     }
 
-    /// `disconnect`, for good: the outbox is closed, and nobody is told anything any more.
-    public func close() {
+    /// `disconnect`, for good: nobody is told anything any more, and the outbox is closed as soon as it has what it was
+    /// given; then `done` is called.
+    public func close(done: @escaping () -> Void = {}) {
         disconnect()
         listeners = Listeners()
         replies = [:]
+        closed = done
+        closeIfKept()
+    }
+
+    private func closeIfKept() {
+        guard let closed, !isPerforming, unkept == 0 else { return }
+        self.closed = nil
         storage.close()
+        closed()
     }
 
     // MARK: Inputs
@@ -257,6 +270,7 @@ public final class Client {
         isPerforming = false
         keep()
         if session.state == .disconnected { leave() } else { wake() }
+        closeIfKept()
     }
 
     private func perform(_ effect: ClientSession.Effect) {
@@ -295,12 +309,16 @@ public final class Client {
         let records = toBeKept
         toBeKept = []
         let added = records.count { if case .added = $0 { true } else { false } }
-        storage.keep(records) { [weak self] error in
-            guard added > 0 else { return }
-            self?.input { session, now, output, effects in
-                session.deliver(
-                    kept: added, failure: error?.description, now: now, output: &output, effects: &effects)
+        unkept += 1
+        storage.keep(records) { [self] error in
+            unkept -= 1
+            if added > 0 {
+                input { session, now, output, effects in
+                    session.deliver(
+                        kept: added, failure: error?.description, now: now, output: &output, effects: &effects)
+                }
             }
+            closeIfKept()
         }
     }
 

@@ -1,6 +1,7 @@
 import FynloClient
 import FynloCore
 import FynloIO
+import TestSupport
 import Testing
 
 @Suite("Client")
@@ -329,6 +330,26 @@ final class ClientTests {
         log.client.connect()
         try turn("connected again") { log.client.state == .connected }
         #expect(server.authenticated.last?.lastSequence == 10)
+        log.close()
+        server.stop()
+    }
+
+    @Test("closed as soon as a command is done, it has written down that it is")
+    func closesOutbox() throws {
+        let folder = try TestFolder()
+        let server = try StackServer(loop: loop)
+        let log = try ClientLog(
+            loop, try server.url(), outbox: try FileOutbox(loop: loop, path: folder.path + "/outbox"))
+        var isClosed = false
+        try log.client.send("table.cleaned", data: "{}", id: "done") { [unowned log] _ in
+            log.client.close { isClosed = true }
+        }
+        try log.client.send("table.cleaned", data: "{}", id: "waiting")
+        log.client.connect()
+        try turn("closed") { isClosed }
+        let outbox = try FileOutbox(loop: loop, path: folder.path + "/outbox")
+        #expect(outbox.load().map(\.id) == ["waiting"])
+        outbox.close()
         log.close()
         server.stop()
     }

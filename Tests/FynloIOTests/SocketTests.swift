@@ -100,6 +100,22 @@ struct SocketTests {
         #expect(takePending(&pipeSignal) == SIGPIPE)
     }
 
+    @Test("connects from the address it is told to, and from none that is not this machine's")
+    func source() throws {
+        let listener = try Listener(SocketAddress(parsing: "127.0.0.1:0"))
+        let own = try #require(SocketAddress(host: "127.0.0.2", port: 0))
+        let socket = try Socket.nonBlockingConnect(to: listener.localAddress, from: own)
+        var ready = pollfd(fd: socket.rawValue, events: Int16(POLLOUT), revents: 0)
+        #expect(poll(&ready, 1, 10_000) == 1)
+        guard let client = try listener.accept() else {
+            Issue.record("nobody came")
+            return
+        }
+        #expect(client.peer.hostText == "127.0.0.2")
+        let others = try #require(SocketAddress(host: "192.0.2.1", port: 0))
+        #expect(throws: SystemError.self) { _ = try Socket.nonBlockingConnect(to: listener.localAddress, from: others) }
+    }
+
     @Test("a refused connection is found by the pending error, once")
     func refused() throws {
         let address: SocketAddress

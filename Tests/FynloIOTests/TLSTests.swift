@@ -114,6 +114,39 @@ struct TLSTests {
         }
     }
 
+    @Test("examines a certificate without trusting it, and tells whose it is")
+    func reported() throws {
+        let certificates = try TestCertificates()
+        let rows: [(String, String, Bool, CertificateProblem?)] = [
+            ("192.0.2.7", "192.0.2.7", false, nil), ("2001:db8::7", "2001:db8::8", false, .otherHost),
+            ("pos.fynlo.test", "pos.fynlo.test", true, .expired), ("a.test", "b.test", false, .otherHost),
+        ]
+        for (certified, asked, isExpired, problem) in rows {
+            let paths = try certificates.make("a", host: certified, isExpired: isExpired)
+            let trust = try TLSContext(authorityPath: paths.certificate, verification: .reported)
+            var pair = try Pair(
+                try TLSContext(certificatePath: paths.certificate, keyPath: paths.key), trust, host: asked)
+            #expect(pair.client.peerCertificate == nil)
+            try pair.exchange()
+            #expect(pair.client.isEstablished && pair.client.certificateProblem == problem)
+            let certificate = try #require(pair.client.peerCertificate)
+            #expect(certificate.names == [certified] && certificate.issuer == "/CN=\(certified)")
+            let now = UnixTime(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000))
+            let days = (certificate.notAfter.milliseconds - now.milliseconds + 43_200_000) / 86_400_000
+            #expect(days == (isExpired ? 0 : 2) && certificate.notBefore <= now)
+            #expect(problem?.sentence(host: asked).hasSuffix(".") != false)
+        }
+        let paths = try certificates.make("b")
+        var pair = try Pair(
+            try TLSContext(certificatePath: paths.certificate, keyPath: paths.key),
+            try TLSContext(verification: .reported))
+        try pair.exchange()
+        guard case .unknownAuthority = pair.client.certificateProblem else {
+            Issue.record("nobody vouches for it")
+            return
+        }
+    }
+
     @Test("sends the whole chain of the certificate file")
     func chain() throws {
         let certificates = try TestCertificates()

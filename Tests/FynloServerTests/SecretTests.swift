@@ -111,10 +111,12 @@ struct SignalTests {
         let words = limit?.split(separator: " ").map(String.init) ?? []
         #expect(words.count >= 5 && words[3] == words[4], "raised to the hard limit: \(words)")
         #expect(serving["descriptors"].string == words[3])
+        /// Other lines may follow.
+        func level() -> String? { info.events.last { $0["event"].string == "log_level" }?["now"].string }
         info.signal(SIGUSR1)
-        try info.wait(for: "debug") { info.events.last?["now"].string == "debug" }
+        try info.wait(for: "debug") { level() == "debug" }
         info.signal(SIGUSR2)
-        try info.wait(for: "info") { info.events.last?["now"].string == "info" }
+        try info.wait(for: "info") { level() == "info" }
         info.signal(SIGTERM)
         #expect(try info.waitForEnd() == 0)
     }

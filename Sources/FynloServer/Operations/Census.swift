@@ -1,4 +1,4 @@
-// Who is there, counted in one pass over the connections when metrics are asked for: 0.2 µs each, and nothing in between.
+// Who is there, counted in one pass over the connections when metrics are asked for: 0.3 µs each, and nothing in between.
 
 import FynloCore
 
