@@ -29,6 +29,10 @@ struct Config {
     var redisBudget = Duration.milliseconds(50)
     /// How long the connection slots of a node hold: no variable, as all nodes have to agree.
     var leaseTerms = LeaseTerms()
+    /// What keys and channels between processes begin with; 1 is the version of what they say to each other. No variable.
+    var redisSpace = "fynlo:\(NodeMessage.version):"
+    /// Between two pulses: no variable.
+    var pulseInterval = Pulse.interval
     var allowedOrigins: [String]
     var trustedProxies: TrustedProxies
     var allowsQueryToken: Bool

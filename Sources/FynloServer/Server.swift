@@ -17,6 +17,9 @@ final class Server {
     private let redis: RedisConnection?
     private let acceptor: Acceptor
     private let operatorsAcceptor: Acceptor?
+    /// `nil` without Redis.
+    let bus: EventBus?
+    private let nodes: NodeHandler
     private let pulse: Pulse
     private let pruner: Pruner
     private let trimmer: MemoryTrimmer
@@ -40,7 +43,8 @@ final class Server {
             hasOperationsListener: config.adminListen != nil || adminListener != nil,
             allowedOrigins: config.allowedOrigins,
             allowsQueryToken: config.allowsQueryToken, trustedProxies: config.trustedProxies)
-        let node = ProcessSetup.randomBytes(8).reduce(0 as UInt64) { $0 << 8 | UInt64($1) }
+        let node = ConnectionID.node(
+            random: ProcessSetup.randomBytes(8).reduce(0) { $0 << 8 | UInt64($1) })
         hub = Hub(loop: loop, settings: settings, log: log, node: node)
         pool = PostgresPool(loop: loop, settings: config.postgres, log: log)
         redis = config.redis.map { settings in
@@ -55,11 +59,19 @@ final class Server {
         let feeds = FeedHandler(loop: loop, hub: hub, events: EventLog(pool: pool), log: log)
         let users = UserRepository(pool: pool)
         let known = RestaurantKnowledge(users: users, limits: config.limits)
+        bus = config.redis.flatMap { [redis] settings in
+            redis.map { redis in
+                EventBus(
+                    loop: loop, settings: settings, publisher: redis, node: node, space: config.redisSpace, log: log)
+            }
+        }
+        nodes = NodeHandler(hub: hub, feeds: feeds, known: known, bus: bus)
         let access = AccessHandler(hub: hub, users: users, log: log)
         leases = Leases(
             loop: loop, redis: redis, node: node,
             settings: Leases.Settings(
-                limits: config.limits, terms: config.leaseTerms, redisBudget: config.redisBudget), log: log)
+                space: config.redisSpace, limits: config.limits, terms: config.leaseTerms,
+                redisBudget: config.redisBudget), log: log)
         authentication = AuthenticationHandler(
             loop: loop, hub: hub, feeds: feeds, access: access, leases: leases, users: users, known: known,
             keys: try config.tokens.loadKeys(), policy: config.tokens.policy, log: log)
@@ -71,8 +83,8 @@ final class Server {
                 limits: config.limits, redisBudget: config.redisBudget, patience: config.queryTimeout))
         health = HealthHandler(loop: loop, hub: hub, pool: pool, redis: redis, leases: leases)
         effects = EffectHandler(
-            loop: loop, hub: hub, authentication: authentication, feeds: feeds,
-            menus: MenuHandler(authentication: authentication, menus: menus, cache: cache, log: log),
+            loop: loop, hub: hub, authentication: authentication, feeds: feeds, nodes: nodes,
+            menus: MenuHandler(authentication: authentication, menus: menus, cache: cache, nodes: nodes, log: log),
             orders: OrderHandler(hub: hub, feeds: feeds, orders: orders, log: log),
             orderAPI: OrderAPIHandler(
                 authentication: authentication, feeds: feeds, orders: orders, limits: config.limits, log: log),
@@ -84,12 +96,12 @@ final class Server {
                 limits: config.limits, log: log),
             health: health,
             metrics: MetricsPage(
-                loop: loop, hub: hub, feeds: feeds, pool: pool, redis: redis, cache: cache, leases: leases,
-                log: log),
+                loop: loop, hub: hub, feeds: feeds, pool: pool, redis: redis, bus: bus, cache: cache,
+                leases: leases, log: log),
             diagnostics: DiagnosticsHandler(
                 loop: loop, hub: hub, feeds: feeds, authentication: authentication, log: log),
             log: log)
-        pulse = Pulse(loop: loop, pool: pool) { [hub, known] in
+        pulse = Pulse(loop: loop, pool: pool, interval: config.pulseInterval) { [hub, known] in
             Set(hub.restaurants).union(known.watched)
         } found: { [feeds, access, known] finding in
             known.found(finding)
@@ -128,13 +140,16 @@ final class Server {
         }
         feeds.whenMenuUpdated = { [known] in known.menuUpdated($0, to: $1) }
         hub.carryOut = { [effects] effect, connection in effects.carryOut(effect, for: connection) }
-        hub.whenRestaurantEmptied = { [feeds, access] restaurant in
+        nodes.askPulse = { [pulse] in pulse.ask() }
+        hub.whenRestaurantEmptied = { [feeds, access, nodes] restaurant in
             feeds.leave(restaurant)
+            nodes.leave(restaurant)
             access.leave(restaurant)
         }
         hub.whenLeft = { [leases] connection, restaurant in leases.left(connection, restaurant) }
         leases.restaurants = { [hub] in hub.restaurants }
         leases.members = { [hub] restaurant in hub.members(of: restaurant) }
+        leases.whenReplacedElsewhere = { [nodes] connection in nodes.replaced(connection) }
         leases.close = { [hub] connection, reason in hub.connection(connection)?.close(reason) }
         if let operatorsAcceptor {
             log.info("serving_operators", ["address": operatorsAcceptor.address.description])
@@ -142,6 +157,7 @@ final class Server {
         pool.start()
         leases.start()
         redis?.open()
+        nodes.start()
         pulse.start()
         pruner.start()
         trimmer.start()
@@ -239,6 +255,7 @@ final class Server {
         hub.abortAll()
         pool.close()
         leases.stop()
+        nodes.stop()
         redis?.close()
         // The hub and those who carry out its effects hold each other.
         hub.carryOut = { _, _ in }

@@ -11,6 +11,7 @@ private final class Nodes {
     let servers: [TestServer]
     let redis: RedisUser
     let restaurant: RestaurantID
+    private let names: SlotScripts
 
     init(
         _ count: Int, redis url: String, _ variables: [String: String] = [:], isRedisThere: Bool = true,
@@ -21,6 +22,7 @@ private final class Nodes {
         (self.loop, self.database) = (loop, database)
         restaurant = try database.addRestaurant()
         redis = try RedisUser(loop, url)
+        names = SlotScripts(space: "fynlo:1:\(database.name):")
         servers = try (0..<count).map { number in
             try TestServer(variables.merging(["REDIS_URL": url]) { $1 }, database: database, loop: loop) { config in
                 // As patient as the machine is slow.
@@ -55,7 +57,7 @@ private final class Nodes {
 
     /// Connections in the table.
     func slots() throws -> Int {
-        guard case .success(.integer(let count)) = try redis.ask("HLEN", .text(SlotScripts.slots(restaurant))) else {
+        guard case .success(.integer(let count)) = try redis.ask("HLEN", .text(names.slots(restaurant))) else {
             return -1
         }
         return Int(count)
@@ -278,6 +280,46 @@ struct LimitsAcrossNodesTests {
         try nodes.untilShared()
         try nodes.untilSlots(0)
         #expect(try nodes.answered(users[1], on: 0).isIn)
+    }
+
+    @Test("are not touched by a device that comes back on another node: its older connection there is closed with 4011")
+    func device() throws {
+        let shared = try SharedRedis()
+        let nodes = try Nodes(2, redis: shared.url, ["FYNLO_MAX_CONNECTIONS_PER_RESTAURANT": "2"])
+        let users = try nodes.addUsers(2)
+        let colleague = try nodes.answered(users[1], on: 0, device: "till")
+        var tablet = try nodes.answered(users[0], on: 0, device: "till")
+        #expect(tablet.isIn && colleague.isIn)
+        try nodes.wait(for: "both to hear each other") {
+            nodes.servers.allSatisfy { $0.server.bus?.isListening == true }
+        }
+        for place in [1, 0, 0, 1] {
+            let next = try nodes.answered(users[0], on: place, device: "till")
+            #expect(next.isIn)
+            try nodes.wait(for: "the older one's end") { tablet.isClosed }
+            #expect(tablet.closeCode == 4011)
+            tablet = next
+        }
+        #expect(!tablet.isClosed && !colleague.isClosed)
+        try nodes.untilSlots(2)
+        #expect(nodes.servers.map(\.hub.tabletCount) == [1, 1])
+    }
+
+    @Test("find a device's older connection on another node within a review, if nobody has told that node")
+    func reviewed() throws {
+        let shared = try SharedRedis()
+        let nodes = try Nodes(2, redis: shared.url) { _, config in
+            config.leaseTerms.renewalInterval = .milliseconds(100)
+            config.leaseTerms.reviewPeriod = .milliseconds(300)
+        }
+        for server in nodes.servers { server.server.leases.whenReplacedElsewhere = { _ in } }
+        let user = try nodes.addUsers(1)[0]
+        let older = try nodes.answered(user, on: 0, device: "till")
+        let newer = try nodes.answered(user, on: 1, device: "till")
+        try nodes.wait(for: "the older one's end") { older.isClosed }
+        #expect(older.closeCode == 4011)
+        #expect(newer.isIn && !newer.isClosed)
+        try nodes.untilSlots(1)
     }
 
     @Test("are not the business of a server without Redis")

@@ -75,8 +75,9 @@ struct SlotScriptsTests {
         try redis.open()
         var random = SeededRandom(seed: seed)
         let restaurant = RestaurantID(TestDatabase.randomUUID())
-        let key = SlotScripts.slots(restaurant)
-        let nodes = (0..<3).map { _ in ConnectionID.nodeName(UInt64.random(in: .min ... .max)) }
+        let names = SlotScripts(space: shared.prefix)
+        let key = names.slots(restaurant)
+        let nodes = (0..<3).map { _ in EventBus.name(of: UInt64.random(in: .min ... .max)) }
         let users = (0..<4).map { _ in UserID(TestDatabase.randomUUID()) }
         let devices = ["", "", "tablet 1", "tablet\n2", "a b  c "]
         var table = SlotTable(perRestaurant: 6, perUser: 3)
@@ -87,8 +88,8 @@ struct SlotScriptsTests {
         func run(_ script: RedisScript, _ node: String, _ arguments: [RedisArgument]) throws -> [String] {
             let answers = Answers()
             redis.connection.run(
-                script, keys: [.text(key), .text(SlotScripts.lease(node))],
-                [.text(SlotScripts.leasePrefix)] + arguments, budget: .seconds(10), reply: answers.take)
+                script, keys: [.text(key), .text(names.lease(node))],
+                [.text(names.leasePrefix)] + arguments, budget: .seconds(10), reply: answers.take)
             try redis.until { !answers.all.isEmpty }
             return Self.words(try answers.all[0].get())
         }
@@ -138,15 +139,15 @@ struct SlotScriptsTests {
                 members[node] = zip(mine, answer).filter { $1 == "kept" }.map(\.0)
             case 8:
                 table.nodes.remove(node)
-                _ = try redis.ask("DEL", .text(SlotScripts.lease(node)))
+                _ = try redis.ask("DEL", .text(names.lease(node)))
             default:
                 table.nodes.insert(node)
-                _ = try redis.ask("SET", .text(SlotScripts.lease(node)), "1")
+                _ = try redis.ask("SET", .text(names.lease(node)), "1")
             }
             #expect(table.slots.count <= 6)
         }
-        _ = try redis.ask("DEL", .text(key), .text(SlotScripts.lease(nodes[0])), .text(SlotScripts.lease(nodes[1])))
-        _ = try redis.ask("DEL", .text(SlotScripts.lease(nodes[2])))
+        _ = try redis.ask("DEL", .text(key), .text(names.lease(nodes[0])), .text(names.lease(nodes[1])))
+        _ = try redis.ask("DEL", .text(names.lease(nodes[2])))
     }
 
     @Test("has names for connections that are read back, and nothing else", arguments: [0, 1, 0x1234, UInt64.max])

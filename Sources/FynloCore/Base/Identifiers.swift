@@ -148,6 +148,16 @@ public struct ConnectionID: Hashable, Sendable {
         UUID128(high: node & ~0xf000 | 0x8000, low: number & ~(3 << 62) | 1 << 63)
     }
 
+    /// Reads the form that users see; `nil` for a UUID that is none of a connection.
+    public init?(uuid: UUID128) {
+        guard uuid.high & 0xf000 == 0x8000, uuid.low >> 62 == 2 else { return nil }
+        node = uuid.high
+        number = uuid.low & ~(3 << 62)
+    }
+
+    /// A process' number that is whole in the form that users see, of a random one.
+    public static func node(random: UInt64) -> UInt64 { random & ~0xf000 | 0x8000 }
+
     /// The number in the form that users see, if it is one of a connection; of which process does not matter.
     public static func number(in uuid: UUID128) -> UInt64 {
         uuid.low & ~(3 << 62)

@@ -209,10 +209,10 @@ final class Hub {
 
     // MARK: Sending
 
-    /// Relays a text frame, which came at `receivedAt`, to every tablet of a restaurant.
-    func relay(_ frame: ByteBuffer, receivedAt: Instant, to restaurant: RestaurantID) {
+    /// Relays a text frame, which came at `receivedAt` (`nil`: to another process), to every tablet of a restaurant.
+    func relay(_ frame: ByteBuffer, receivedAt: Instant?, to restaurant: RestaurantID) {
         broadcast(frame, sequence: nil, to: restaurant)
-        metrics.relaying(receivedAt: receivedAt)
+        if let receivedAt { metrics.relaying(receivedAt: receivedAt) }
         scheduleFlush()
     }
 

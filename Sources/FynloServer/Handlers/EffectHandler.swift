@@ -9,6 +9,7 @@ final class EffectHandler {
     private let hub: Hub
     private let authentication: AuthenticationHandler
     private let feeds: FeedHandler
+    private let nodes: NodeHandler
     private let menus: MenuHandler
     private let orders: OrderHandler
     private let orderAPI: OrderAPIHandler
@@ -20,14 +21,16 @@ final class EffectHandler {
     private let log: Logger
 
     init(
-        loop: EventLoop, hub: Hub, authentication: AuthenticationHandler, feeds: FeedHandler, menus: MenuHandler,
-        orders: OrderHandler, orderAPI: OrderAPIHandler, events: EventHandler, notifications: NotificationHandler,
-        health: HealthHandler, metrics: MetricsPage, diagnostics: DiagnosticsHandler, log: Logger
+        loop: EventLoop, hub: Hub, authentication: AuthenticationHandler, feeds: FeedHandler, nodes: NodeHandler,
+        menus: MenuHandler, orders: OrderHandler, orderAPI: OrderAPIHandler, events: EventHandler,
+        notifications: NotificationHandler, health: HealthHandler, metrics: MetricsPage,
+        diagnostics: DiagnosticsHandler, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
         self.authentication = authentication
         self.feeds = feeds
+        self.nodes = nodes
         self.menus = menus
         self.orders = orders
         self.orderAPI = orderAPI
@@ -54,6 +57,7 @@ final class EffectHandler {
             orders.handle(request, receivedAt: receivedAt, connection: number)
         case .broadcast(let frame, let restaurant, let receivedAt):
             hub.relay(frame, receivedAt: receivedAt, to: restaurant)
+            nodes.relay(frame, to: restaurant)
         case .refused(let code):
             hub.ledger.refused(code, connection)
         case .replay(let restaurant):

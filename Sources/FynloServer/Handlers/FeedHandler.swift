@@ -13,6 +13,10 @@ final class FeedHandler {
     private var feeds: [RestaurantID: RestaurantFeed] = [:]
     /// A menu has a new version, which the tablets are about to be told.
     var whenMenuUpdated: (RestaurantID, Int64) -> Void = { _, _ in }
+    /// A restaurant has its first tablet here.
+    var whenJoined: (RestaurantID) -> Void = { _ in }
+    /// This process has committed an event.
+    var whenCommitted: (RestaurantID, EventSequence) -> Void = { _, _ in }
     /// What all feeds keep for tablets that come back.
     private var tailBytes = 0
 
@@ -47,6 +51,7 @@ final class FeedHandler {
     func join(_ restaurant: RestaurantID, head: EventSequence) -> EventSequence {
         guard let cursor = feeds[restaurant]?.cursor else {
             feeds[restaurant] = RestaurantFeed(head: head)
+            whenJoined(restaurant)
             return head
         }
         hint(restaurant, head: head)
@@ -80,6 +85,7 @@ final class FeedHandler {
 
     /// This process committed an event.
     func committed(_ event: OrderEvent) {
+        whenCommitted(event.restaurant, event.sequence)
         guard let step = update(event.restaurant, { $0.committed(event) }) else { return }
         take(step, event.restaurant)
     }

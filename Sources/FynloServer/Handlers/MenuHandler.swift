@@ -7,12 +7,16 @@ final class MenuHandler {
     private let authentication: AuthenticationHandler
     private let menus: MenuRepository
     private let cache: MenuCache
+    private let nodes: NodeHandler
     private let log: Logger
 
-    init(authentication: AuthenticationHandler, menus: MenuRepository, cache: MenuCache, log: Logger) {
+    init(
+        authentication: AuthenticationHandler, menus: MenuRepository, cache: MenuCache, nodes: NodeHandler, log: Logger
+    ) {
         self.authentication = authentication
         self.menus = menus
         self.cache = cache
+        self.nodes = nodes
         self.log = log
     }
 
@@ -58,11 +62,12 @@ final class MenuHandler {
             try QueryParameters(request).restaurant()
         } restaurant: {
             $0
-        } then: { [menus, log, known = authentication.known] restaurant, _ in
+        } then: { [menus, nodes, log, known = authentication.known] restaurant, _ in
             menus.invalidate(restaurant) { result in
                 switch result {
                 case .success(let version):
                     known.menuUpdated(restaurant, to: version)
+                    nodes.menuUpdated(restaurant, to: version)
                     var response = HTTPResponse(
                         status: 200, body: Array("{\"success\":true,\"message\":\"Menu cache invalidated\"}".utf8))
                     response.headers.append("Content-Type", "application/json")

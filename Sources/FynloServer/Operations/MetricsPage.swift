@@ -11,6 +11,7 @@ final class MetricsPage {
     private let feeds: FeedHandler
     private let pool: PostgresPool
     private let redis: RedisConnection?
+    private let bus: EventBus?
     private let cache: MenuCache
     private let leases: Leases
     private let log: Logger
@@ -24,14 +25,15 @@ final class MetricsPage {
     private static let roundTrips = 200
 
     init(
-        loop: EventLoop, hub: Hub, feeds: FeedHandler, pool: PostgresPool, redis: RedisConnection?, cache: MenuCache,
-        leases: Leases, log: Logger
+        loop: EventLoop, hub: Hub, feeds: FeedHandler, pool: PostgresPool, redis: RedisConnection?, bus: EventBus?,
+        cache: MenuCache, leases: Leases, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
         self.feeds = feeds
         self.pool = pool
         self.redis = redis
+        self.bus = bus
         self.cache = cache
         self.leases = leases
         self.log = log
@@ -216,6 +218,7 @@ final class MetricsPage {
         text.sample(leases.figures.renewed, ["result": "held"])
         text.sample(leases.figures.lapsed, ["result": "lapsed"])
         text.sample(leases.figures.notRenewed, ["result": "failed"])
+        writeBus(&text)
         text.family("fynlo_menu_reads_total", .counter, "Menus given to readers, by where they came from.")
         text.sample(cache.answers.process, ["source": "process"])
         text.sample(cache.answers.redis, ["source": "redis"])
@@ -223,6 +226,27 @@ final class MetricsPage {
         text.sample(cache.answers.stale, ["source": "stale"])
         text.sample(cache.answers.bypass, ["source": "bypass"])
         text.sample(cache.answers.failed, ["source": "failed"])
+    }
+
+    private func writeBus(_ text: inout PrometheusText) {
+        let figures = bus?.figures ?? EventBus.Figures()
+        text.family("fynlo_bus_up", .gauge, "1 while what other processes say is heard.")
+        text.sample(bus?.isListening == true ? 1 : 0)
+        text.family("fynlo_bus_channels", .gauge, "Channels that are subscribed to: two, and one per restaurant.")
+        text.sample(bus?.channelCount ?? 0)
+        text.family("fynlo_bus_sent_total", .counter, "Messages to other processes that were given to Redis, by kind.")
+        for kind in NodeMessage.Kind.allCases { text.sample(figures.sent[kind] ?? 0, ["kind": kind.rawValue]) }
+        text.family(
+            "fynlo_bus_unsent_total", .counter, "Messages to other processes that Redis did not take, or not in time.")
+        text.sample(figures.unsent)
+        text.family("fynlo_bus_received_total", .counter, "Messages of other processes, by kind.")
+        for kind in NodeMessage.Kind.allCases { text.sample(figures.received[kind] ?? 0, ["kind": kind.rawValue]) }
+        text.family("fynlo_bus_passed_over_total", .counter, "Messages that are not understood, by reason.")
+        text.sample(figures.otherVersions, ["reason": "other_version"])
+        text.sample(figures.unreadable, ["reason": "unreadable"])
+        text.family(
+            "fynlo_bus_losses_total", .counter, "Connections to Redis for messages that were lost or not made.")
+        text.sample(bus?.losses ?? 0)
     }
 
     // MARK: The process

@@ -36,6 +36,8 @@ final class Leases: EventSource {
 
     /// Its numbers.
     struct Settings {
+        /// Begins every key: `fynlo:1:`.
+        let space: String
         let limits: Limits
         let terms: LeaseTerms
         /// Redis gets this long for one who waits.
@@ -47,6 +49,7 @@ final class Leases: EventSource {
     private let settings: Settings
     private let node: UInt64
     private let nodeName: String
+    private let table: SlotScripts
     private let log: Logger
     private var book: LeaseBook
     private var token: SourceToken?
@@ -64,7 +67,7 @@ final class Leases: EventSource {
     /// One of this node's connections has no slot any more, and why.
     var close: (UInt64, CloseReason) -> Void = { _, _ in }
     /// A connection of another node has lost its slot to a newer one of the same device.
-    var onReplacedElsewhere: (ConnectionID) -> Void = { _ in }
+    var whenReplacedElsewhere: (ConnectionID) -> Void = { _ in }
 
     /// Restaurants whose slots are being written at the same time: the tablets' own commands find room between them.
     private static let concurrentWrites = 32
@@ -77,7 +80,8 @@ final class Leases: EventSource {
         self.node = node
         self.settings = settings
         self.log = log
-        nodeName = ConnectionID.nodeName(node)
+        nodeName = EventBus.name(of: node)
+        table = SlotScripts(space: settings.space)
         book = LeaseBook(terms: settings.terms)
     }
 
@@ -97,12 +101,12 @@ final class Leases: EventSource {
         guard let redis else { return }
         redis.readyHandler = nil
         if redis.isReady {
-            redis.send(["DEL", .text(SlotScripts.lease(nodeName))]) { _ in }
-            redis.send(["HDEL", .text(SlotScripts.nodes), .text(nodeName)]) { _ in }
+            redis.send(["DEL", .text(table.lease(nodeName))]) { _ in }
+            redis.send(["HDEL", .text(table.nodes), .text(nodeName)]) { _ in }
         }
         (restaurants, members) = ({ [] }, { _ in [] })
         close = { _, _ in }
-        onReplacedElsewhere = { _ in }
+        whenReplacedElsewhere = { _ in }
     }
 
     /// True when the limits are those of all nodes together.
@@ -125,9 +129,9 @@ final class Leases: EventSource {
         applicants += 1
         redis.run(
             SlotScripts.admit,
-            keys: [.text(SlotScripts.slots(applicant.restaurant)), .text(SlotScripts.lease(nodeName))],
+            keys: [.text(table.slots(applicant.restaurant)), .text(table.lease(nodeName))],
             [
-                .text(SlotScripts.leasePrefix), .text(slot.slotName), .text(applicant.user.description),
+                .text(table.leasePrefix), .text(slot.slotName), .text(applicant.user.description),
                 .text(applicant.device ?? ""), .integer(Int64(settings.limits.connectionsPerRestaurant)),
                 .integer(Int64(settings.limits.connectionsPerUser)),
             ], budget: settings.redisBudget
@@ -171,7 +175,7 @@ final class Leases: EventSource {
     private func tell(replaced names: some Sequence<RedisReply>) {
         for case .string(let name) in names {
             guard let connection = ConnectionID(slotName: name), connection.node != node else { continue }
-            onReplacedElsewhere(connection)
+            whenReplacedElsewhere(connection)
         }
     }
 
@@ -202,7 +206,7 @@ final class Leases: EventSource {
                 RedisArgument.text(ConnectionID(node: node, number: $0).slotName)
             }
             redis.send(
-                ["HDEL", .text(SlotScripts.slots(restaurant))] + names, budget: Leases.patience
+                ["HDEL", .text(table.slots(restaurant))] + names, budget: Leases.patience
             ) { [weak self] result in
                 if case .success(.integer) = result { return }
                 self?.book.notReturned(connections, restaurant)
@@ -224,10 +228,10 @@ final class Leases: EventSource {
         isRenewing = true
         let sentAt = SystemClock.instant
         redis.run(
-            SlotScripts.renew, keys: [.text(SlotScripts.lease(nodeName)), .text(SlotScripts.nodes)],
+            SlotScripts.renew, keys: [.text(table.lease(nodeName)), .text(table.nodes)],
             [
                 .integer(settings.terms.lifetime.inMilliseconds), .text(nodeName),
-                .text("{\"started\":\(startedAt.milliseconds)}"), .text(SlotScripts.leasePrefix),
+                .text("{\"started\":\(startedAt.milliseconds)}"), .text(table.leasePrefix),
             ], budget: Leases.patience
         ) { [weak self] result in
             guard let self else { return }
@@ -282,7 +286,7 @@ final class Leases: EventSource {
         let slots = book.write(members.keys)
         guard let redis, !slots.isEmpty else { return loop.atEndOfTurn { done(true) } }
         var arguments: [RedisArgument] = [
-            .text(SlotScripts.leasePrefix), .integer(Int64(settings.limits.connectionsPerRestaurant)),
+            .text(table.leasePrefix), .integer(Int64(settings.limits.connectionsPerRestaurant)),
             .integer(Int64(settings.limits.connectionsPerUser)),
         ]
         for (connection, order) in slots {
@@ -294,7 +298,7 @@ final class Leases: EventSource {
         }
         redis.run(
             SlotScripts.readmit,
-            keys: [.text(SlotScripts.slots(restaurant)), .text(SlotScripts.lease(nodeName))], arguments,
+            keys: [.text(table.slots(restaurant)), .text(table.lease(nodeName))], arguments,
             budget: Leases.patience
         ) { [weak self] result in
             guard let self else { return }

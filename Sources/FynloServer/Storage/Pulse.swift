@@ -8,10 +8,13 @@ import FynloIO
 final class Pulse: EventSource {
     private let loop: EventLoop
     private let pool: PostgresPool
+    private let interval: Duration
     private let restaurants: () -> Set<RestaurantID>
     private let found: (Finding) -> Void
     private var token: SourceToken?
     private var isAsking = false
+    /// Somebody said that there is something to find when a question was already on its way.
+    private var isAskedAgain = false
 
     /// What one question found.
     struct Finding {
@@ -33,11 +36,13 @@ final class Pulse: EventSource {
 
     /// `restaurants` are asked about; `found` is told what was found.
     init(
-        loop: EventLoop, pool: PostgresPool, restaurants: @escaping () -> Set<RestaurantID>,
+        loop: EventLoop, pool: PostgresPool, interval: Duration = Pulse.interval,
+        restaurants: @escaping () -> Set<RestaurantID>,
         found: @escaping (Finding) -> Void
     ) {
         self.loop = loop
         self.pool = pool
+        self.interval = interval
         self.restaurants = restaurants
         self.found = found
     }
@@ -45,7 +50,7 @@ final class Pulse: EventSource {
     func start() {
         let token = loop.add(timer: self)
         self.token = token
-        loop.wake(token, by: loop.now.instant + Pulse.interval)
+        loop.wake(token, by: loop.now.instant + interval)
     }
 
     func stop() {
@@ -56,14 +61,19 @@ final class Pulse: EventSource {
     func ready(_ readiness: Readiness, now: Moment) {}
 
     func tick(now: Moment) -> Instant? {
-        ask()
-        return now.instant + Pulse.interval
+        if !isAsking { ask() }
+        return now.instant + interval
     }
 
     /// Asks at once: somebody says that there is something to find.
     func ask() {
+        if isAsking {
+            isAskedAgain = true
+            return
+        }
         let watched = restaurants()
-        guard !isAsking, !watched.isEmpty else { return }
+        isAskedAgain = false
+        guard !watched.isEmpty else { return }
         isAsking = true
         let askedAt = SystemClock.instant
         let list = "{" + watched.map(\.description).joined(separator: ",") + "}"
@@ -81,6 +91,7 @@ final class Pulse: EventSource {
             }
             let missing = watched.subtracting(counters.map(\.restaurant))
             self.found(Finding(counters: counters, missing: Array(missing), askedAt: askedAt))
+            if self.isAskedAgain, self.token != nil { self.ask() }
         }
     }
 }

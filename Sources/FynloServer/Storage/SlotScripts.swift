@@ -40,13 +40,16 @@ extension RedisConnection {
 }
 
 /// Keys and scripts.
-enum SlotScripts {
-    static func slots(_ restaurant: RestaurantID) -> String { "fynlo:1:slots:\(restaurant)" }
+struct SlotScripts {
+    /// Begins every key: `fynlo:1:`.
+    let space: String
 
-    static func lease(_ node: String) -> String { leasePrefix + node }
+    func slots(_ restaurant: RestaurantID) -> String { "\(space)slots:\(restaurant)" }
 
-    static let leasePrefix = "fynlo:1:node:"
-    static let nodes = "fynlo:1:nodes"
+    func lease(_ node: String) -> String { leasePrefix + node }
+
+    var leasePrefix: String { space + "node:" }
+    var nodes: String { space + "nodes" }
 
     /// Both begin so: reads all slots, drops those of nodes that are gone, and calls `each` for the others.
     private static let reading = """
@@ -163,16 +166,7 @@ enum SlotScripts {
 
 extension ConnectionID {
     /// The name of its slot: `0123456789abcdef-1f`.
-    var slotName: String { nodeName + "-" + String(number, radix: 16) }
-
-    /// The node, as all nodes know it.
-    var nodeName: String { ConnectionID.nodeName(node) }
-
-    static func nodeName(_ node: UInt64) -> String {
-        var digits = ByteBuffer()
-        digits.append(hexadecimal: node, digits: 16)
-        return String(decoding: digits.bytes(), as: UTF8.self)
-    }
+    var slotName: String { EventBus.name(of: node) + "-" + String(number, radix: 16) }
 
     /// Reads the name of a slot; anything else is `nil`.
     init?(slotName: [UInt8]) {

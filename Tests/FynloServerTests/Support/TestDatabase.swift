@@ -10,6 +10,8 @@ final class TestDatabase {
     let url: String
     let session: PostgresSession
     private let schema: String
+    /// Unlike that of any other.
+    var name: String { schema }
 
     /// The tests need `scripts/test`, which starts the databases and names them in the environment.
     static func variable(_ name: String) throws -> String {

@@ -35,6 +35,8 @@ final class TestServer {
         var config = try Config(environment: environment)
         // A machine that is busy with other tests is no slow Redis.
         config.redisBudget = .seconds(2)
+        // Servers of one database are nodes of one another, and of nobody else.
+        config.redisSpace += database.name + ":"
         adjust(&config)
         self.database = database
         self.loop = loop
