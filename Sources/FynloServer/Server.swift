@@ -65,7 +65,10 @@ final class Server {
                     loop: loop, settings: settings, publisher: redis, node: node, space: config.redisSpace, log: log)
             }
         }
-        nodes = NodeHandler(hub: hub, feeds: feeds, known: known, bus: bus)
+        nodes = NodeHandler(
+            loop: loop, hub: hub, feeds: feeds, known: known, bus: bus,
+            directory: redis.map { NodeDirectory(loop: loop, redis: $0, node: node, space: config.redisSpace) },
+            log: log)
         let access = AccessHandler(hub: hub, users: users, log: log)
         leases = Leases(
             loop: loop, redis: redis, node: node,
@@ -99,7 +102,7 @@ final class Server {
                 loop: loop, hub: hub, feeds: feeds, pool: pool, redis: redis, bus: bus, cache: cache,
                 leases: leases, log: log),
             diagnostics: DiagnosticsHandler(
-                loop: loop, hub: hub, feeds: feeds, authentication: authentication, log: log),
+                loop: loop, hub: hub, feeds: feeds, authentication: authentication, nodes: nodes, log: log),
             log: log)
         pulse = Pulse(loop: loop, pool: pool, interval: config.pulseInterval) { [hub, known] in
             Set(hub.restaurants).union(known.watched)
@@ -149,7 +152,7 @@ final class Server {
         hub.whenLeft = { [leases] connection, restaurant in leases.left(connection, restaurant) }
         leases.restaurants = { [hub] in hub.restaurants }
         leases.members = { [hub] restaurant in hub.members(of: restaurant) }
-        leases.whenReplacedElsewhere = { [nodes] connection in nodes.replaced(connection) }
+        leases.whenReplacedElsewhere = { [nodes] connection in nodes.replace(connection) }
         leases.close = { [hub] connection, reason in hub.connection(connection)?.close(reason) }
         if let operatorsAcceptor {
             log.info("serving_operators", ["address": operatorsAcceptor.address.description])

@@ -182,7 +182,7 @@ struct DiagnosticsTests {
         let restaurant = try server.database.addRestaurant()
         let owner = try server.database.addUser(.platformOwner, at: nil).token()
         let waiting = try server.tablet(at: restaurant)
-        try server.wait(for: "the upgrade") { waiting.isUpgraded }
+        try server.wait(for: "the upgrade, and Redis") { waiting.isUpgraded && server.server.isRedisReady }
         let number = try #require(server.hub.allConnections.map(\.id.number).max())
         let ids = [
             TestDatabase.randomUUID(), ConnectionID(node: server.hub.node, number: number).uuid,

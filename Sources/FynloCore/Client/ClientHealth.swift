@@ -38,7 +38,6 @@ public struct ClientHealth: Sendable {
     private var pingsDue = 0.0
     private var lastPong: Instant?
     private var messages = 0
-    private var resentCommands = 0
     private var tokenRefreshes = 0
     private var reconnections = 0
     private var refusedTokens = 0
@@ -88,8 +87,6 @@ public struct ClientHealth: Sendable {
 
     mutating func pongMissed() { missedPongs += 1 }
 
-    mutating func resent() { resentCommands += 1 }
-
     mutating func tokenRefreshed() { tokenRefreshes += 1 }
 
     mutating func tokenRefused() { refusedTokens += 1 }
@@ -114,14 +111,16 @@ public struct ClientHealth: Sendable {
     /// Of the pings of the last connections, in a window of 256; `nil` before the first.
     public var latency: DiagnosticReport.Latency? { roundTrips.latency }
 
-    /// The report. `waitingCommands` is how many the outbox holds.
-    public func report(state: ClientSession.State, waitingCommands: Int, now: Instant) -> DiagnosticReport {
+    /// The report. `waitingCommands` is how many the outbox holds, `resentCommands` how many were sent more than once.
+    func report(
+        state: ClientSession.State, waitingCommands: Int, resentCommands: Int, now: Instant
+    ) -> DiagnosticReport {
         let uptime = connectedSince.map { now - $0 } ?? .zero
         var report = DiagnosticReport(
             state: state.rawValue, uptime: uptime, reconnectAttempts: reconnectAttempts,
             lastHeartbeat: lastPongAge(now: now))
         report.issues = issues(state: state, waitingCommands: waitingCommands, now: now)
-        report.fixes = fixes
+        report.fixes = fixes(resentCommands: resentCommands)
         if let firstConnectedAt {
             let life = now - firstConnectedAt
             report.stability = life > .zero ? (connectedTime + uptime) / life : 1
@@ -160,7 +159,7 @@ public struct ClientHealth: Sendable {
         return issues
     }
 
-    private var fixes: [String] {
+    private func fixes(resentCommands: Int) -> [String] {
         var fixes: [String] = []
         if reconnections > 0 { fixes.append("Connected again \(count(reconnections, "time")).") }
         if resumedEvents > 0 { fixes.append("Resumed \(count(Int(clamping: resumedEvents), "event")).") }

@@ -99,15 +99,11 @@ public struct ClientSession: Sendable {
     private var refusal: ServerError?
     /// The server wants another token on this connection.
     private var isTokenAsked = false
-    /// When the command whose turn it is may be sent (again).
-    private var resendAt: Instant?
-    private var resendPolicy = ReconnectPolicy()
     private var toldState = State.disconnected
     /// Reused from call to call.
     private var events: [ClientEvent] = []
 
-    /// The commands without a final answer, and the last ones that have one.
-    public private(set) var outbox: Outbox
+    private var commands: CommandSender
     /// What the report is made of.
     public private(set) var health = ClientHealth()
     /// The newest durable event that was handed out; `nil` before the first connection.
@@ -128,10 +124,13 @@ public struct ClientSession: Sendable {
         self.settings = settings
         self.lastSequence = lastSequence
         self.generator = generator
-        outbox = Outbox(commands, limits: settings.outbox)
+        self.commands = CommandSender(Outbox(commands, limits: settings.outbox), limits: settings.limits)
     }
 
     // MARK: State
+
+    /// The commands without a final answer, and the last ones that have one.
+    public var outbox: Outbox { commands.outbox }
 
     public var state: State {
         switch phase {
@@ -153,15 +152,15 @@ public struct ClientSession: Sendable {
         switch phase {
         case .waiting(let until): return until
         case .up:
-            guard let deadline = stack?.nextDeadline else { return resendAt }
-            return resendAt.map { min($0, deadline) } ?? deadline
+            return [stack?.nextDeadline, commands.nextDeadline].compactMap(\.self).min()
         case .disconnected, .awaitingToken, .offline: return nil
         }
     }
 
     /// How it is, for people and programs.
     public func report(now: Instant) -> DiagnosticReport {
-        health.report(state: state, waitingCommands: outbox.waiting.count, now: now)
+        health.report(
+            state: state, waitingCommands: outbox.waiting.count, resentCommands: commands.resent, now: now)
     }
 
     // MARK: The owner's wishes
@@ -234,15 +233,7 @@ public struct ClientSession: Sendable {
     public mutating func submit(
         _ type: String, data: String, id: String? = nil, now: Moment, effects: inout [Effect]
     ) throws(CommandRefusal) -> String {
-        if let id, !(1...128).contains(id.utf8.count) || id.utf8.contains(0) { throw .idInvalid }
-        guard (try? JSON.scanObject(data.utf8Span.span) { _, _ in }) != nil else { throw .dataNotAnObject }
-        let id = id ?? UUID128(random: &generator).description
-        let entry = OutboxEntry(id: id, type: type, data: data, createdAt: now.unixTime)
-        guard ClientStack.fits(type: type, data: data, id: id, limits: settings.limits) else {
-            throw .tooLarge(limitBytes: settings.limits.sentMessageBytes)
-        }
-        effects.append(.keep(try outbox.add(entry)))
-        return id
+        try commands.submit(type, data: data, id: id, now: now.unixTime, using: &generator, effects: &effects)
     }
 
     // MARK: Answers
@@ -251,14 +242,7 @@ public struct ClientSession: Sendable {
     public mutating func deliver(
         kept count: Int, failure: String? = nil, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
-        if let failure {
-            let error = ServerError(code: "not_stored", sentence: failure, isRetryable: true, retryAfter: nil)
-            for entry in outbox.notKept(count, error) {
-                effects.append(.tell(.command(id: entry.id, entry.state)))
-            }
-        } else {
-            for id in outbox.kept(count) { effects.append(.tell(.command(id: id, .queued))) }
-        }
+        commands.kept(count, failure: failure, effects: &effects)
         sendNext(now: now, output: &output, effects: &effects)
     }
 
@@ -380,7 +364,13 @@ public struct ClientSession: Sendable {
                 health.tokenRefused()
                 effects.append(.tell(.error(error)))
             case .answered(let id, let outcome):
-                answered(id, outcome, now: now, output: &output, effects: &effects)
+                switch outcome {
+                case .refused(let error, _): health.error(error.code)
+                case .timedOut: health.error("timed_out")
+                case .acknowledged: break
+                }
+                commands.answered(id, outcome, now: now.instant, using: &generator, effects: &effects)
+                sendNext(now: now, output: &output, effects: &effects)
             case .closed(let closure):
                 lose(closure, now: now, effects: &effects)
             }
@@ -398,7 +388,6 @@ public struct ClientSession: Sendable {
         lastSequence = stack?.lastSequence ?? lastSequence
         tellState(&effects)
         effects.append(.tell(.connect(welcome)))
-        resendAt = nil
         sendNext(now: now, output: &output, effects: &effects)
     }
 
@@ -411,69 +400,9 @@ public struct ClientSession: Sendable {
         }
     }
 
-    // MARK: Commands
-
     /// Sends the command whose turn it is, if there is a connection and none is on its way.
     private mutating func sendNext(now: Moment, output: inout ByteBuffer, effects: inout [Effect]) {
-        guard stack?.state == .connected, outbox.current == nil else { return }
-        if let resendAt {
-            guard now.instant >= resendAt else { return }
-            self.resendAt = nil
-        }
-        while let next = outbox.next {
-            if outbox.isTooOld(next, now: now.unixTime) {
-                finish(
-                    next.id,
-                    .refused(
-                        ServerError(
-                            code: "too_old", sentence: "The command waited too long; it was not sent again.",
-                            isRetryable: false, retryAfter: nil)), effects: &effects)
-                continue
-            }
-            do throws(CommandRefusal) {
-                try stack?.send(next.type, data: next.data, id: next.id, now: now, output: &output)
-            } catch {
-                finish(next.id, .refused(error.serverError), effects: &effects)
-                continue
-            }
-            outbox.sent()
-            effects.append(.tell(.command(id: next.id, .sent)))
-            return
-        }
-    }
-
-    private mutating func answered(
-        _ id: String, _ outcome: CommandOutcome, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
-    ) {
-        switch outcome {
-        case .acknowledged(let sequence, _):
-            finish(id, .acknowledged(sequence: sequence), effects: &effects)
-        case .refused(let error, _) where error.code == "unavailable" || error.code == "rate_limited":
-            // Not done, or perhaps done: the same again, before any other.
-            health.error(error.code)
-            again(after: error.retryAfter, now: now, effects: &effects)
-        case .refused(let error, _):
-            health.error(error.code)
-            finish(id, .refused(error), effects: &effects)
-        case .timedOut:
-            health.error("timed_out")
-            again(after: nil, now: now, effects: &effects)
-        }
-        sendNext(now: now, output: &output, effects: &effects)
-    }
-
-    private mutating func finish(_ id: String, _ state: CommandState, effects: inout [Effect]) {
-        guard outbox.finish(id, state) != nil else { return }
-        resendPolicy.reset()
-        effects.append(.keep(.finished(id: id)))
-        effects.append(.tell(.command(id: id, state)))
-    }
-
-    private mutating func again(after least: Duration?, now: Moment, effects: inout [Effect]) {
-        guard let entry = outbox.requeue() else { return }
-        health.resent()
-        resendAt = now.instant + (least ?? resendPolicy.nextDelay(using: &generator))
-        effects.append(.tell(.command(id: entry.id, .queued)))
+        if stack?.state == .connected { commands.sendNext(over: &stack, now: now, output: &output, effects: &effects) }
     }
 
     // MARK: The end of a connection
@@ -509,18 +438,9 @@ public struct ClientSession: Sendable {
         guard stack != nil else { return }
         lastSequence = stack?.lastSequence ?? lastSequence
         stack = nil
-        resendAt = nil
         effects.append(.close)
         health.disconnected(closure, now: now.instant)
-        guard let current = outbox.current else { return }
-        if closure?.code == WebSocketCloseCode.messageTooBig {
-            let error = ServerError(
-                code: "message_too_large", sentence: closure?.reason ?? "", isRetryable: false, retryAfter: nil)
-            finish(current.id, .refused(error), effects: &effects)
-        } else if let entry = outbox.requeue() {
-            health.resent()
-            effects.append(.tell(.command(id: entry.id, .queued)))
-        }
+        commands.disconnected(closure, effects: &effects)
     }
 
     private mutating func retry(
@@ -559,11 +479,5 @@ public struct ClientSession: Sendable {
 extension TokenFailure {
     fileprivate var serverError: ServerError {
         ServerError(code: "token_refresh_failed", sentence: sentence, isRetryable: isRetryable, retryAfter: nil)
-    }
-}
-
-extension CommandRefusal {
-    fileprivate var serverError: ServerError {
-        ServerError(code: "not_sent", sentence: sentence, isRetryable: false, retryAfter: nil)
     }
 }

@@ -1,5 +1,5 @@
-// How the tablets are doing, for those who manage them, and the way to end one of their connections. Both know this process
-// only: where several serve, each tells of its own.
+// How the tablets are doing, for those who manage them, and the way to end one of their connections. The other processes are
+// asked for what they know.
 
 import FynloCore
 import FynloIO
@@ -10,6 +10,7 @@ final class DiagnosticsHandler {
     private let hub: Hub
     private let feeds: FeedHandler
     private let authentication: AuthenticationHandler
+    private let nodes: NodeHandler
     private let log: Logger
     private let started: Instant
 
@@ -18,13 +19,29 @@ final class DiagnosticsHandler {
     /// So many short connections in a row are a loop.
     private static let loop = 3
 
-    init(loop: EventLoop, hub: Hub, feeds: FeedHandler, authentication: AuthenticationHandler, log: Logger) {
+    /// How much of one process is told of one by one. What another process asked for has to fit into one message.
+    private struct Extent {
+        let restaurants: Int
+        let connections: Int
+
+        static let own = Extent(restaurants: .max, connections: DiagnosticsHandler.connections)
+        /// The first that fits into `messageBytes`.
+        static let others = [Extent(restaurants: 1_000, connections: 150), Extent(restaurants: 500, connections: 25)]
+        static let messageBytes = 256 << 10
+    }
+
+    init(
+        loop: EventLoop, hub: Hub, feeds: FeedHandler, authentication: AuthenticationHandler, nodes: NodeHandler,
+        log: Logger
+    ) {
         self.loop = loop
         self.hub = hub
         self.feeds = feeds
         self.authentication = authentication
+        self.nodes = nodes
         self.log = log
         started = loop.now.instant
+        nodes.describe = { [weak self] in self?.describe($0, $1) }
     }
 
     // MARK: Closing
@@ -32,6 +49,9 @@ final class DiagnosticsHandler {
     /// Closes a tablet's connection with 4006. One that is not there, and one of a restaurant that the user may not act for,
     /// are the same.
     func close(_ id: UUID128, _ request: HTTPRequest, reply: @escaping Reply) {
+        if let connection = ConnectionID(uuid: id), nodes.isElsewhere(connection) {
+            return close(connection, request, reply: reply)
+        }
         let number = ConnectionID.number(in: id)
         let restaurant = tablet(number, id)?.restaurant
         authentication.authorizeManagement(request, of: restaurant, unknown: .connectionNotFound, reply: reply) {
@@ -41,6 +61,20 @@ final class DiagnosticsHandler {
             log.info("closed_by_administrator", ["connection": id.description])
             connection.close(.accessRevoked)
             reply(.success(HTTPResponse(status: 204)))
+        }
+    }
+
+    /// Has another process do it.
+    private func close(_ connection: ConnectionID, _ request: HTTPRequest, reply: @escaping Reply) {
+        let find = { [nodes] found in nodes.locate(connection, reply: found) }
+        authentication.authorizeManagement(request, find: find, unknown: .connectionNotFound, reply: reply) {
+            [nodes] _ in
+            nodes.revoke(connection) { result in
+                reply(
+                    result.flatMap { wasThere in
+                        wasThere ? .success(HTTPResponse(status: 204)) : .failure(.connectionNotFound)
+                    })
+            }
         }
     }
 
@@ -56,19 +90,65 @@ final class DiagnosticsHandler {
     /// Those of one restaurant, or, for platform owners who name none, of all.
     func report(_ request: HTTPRequest, reply: @escaping Reply) {
         authentication.authorizeDiagnostics(request, reply: reply) { [self] restaurant in
-            let isText = request.prefersPlainText
-            var body = ByteBuffer()
-            if isText {
-                diagnosis(of: restaurant).report.appendText(to: &body)
-            } else {
-                appendJSON(restaurant, to: &body)
+            let form: NodeMessage.ReportForm = request.prefersPlainText ? .text : .json
+            nodes.gather(restaurant, form) { [self] others in
+                let body = form == .text ? text(restaurant, others) : json(restaurant, others)
+                var response = HTTPResponse(status: 200, body: body.bytes())
+                response.headers.append(
+                    "Content-Type", form == .text ? "text/plain; charset=utf-8" : "application/json")
+                response.headers.append("Cache-Control", "no-store")
+                response.headers.append("Vary", "Accept")
+                reply(.success(response))
             }
-            var response = HTTPResponse(status: 200, body: body.bytes())
-            response.headers.append("Content-Type", isText ? "text/plain; charset=utf-8" : "application/json")
-            response.headers.append("Cache-Control", "no-store")
-            response.headers.append("Vary", "Accept")
-            reply(.success(response))
         }
+    }
+
+    /// What this process tells another one.
+    private func describe(_ restaurant: RestaurantID?, _ form: NodeMessage.ReportForm) -> [UInt8]? {
+        var body = ByteBuffer()
+        guard form == .json else {
+            diagnosis(of: restaurant).report.appendText(to: &body)
+            return body.bytes()
+        }
+        for extent in Extent.others {
+            body.removeAll()
+            body.append("{")
+            appendMembers(restaurant, extent, to: &body)
+            body.append("}")
+            if body.count <= Extent.messageBytes { return body.bytes() }
+        }
+        return nil
+    }
+
+    private func text(_ restaurant: RestaurantID?, _ others: NodeHandler.Reports) -> ByteBuffer {
+        var body = ByteBuffer()
+        diagnosis(of: restaurant).report.appendText(to: &body)
+        for (node, report) in others.bodies {
+            body.append("\nOn node \(EventBus.name(of: node)):\n")
+            body.append(report)
+        }
+        for node in others.silent ?? [] {
+            body.append("\nNode \(EventBus.name(of: node)) did not answer within a second.\n")
+        }
+        if others.silent == nil {
+            body.append("\nOther nodes, if there are any, could not be asked: Redis is not connected.\n")
+        }
+        return body
+    }
+
+    private func json(_ restaurant: RestaurantID?, _ others: NodeHandler.Reports) -> ByteBuffer {
+        var body = ByteBuffer("{")
+        appendMembers(restaurant, .own, to: &body)
+        body.append(",\"nodes\":[")
+        for (index, (_, report)) in others.bodies.enumerated() {
+            if index > 0 { body.append(",") }
+            body.append(report)
+        }
+        body.append("],\"silent_nodes\":")
+        let silent = others.silent.map { nodes in nodes.map { "\"\(EventBus.name(of: $0))\"" }.joined(separator: ",") }
+        body.append(silent.map { "[\($0)]" } ?? "null")
+        body.append("}")
+        return body
     }
 
     private func restaurants(_ restaurant: RestaurantID?) -> [RestaurantID] {
@@ -114,16 +194,16 @@ final class DiagnosticsHandler {
 
     // MARK: JSON
 
-    private func appendJSON(_ restaurant: RestaurantID?, to body: inout ByteBuffer) {
-        body.append("{\"time\":")
+    private func appendMembers(_ restaurant: RestaurantID?, _ extent: Extent, to body: inout ByteBuffer) {
+        body.append("\"time\":")
         body.append(json: loop.now.unixTime)
         body.append(",\"node\":\"")
         body.append(hexadecimal: hub.node, digits: 16)
         body.append("\",\"version\":\"\(fynloVersion)\",\"report\":")
         diagnosis(of: restaurant).report.appendJSON(to: &body)
         body.append(",\"restaurants\":[")
-        var left = DiagnosticsHandler.connections
-        for (index, restaurant) in restaurants(restaurant).enumerated() {
+        var left = extent.connections
+        for (index, restaurant) in restaurants(restaurant).prefix(extent.restaurants).enumerated() {
             if index > 0 { body.append(",") }
             let members = hub.members(of: restaurant)
             body.append("{\"restaurant_id\":")
@@ -140,7 +220,7 @@ final class DiagnosticsHandler {
             left -= min(left, members.count)
             body.append("]}")
         }
-        body.append("]}")
+        body.append("]")
     }
 }
 

@@ -130,6 +130,28 @@ extension AuthenticationHandler {
         then: @escaping (AccessRecord) -> Void
     ) {
         guard let token = token(of: request, orTo: reply) else { return }
+        authorizeManagement(token, of: restaurant, unknown: unknown, reply: reply, then: then)
+    }
+
+    /// The same for what has to be looked for: `find` is asked only with a good token.
+    func authorizeManagement(
+        _ request: HTTPRequest, find: (@escaping (Result<RestaurantID?, APIError>) -> Void) -> Void, unknown: APIError,
+        reply: @escaping Reply, then: @escaping (AccessRecord) -> Void
+    ) {
+        guard let token = token(of: request, orTo: reply) else { return }
+        find { [self] found in
+            switch found {
+            case .success(let restaurant):
+                authorizeManagement(token, of: restaurant, unknown: unknown, reply: reply, then: then)
+            case .failure(let error): reply(.failure(error))
+            }
+        }
+    }
+
+    private func authorizeManagement(
+        _ token: AccessToken, of restaurant: RestaurantID?, unknown: APIError, reply: @escaping Reply,
+        then: @escaping (AccessRecord) -> Void
+    ) {
         user(of: token, restaurant: restaurant) { result in
             do throws(APIError) {
                 let record = try result.get()

@@ -100,10 +100,7 @@ final class Leases: EventSource {
         token = nil
         guard let redis else { return }
         redis.readyHandler = nil
-        if redis.isReady {
-            redis.send(["DEL", .text(table.lease(nodeName))]) { _ in }
-            redis.send(["HDEL", .text(table.nodes), .text(nodeName)]) { _ in }
-        }
+        if redis.isReady { redis.send(["DEL", .text(table.lease(nodeName))]) { _ in } }
         (restaurants, members) = ({ [] }, { _ in [] })
         close = { _, _ in }
         whenReplacedElsewhere = { _ in }
@@ -228,11 +225,8 @@ final class Leases: EventSource {
         isRenewing = true
         let sentAt = SystemClock.instant
         redis.run(
-            SlotScripts.renew, keys: [.text(table.lease(nodeName)), .text(table.nodes)],
-            [
-                .integer(settings.terms.lifetime.inMilliseconds), .text(nodeName),
-                .text("{\"started\":\(startedAt.milliseconds)}"), .text(table.leasePrefix),
-            ], budget: Leases.patience
+            SlotScripts.renew, keys: [.text(table.lease(nodeName))],
+            [.integer(settings.terms.lifetime.inMilliseconds)], budget: Leases.patience
         ) { [weak self] result in
             guard let self else { return }
             self.isRenewing = false
@@ -245,8 +239,6 @@ final class Leases: EventSource {
         }
         giveBack()
     }
-
-    private lazy var startedAt = loop.now.unixTime
 
     private func renewed(sentAt: Instant, wasThere: Bool) {
         let restaurants = restaurants()

@@ -3,7 +3,6 @@
 //
 //     fynlo:1:slots:{restaurant}   a hash   node-number -> user order device      one field per connection
 //     fynlo:1:node:{node}          a lease: there while the node renews it; without it the slots of the node are free
-//     fynlo:1:nodes                a hash   node -> what it says of itself
 //
 // A node is 16 hexadecimal digits, `number` hexadecimal too. `order` grows with time: who came later has more. The device
 // is last, as it is any text, also none.
@@ -49,7 +48,6 @@ struct SlotScripts {
     func lease(_ node: String) -> String { leasePrefix + node }
 
     var leasePrefix: String { space + "node:" }
-    var nodes: String { space + "nodes" }
 
     /// Both begin so: reads all slots, drops those of nodes that are gone, and calls `each` for the others.
     private static let reading = """
@@ -149,17 +147,13 @@ struct SlotScripts {
 
     /// The node lives.
     ///
-    ///     KEYS   the node's lease, the nodes
-    ///     ARGV   lifetime in ms, the node, what it says of itself, prefix of leases
-    ///     answer 1: the lease had not run out | 0: it is new. Nodes that are gone are struck off.
+    ///     KEYS   the node's lease
+    ///     ARGV   lifetime in ms
+    ///     answer 1: the lease had not run out | 0: it is new
     static let renew = RedisScript(
         """
         local wasThere = redis.call('EXISTS', KEYS[1])
         redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
-        redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
-        for _, node in ipairs(redis.call('HKEYS', KEYS[2])) do
-          if redis.call('EXISTS', ARGV[4] .. node) == 0 then redis.call('HDEL', KEYS[2], node) end
-        end
         return wasThere
         """)
 }
