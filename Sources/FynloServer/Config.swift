@@ -27,6 +27,8 @@ struct Config {
     var http: HTTPLimits
     /// How long a request waits for Redis before it does without: no variable.
     var redisBudget = Duration.milliseconds(50)
+    /// How long the connection slots of a node hold: no variable, as all nodes have to agree.
+    var leaseTerms = LeaseTerms()
     /// What keys and channels between processes begin with; 1 is the version of what they say to each other. No variable.
     var redisSpace = "fynlo:\(NodeMessage.version):"
     /// Between two pulses: no variable.

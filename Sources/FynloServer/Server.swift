@@ -26,6 +26,7 @@ final class Server {
     private let effects: EffectHandler
     private let authentication: AuthenticationHandler
     private let health: HealthHandler
+    let leases: Leases
     private var drainDeadline: Instant?
 
     /// Reads keys and certificates, listens, and begins to connect to Postgres and Redis; serves as soon as the loop
@@ -69,8 +70,13 @@ final class Server {
             directory: redis.map { NodeDirectory(loop: loop, redis: $0, node: node, space: config.redisSpace) },
             log: log)
         let access = AccessHandler(hub: hub, users: users, log: log)
+        leases = Leases(
+            loop: loop, redis: redis, node: node,
+            settings: Leases.Settings(
+                space: config.redisSpace, limits: config.limits, terms: config.leaseTerms,
+                redisBudget: config.redisBudget), log: log)
         authentication = AuthenticationHandler(
-            loop: loop, hub: hub, feeds: feeds, access: access, users: users, known: known,
+            loop: loop, hub: hub, feeds: feeds, access: access, leases: leases, users: users, known: known,
             keys: try config.tokens.loadKeys(), policy: config.tokens.policy, log: log)
         let orders = OrderRepository(pool: pool, idempotencyWindow: config.idempotencyWindow)
         let menus = MenuRepository(pool: pool)
@@ -78,7 +84,7 @@ final class Server {
             loop: loop, redis: redis, menus: menus, known: known,
             settings: MenuCache.Settings(
                 limits: config.limits, redisBudget: config.redisBudget, patience: config.queryTimeout))
-        health = HealthHandler(loop: loop, hub: hub, pool: pool, redis: redis)
+        health = HealthHandler(loop: loop, hub: hub, pool: pool, redis: redis, leases: leases)
         effects = EffectHandler(
             loop: loop, hub: hub, authentication: authentication, feeds: feeds, nodes: nodes,
             menus: MenuHandler(authentication: authentication, menus: menus, cache: cache, nodes: nodes, log: log),
@@ -93,7 +99,8 @@ final class Server {
                 limits: config.limits, log: log),
             health: health,
             metrics: MetricsPage(
-                loop: loop, hub: hub, feeds: feeds, pool: pool, redis: redis, bus: bus, cache: cache, log: log),
+                loop: loop, hub: hub, feeds: feeds, pool: pool, redis: redis, bus: bus, cache: cache,
+                leases: leases, log: log),
             diagnostics: DiagnosticsHandler(
                 loop: loop, hub: hub, feeds: feeds, authentication: authentication, nodes: nodes, log: log),
             log: log)
@@ -142,10 +149,16 @@ final class Server {
             nodes.leave(restaurant)
             access.leave(restaurant)
         }
+        hub.whenLeft = { [leases] connection, restaurant in leases.left(connection, restaurant) }
+        leases.restaurants = { [hub] in hub.restaurants }
+        leases.members = { [hub] restaurant in hub.members(of: restaurant) }
+        leases.whenReplacedElsewhere = { [nodes] connection in nodes.replace(connection) }
+        leases.close = { [hub] connection, reason in hub.connection(connection)?.close(reason) }
         if let operatorsAcceptor {
             log.info("serving_operators", ["address": operatorsAcceptor.address.description])
         }
         pool.start()
+        leases.start()
         redis?.open()
         nodes.start()
         pulse.start()
@@ -244,11 +257,13 @@ final class Server {
         trimmer.stop()
         hub.abortAll()
         pool.close()
+        leases.stop()
         nodes.stop()
         redis?.close()
         // The hub and those who carry out its effects hold each other.
         hub.carryOut = { _, _ in }
         hub.whenRestaurantEmptied = { _ in }
+        hub.whenLeft = { _, _ in }
         pool.whenNotified = { _ in }
     }
 }

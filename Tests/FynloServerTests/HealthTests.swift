@@ -43,6 +43,7 @@ struct HealthTests {
         let (status, summary) = try health(server, "/health")
         #expect(status == 200)
         #expect(summary["status"].string == "ok")
+        #expect(["shared", "node"].contains(summary["limits"].string))
         #expect(summary["version"].string == fynloVersion)
         #expect(summary["tablets"].integer == 1)
         #expect((summary["connections"].integer ?? 0) >= 2)

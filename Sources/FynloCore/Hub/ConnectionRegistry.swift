@@ -39,11 +39,22 @@ public struct ConnectionRegistry: Sendable {
         rooms[restaurant] ?? []
     }
 
+    /// Would `admit` take it in?
+    public func admits(_ member: Member, to restaurant: RestaurantID, perRestaurant: Int, perUser: Int) -> Bool {
+        let room = rooms[restaurant] ?? []
+        var (count, ofUser) = (room.count, 0)
+        for other in room where other.user == member.user {
+            if let device = member.device, other.device == device { count -= 1 } else { ofUser += 1 }
+        }
+        return count < perRestaurant && ofUser < perUser
+    }
+
     /// Takes a connection in, or refuses it. A connection with the same user and device replaces the older one before
     /// the limits are counted: a tablet never locks itself out with its own dead connection.
     public mutating func admit(
         _ member: Member, to restaurant: RestaurantID, perRestaurant: Int, perUser: Int
     ) -> Admission {
+        guard admits(member, to: restaurant, perRestaurant: perRestaurant, perUser: perUser) else { return .refused }
         var room = rooms[restaurant] ?? []
         var replaced: UInt64?
         if let device = member.device,
@@ -51,10 +62,6 @@ public struct ConnectionRegistry: Sendable {
         {
             replaced = room[index].connection
             room.remove(at: index)
-        }
-        guard room.count < perRestaurant, room.count(where: { $0.user == member.user }) < perUser else {
-            // A limit lowered since: the older connection is still the one that is in.
-            return .refused
         }
         room.append(member)
         rooms[restaurant] = room

@@ -19,6 +19,8 @@ final class Hub {
     var carryOut: (Effect, ClientConnection) -> Void = { _, _ in }
     /// A restaurant has its first listener, or has lost its last one.
     var whenRestaurantEmptied: (RestaurantID) -> Void = { _ in }
+    /// An authenticated connection, by number, has ended.
+    var whenLeft: (UInt64, RestaurantID) -> Void = { _, _ in }
 
     private var connections: [UInt64: ClientConnection] = [:]
     /// The most there were since they were counted.
@@ -159,6 +161,13 @@ final class Hub {
         admission.beganAuthentication()
     }
 
+    /// Is there room for one more connection of this user and device, as far as this process knows?
+    func hasRoom(for connection: ClientConnection, user: UserID, device: String?, in restaurant: RestaurantID) -> Bool {
+        registry.admits(
+            ConnectionRegistry.Member(connection.id.number, user: user, device: device), to: restaurant,
+            perRestaurant: settings.limits.connectionsPerRestaurant, perUser: settings.limits.connectionsPerUser)
+    }
+
     /// Takes an authenticated connection into its restaurant, or refuses it. The same device's older connection, if any,
     /// is closed.
     func admit(
@@ -194,6 +203,7 @@ final class Hub {
         }
         guard wasAuthenticated else { return admission.endedAuthentication() }
         registry.remove(connection.id.number, from: restaurant)
+        whenLeft(connection.id.number, restaurant)
         if registry.members(of: restaurant).isEmpty { whenRestaurantEmptied(restaurant) }
     }
 

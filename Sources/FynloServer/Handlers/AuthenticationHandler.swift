@@ -9,6 +9,7 @@ final class AuthenticationHandler {
     private let hub: Hub
     private let feeds: FeedHandler
     private let access: AccessHandler
+    private let leases: Leases
     private let users: UserRepository
     let known: RestaurantKnowledge
     /// Replaced when the keys are read anew.
@@ -38,13 +39,14 @@ final class AuthenticationHandler {
     private static let patience = Duration.seconds(5)
 
     init(
-        loop: EventLoop, hub: Hub, feeds: FeedHandler, access: AccessHandler, users: UserRepository,
+        loop: EventLoop, hub: Hub, feeds: FeedHandler, access: AccessHandler, leases: Leases, users: UserRepository,
         known: RestaurantKnowledge, keys: TokenKeyring, policy: TokenPolicy, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
         self.feeds = feeds
         self.access = access
+        self.leases = leases
         self.users = users
         self.known = known
         self.log = log
@@ -140,14 +142,31 @@ final class AuthenticationHandler {
         guard let role = record.role, RestaurantID(request.restaurant) == restaurant,
             AccessPolicy.mayAct(record, for: restaurant)
         else { return answer(applicant, .failed(.accessDenied, retryAfter: nil)) }
-        guard
+        // A slot is free again when somebody leaves; nobody knows when that is.
+        let full = AuthenticationOutcome.failed(.connectionLimit, retryAfter: .seconds(5))
+        guard hub.hasRoom(for: connection, user: record.user, device: request.deviceID, in: restaurant) else {
+            return answer(applicant, full)
+        }
+        let slot = Leases.Applicant(
+            connection: applicant.connection, restaurant: restaurant, user: record.user, device: request.deviceID)
+        leases.admit(slot) { [weak self] decision in
+            guard let self else { return }
+            let isIn = decision != .refused && self.takeIn(applicant, token, record, role)
+            if isIn { return }
+            self.leases.left(applicant.connection, restaurant)
+            guard self.hub.connection(applicant.connection)?.isAuthenticating == true else { return }
+            self.answer(applicant, full)
+        }
+    }
+
+    /// False when there is no room after all, or the tablet is gone, which then hears nothing of it.
+    private func takeIn(_ applicant: Applicant, _ token: AccessToken, _ record: AccessRecord, _ role: Role) -> Bool {
+        let (request, restaurant) = (applicant.request, applicant.restaurant)
+        guard let connection = hub.connection(applicant.connection), connection.isAuthenticating,
             hub.admit(
                 connection, user: record.user, role: role, device: request.deviceID, version: request.clientVersion,
                 to: restaurant)
-        else {
-            // A slot is free again when somebody leaves; nobody knows when that is.
-            return answer(applicant, .failed(.connectionLimit, retryAfter: .seconds(5)))
-        }
+        else { return false }
         // From here on the tablet is told of every event after `sequence`: it is told so in the same breath.
         let sequence = feeds.join(restaurant, head: record.head)
         access.join(restaurant, version: record.accessVersion)
@@ -158,6 +177,7 @@ final class AuthenticationHandler {
                     user: record.user, role: role, restaurant: restaurant, sequence: sequence,
                     oldestResumable: record.oldestResumable, tokenExpiresAt: token.expiresAt,
                     tokenEndsAt: token.endOfUse(acceptedAt: loop.now.unixTime, leeway: policy.leeway))))
+        return true
     }
 
     private func answer(_ applicant: Applicant, _ outcome: AuthenticationOutcome) {

@@ -9,6 +9,7 @@ final class HealthHandler {
     private let hub: Hub
     private let pool: PostgresPool
     private let redis: RedisConnection?
+    private let leases: Leases
     private let started: Instant
     /// Who waits for the question that is under way.
     private var waiting: [(Finding) -> Void] = []
@@ -28,11 +29,12 @@ final class HealthHandler {
     private static let applied = PostgresStatement(
         name: "health", sql: "select coalesce(max(version), 0) from fynlo_migrations")
 
-    init(loop: EventLoop, hub: Hub, pool: PostgresPool, redis: RedisConnection?) {
+    init(loop: EventLoop, hub: Hub, pool: PostgresPool, redis: RedisConnection?, leases: Leases) {
         self.loop = loop
         self.hub = hub
         self.pool = pool
         self.redis = redis
+        self.leases = leases
         started = loop.now.instant
     }
 
@@ -79,6 +81,7 @@ final class HealthHandler {
         body += ",\"migrations\":\"\(finding.migrations)\",\"redis\":\"\(redis)\""
         if isSummary {
             let uptime = (loop.now.instant - started).inMilliseconds / 1000
+            body += ",\"limits\":\"\(leases.isShared ? "shared" : "node")\""
             body += ",\"version\":\"\(fynloVersion)\",\"uptime_seconds\":\(uptime)"
             body += ",\"connections\":\(hub.connectionCount),\"tablets\":\(hub.tabletCount)"
         }

@@ -167,7 +167,8 @@ final class NodeHandler {
         }
     }
 
-    /// A connection of another process gives way to a newer one of the same device.
+    /// A connection of another process gives way to a newer one of the same device. If this is lost, that process finds out
+    /// when it reviews its slots.
     func replace(_ connection: ConnectionID) {
         bus?.publish(.close(connection, .replaced, request: 0), to: .node(connection.node))
     }

@@ -13,6 +13,7 @@ final class MetricsPage {
     private let redis: RedisConnection?
     private let bus: EventBus?
     private let cache: MenuCache
+    private let leases: Leases
     private let log: Logger
     private let startedAt: UnixTime
     /// Where the next page goes on to measure round trips.
@@ -25,7 +26,7 @@ final class MetricsPage {
 
     init(
         loop: EventLoop, hub: Hub, feeds: FeedHandler, pool: PostgresPool, redis: RedisConnection?, bus: EventBus?,
-        cache: MenuCache, log: Logger
+        cache: MenuCache, leases: Leases, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
@@ -34,6 +35,7 @@ final class MetricsPage {
         self.redis = redis
         self.bus = bus
         self.cache = cache
+        self.leases = leases
         self.log = log
         startedAt = loop.now.unixTime
     }
@@ -205,6 +207,17 @@ final class MetricsPage {
         text.sample(redisFigures.timeouts, ["reason": "timeout"])
         text.sample(redisFigures.errors, ["reason": "error"])
         text.sample(redisFigures.refusals, ["reason": "not_sent"])
+        text.family("fynlo_limits_shared", .gauge, "1 while the limits are those of all nodes together.")
+        text.sample(leases.isShared ? 1 : 0)
+        text.family(
+            "fynlo_limit_decisions_total", .counter,
+            "Tablets counted against the limits of their restaurant and user, by who counted.")
+        text.sample(leases.figures.decidedByAll, ["by": "all"])
+        text.sample(leases.figures.decidedAlone, ["by": "node"])
+        text.family("fynlo_lease_renewals_total", .counter, "Renewals of the lease on this node's slots, by result.")
+        text.sample(leases.figures.renewed, ["result": "held"])
+        text.sample(leases.figures.lapsed, ["result": "lapsed"])
+        text.sample(leases.figures.notRenewed, ["result": "failed"])
         writeBus(&text)
         text.family("fynlo_menu_reads_total", .counter, "Menus given to readers, by where they came from.")
         text.sample(cache.answers.process, ["source": "process"])

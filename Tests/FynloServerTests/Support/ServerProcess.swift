@@ -85,6 +85,15 @@ final class ServerProcess {
         Glibc.kill(process.processIdentifier, SIGHUP)
     }
 
+    /// Lets it do nothing until `proceed`.
+    func freeze() {
+        Glibc.kill(process.processIdentifier, SIGSTOP)
+    }
+
+    func proceed() {
+        Glibc.kill(process.processIdentifier, SIGCONT)
+    }
+
     /// Ends it at once, in whatever it is doing.
     func kill() {
         hasEnded = true

@@ -1,0 +1,162 @@
+import FynloCore
+import FynloIO
+import Testing
+
+@testable import FynloServer
+
+/// The rules of the scripts, written down a second time.
+private struct SlotTable {
+    struct Slot: Equatable {
+        let user: UserID
+        let order: Int64
+        let device: String
+    }
+
+    let perRestaurant: Int
+    let perUser: Int
+    var slots: [String: Slot] = [:]
+    var nodes: Set<String> = []
+
+    mutating func dropDead() {
+        slots = slots.filter { nodes.contains(String($0.key.prefix(16))) }
+    }
+
+    private func hasRoom(_ user: UserID, without name: String?) -> Bool {
+        let rest = slots.filter { $0.key != name }
+        return rest.count < perRestaurant && rest.count { $0.value.user == user } < perUser
+    }
+
+    private func rival(of slot: Slot) -> (key: String, value: Slot)? {
+        slot.device.isEmpty ? nil : slots.first { $0.value.user == slot.user && $0.value.device == slot.device }
+    }
+
+    /// The connections replaced; `nil`: there is no room.
+    mutating func admit(_ name: String, _ slot: Slot) -> [String]? {
+        let rival = rival(of: slot)
+        guard hasRoom(slot.user, without: rival?.key) else { return nil }
+        if let rival { slots[rival.key] = nil }
+        slots[name] = slot
+        return rival.map { [$0.key] } ?? []
+    }
+
+    mutating func readmit(_ mine: [(name: String, slot: Slot)]) -> [String] {
+        for (name, _) in mine { slots[name] = nil }
+        var replaced: [String] = []
+        let verdicts = mine.map { name, slot in
+            let rival = rival(of: slot)
+            if let rival, rival.value.order > slot.order { return "replaced" }
+            guard hasRoom(slot.user, without: rival?.key) else { return "full" }
+            if let rival {
+                slots[rival.key] = nil
+                replaced.append(rival.key)
+            }
+            slots[name] = slot
+            return "kept"
+        }
+        return verdicts + replaced
+    }
+}
+
+@Suite("The table of slots")
+struct SlotScriptsTests {
+    private static func words(_ reply: RedisReply) -> [String] {
+        guard case .array(let elements) = reply else { return [] }
+        return elements.map {
+            if case .string(let bytes) = $0 { String(decoding: bytes, as: UTF8.self) } else { "?" }
+        }
+    }
+
+    @Test("does in Redis what its rules say, whatever is asked in whatever order", arguments: [1, 2, 3])
+    func rules(seed: UInt64) throws {
+        let loop = try EventLoop()
+        defer { loop.close() }
+        let shared = try SharedRedis()
+        let redis = try RedisUser(loop, shared.url)
+        try redis.open()
+        var random = SeededRandom(seed: seed)
+        let restaurant = RestaurantID(TestDatabase.randomUUID())
+        let names = SlotScripts(space: shared.prefix)
+        let key = names.slots(restaurant)
+        let nodes = (0..<3).map { _ in EventBus.name(of: UInt64.random(in: .min ... .max)) }
+        let users = (0..<4).map { _ in UserID(TestDatabase.randomUUID()) }
+        let devices = ["", "", "tablet 1", "tablet\n2", "a b  c "]
+        var table = SlotTable(perRestaurant: 6, perUser: 3)
+        /// What each node has let in, oldest first.
+        var members: [String: [(name: String, slot: SlotTable.Slot)]] = [:]
+        var count = 0
+
+        func run(_ script: RedisScript, _ node: String, _ arguments: [RedisArgument]) throws -> [String] {
+            let answers = Answers()
+            redis.connection.run(
+                script, keys: [.text(key), .text(names.lease(node))],
+                [.text(names.leasePrefix)] + arguments, budget: .seconds(10), reply: answers.take)
+            try redis.until { !answers.all.isEmpty }
+            return Self.words(try answers.all[0].get())
+        }
+
+        for step in 0..<400 {
+            let node = nodes[Int.random(in: 0..<3, using: &random)]
+            switch Int.random(in: 0..<10, using: &random) {
+            case 0..<5:
+                let name = node + "-" + String(count, radix: 16)
+                count += 1
+                let user = users[Int.random(in: 0..<4, using: &random)]
+                let device = devices[Int.random(in: 0..<devices.count, using: &random)]
+                let answer = try run(
+                    SlotScripts.admit, node, [.text(name), .text(user.description), .text(device), 6, 3])
+                guard table.nodes.contains(node) else {
+                    #expect(answer == ["lapsed"])
+                    continue
+                }
+                table.dropDead()
+                let newest = table.slots.values.map(\.order).max() ?? 0
+                let order = answer.count > 1 ? Int64(answer[1]) ?? 0 : 0
+                let slot = SlotTable.Slot(user: user, order: order, device: device)
+                if let replaced = table.admit(name, slot) {
+                    #expect(answer == ["in", "\(order)"] + replaced, "step \(step)")
+                    #expect(order > newest)
+                    members[node, default: []].append((name, slot))
+                } else {
+                    #expect(answer == ["full"], "step \(step)")
+                }
+            case 5, 6:
+                guard let gone = members[node]?.indices.randomElement(using: &random) else { continue }
+                let name = members[node, default: []].remove(at: gone).name
+                table.slots[name] = nil
+                _ = try redis.ask("HDEL", .text(key), .text(name))
+            case 7:
+                let mine = members[node] ?? []
+                let arguments = mine.flatMap { name, slot -> [RedisArgument] in
+                    [.text(name), .text(slot.user.description), .integer(slot.order), .text(slot.device)]
+                }
+                let answer = try run(SlotScripts.readmit, node, [6, 3] + arguments)
+                guard table.nodes.contains(node) else {
+                    #expect(answer == ["lapsed"])
+                    continue
+                }
+                table.dropDead()
+                #expect(answer == table.readmit(mine), "step \(step)")
+                members[node] = zip(mine, answer).filter { $1 == "kept" }.map(\.0)
+            case 8:
+                table.nodes.remove(node)
+                _ = try redis.ask("DEL", .text(names.lease(node)))
+            default:
+                table.nodes.insert(node)
+                _ = try redis.ask("SET", .text(names.lease(node)), "1")
+            }
+            #expect(table.slots.count <= 6)
+        }
+        _ = try redis.ask("DEL", .text(key), .text(names.lease(nodes[0])), .text(names.lease(nodes[1])))
+        _ = try redis.ask("DEL", .text(names.lease(nodes[2])))
+    }
+
+    @Test("has names for connections that are read back, and nothing else", arguments: [0, 1, 0x1234, UInt64.max])
+    func names(number: UInt64) throws {
+        let connection = ConnectionID(node: 0x00ab_cdef_0123_4567, number: number)
+        #expect(connection.slotName.hasPrefix("00abcdef01234567-"))
+        #expect(ConnectionID(slotName: Array(connection.slotName.utf8)) == connection)
+        for text in ["", "-", "00abcdef01234567", "00abcdef01234567-", "0abcdef01234567-1", "00abcdef01234567-1-2"] {
+            #expect(ConnectionID(slotName: Array(text.utf8)) == nil)
+        }
+    }
+}
