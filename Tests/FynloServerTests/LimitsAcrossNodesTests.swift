@@ -11,7 +11,7 @@ private final class Nodes {
     let servers: [TestServer]
     let redis: RedisUser
     let restaurant: RestaurantID
-    private let names: SlotScripts
+    let names: SlotScripts
 
     init(
         _ count: Int, redis url: String, _ variables: [String: String] = [:], isRedisThere: Bool = true,
@@ -320,6 +320,29 @@ struct LimitsAcrossNodesTests {
         #expect(older.closeCode == 4011)
         #expect(newer.isIn && !newer.isClosed)
         try nodes.untilSlots(1)
+    }
+
+    @Test("are a node's own as long as Redis refuses what it is asked", arguments: ["full", "something else"])
+    func refused(reason: String) throws {
+        let own = try RealRedis()
+        let nodes = try Nodes(1, redis: own.url, ["FYNLO_MAX_CONNECTIONS_PER_RESTAURANT": "2"]) { _, config in
+            config.leaseTerms.renewalInterval = .milliseconds(100)
+        }
+        let users = try nodes.addUsers(3)
+        if reason == "full" {
+            _ = try nodes.redis.ask("CONFIG", "SET", "maxmemory", "1")
+        } else {
+            _ = try nodes.redis.ask("SET", .text(nodes.names.slots(nodes.restaurant)), "not a table")
+        }
+        #expect(try nodes.answered(users[0], on: 0).isIn)
+        #expect(try nodes.answered(users[1], on: 0).isIn)
+        #expect(try nodes.limits(of: 0) == "node")
+        #expect(try nodes.answered(users[2], on: 0).refusal == "connection_limit")
+        #expect(nodes.servers[0].server.leases.figures.decidedAlone == 2)
+        _ = try nodes.redis.ask("CONFIG", "SET", "maxmemory", "0")
+        _ = try nodes.redis.ask("DEL", .text(nodes.names.slots(nodes.restaurant)))
+        try nodes.untilShared()
+        #expect(try nodes.slots() == 2)
     }
 
     @Test("are not the business of a server without Redis")

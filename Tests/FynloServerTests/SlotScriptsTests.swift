@@ -150,6 +150,36 @@ struct SlotScriptsTests {
         _ = try redis.ask("DEL", .text(names.lease(nodes[2])))
     }
 
+    @Test("drops what is no slot, and counts the rest")
+    func rubbish() throws {
+        let loop = try EventLoop()
+        defer { loop.close() }
+        let shared = try SharedRedis()
+        let redis = try RedisUser(loop, shared.url)
+        try redis.open()
+        let names = SlotScripts(space: shared.prefix)
+        let key = names.slots(RestaurantID(TestDatabase.randomUUID()))
+        let node = EventBus.name(of: 7)
+        _ = try redis.ask("SET", .text(names.lease(node)), "1")
+        let rubbish = ["", "u", "u 1", "u x d", "u -1 d", "u 99999999999999999 d", "u 1e9 d", "\0 \0", " 1 "]
+        for (number, value) in rubbish.enumerated() {
+            _ = try redis.ask("HSET", .text(key), .text("\(node)-\(number)"), .text(value))
+        }
+        for field in ["", "x", "\0", EventBus.name(of: 8) + "-1"] {
+            _ = try redis.ask("HSET", .text(key), .text(field), "user 1 ")
+        }
+        _ = try redis.ask("HSET", .text(key), .text(node + "-ff"), "user 5 device")
+        let answers = Answers()
+        redis.connection.run(
+            SlotScripts.admit, keys: [.text(key), .text(names.lease(node))],
+            [.text(names.leasePrefix), .text(node + "-100"), "user", "another", 2, 2], budget: .seconds(10),
+            reply: answers.take)
+        try redis.until { !answers.all.isEmpty }
+        #expect(Self.words(try answers.all[0].get()).first == "in")
+        #expect(try redis.ask("HLEN", .text(key)) == .success(.integer(2)))
+        _ = try redis.ask("DEL", .text(key), .text(names.lease(node)))
+    }
+
     @Test("has names for connections that are read back, and nothing else", arguments: [0, 1, 0x1234, UInt64.max])
     func names(number: UInt64) throws {
         let connection = ConnectionID(node: 0x00ab_cdef_0123_4567, number: number)

@@ -43,6 +43,9 @@ public struct LeaseBook: Sendable {
         var isWritten: Bool
     }
 
+    /// The year 2286, in microseconds.
+    private static let greatestOrder: Int64 = 9_999_999_999_999_999
+
     private let terms: LeaseTerms
     /// When the last renewal that was answered had been sent, plus the lifetime.
     private var heldUntil: Instant?
@@ -85,6 +88,8 @@ public struct LeaseBook: Sendable {
 
     /// A connection was admitted by the table, which gave it its `order`.
     public mutating func admitted(_ connection: UInt64, order: Int64) {
+        // Whatever the table says, there are numbers beyond it.
+        let order = min(max(order, 0), LeaseBook.greatestOrder)
         lastOrder = max(lastOrder, order)
         slots[connection] = Slot(order: order, isWritten: true)
     }
@@ -93,7 +98,8 @@ public struct LeaseBook: Sendable {
     public mutating func admittedAlone(
         _ connection: UInt64, to restaurant: RestaurantID, mayBeWritten: Bool, now: UnixTime
     ) {
-        lastOrder = max(lastOrder + 1, now.milliseconds &* 1_000)
+        let clock = now.milliseconds.multipliedReportingOverflow(by: 1_000)
+        lastOrder = max(lastOrder + 1, clock.overflow ? 0 : min(clock.partialValue, LeaseBook.greatestOrder))
         slots[connection] = Slot(order: lastOrder, isWritten: mayBeWritten)
         unwritten.insert(restaurant)
     }

@@ -234,7 +234,7 @@ final class Leases: EventSource {
                 self.figures.notRenewed += 1
                 return self.note(result)
             }
-            self.hasLoggedRefusal = false
+            if self.isShared { self.hasLoggedRefusal = false }
             self.renewed(sentAt: sentAt, wasThere: wasThere == 1)
         }
         giveBack()

@@ -49,7 +49,8 @@ struct SlotScripts {
 
     var leasePrefix: String { space + "node:" }
 
-    /// Both begin so: reads all slots, drops those of nodes that are gone, and calls `each` for the others.
+    /// Both begin so: reads all slots, drops those of nodes that are gone, and what is none, and calls `each` for the others.
+    /// An order of 16 digits lasts until 2286, and is exact in Lua's numbers.
     private static let reading = """
         local alive = {}
         local function read(each)
@@ -59,7 +60,7 @@ struct SlotScripts {
             local node = string.sub(field, 1, 16)
             if alive[node] == nil then alive[node] = redis.call('EXISTS', ARGV[1] .. node) == 1 end
             local user, order, device = string.match(slots[i + 1], '^(%S+) (%d+) (.*)$')
-            if user and alive[node] then
+            if user and #order <= 16 and alive[node] then
               each(field, user, tonumber(order), device)
             else
               redis.call('HDEL', KEYS[1], field)

@@ -73,6 +73,17 @@ struct LeaseBookTests {
         #expect(slots.map(\.order) == [5_000_000, 5_000_001, 5_000_002])
     }
 
+    @Test("takes any order and any clock", arguments: [Int64.min, -1, 0, .max])
+    func extremes(number: Int64) {
+        var book = book()
+        book.admitted(1, order: number)
+        book.admittedAlone(2, to: here, mayBeWritten: false, now: UnixTime(milliseconds: number))
+        book.admittedAlone(3, to: here, mayBeWritten: false, now: UnixTime(milliseconds: number / 1_000))
+        let slots = book.write([3, 2, 1])
+        #expect(slots.map(\.connection) == [1, 2, 3])
+        #expect(slots.allSatisfy { $0.order >= 0 })
+    }
+
     @Test("gives back what the table may have taken, and only that, until it is done")
     func returns() {
         var book = book()
