@@ -272,7 +272,8 @@ struct PostgresPoolTests {
         }
         #expect(user.replies.count == count)
         #expect(user.replies.values.allSatisfy { $0.count == 1 })
-        #expect(user.pool.requestCount == 0)
+        // The end of a short read may come after its answer.
+        try user.wait(for: "nothing left to do") { user.pool.requestCount == 0 }
         proxy.close()
     }
 }

@@ -86,6 +86,7 @@ list_missing_packages() {
         command -v openssl >/dev/null || missing+=(openssl)
         command -v pgrep >/dev/null || missing+=(procps)
         command -v systemd-analyze >/dev/null || missing+=(systemd)
+        compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(libfaketime)
     fi
     if [[ $1 == package ]]; then
         command -v dpkg-shlibdeps >/dev/null || missing+=(dpkg-dev)

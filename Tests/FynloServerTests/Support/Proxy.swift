@@ -10,6 +10,8 @@ class Proxy: EventSource {
     var isSilent = false { didSet { for pair in pairs { pair.setInterest() } } }
     /// Passes on what is asked, and keeps back what is answered.
     var holdsAnswers = false { didSet { for pair in pairs { pair.setInterest() } } }
+    /// Takes connections and ends them at once, as a port that nobody listens to.
+    var refuses = false
     /// Where the next connections go.
     var target: SocketAddress
     /// How often somebody connected.
@@ -33,9 +35,15 @@ class Proxy: EventSource {
         do {
             while let accepted = try listener.accept() {
                 connectionCount += 1
+                if refuses { continue }
                 let pair = ProxyPair(self)
                 pairs.append(pair)
-                try pair.open(accepted.takeDescriptor(), Socket.nonBlockingConnect(to: target))
+                do {
+                    try pair.open(accepted.takeDescriptor(), Socket.nonBlockingConnect(to: target))
+                } catch is SystemError {
+                    // Nobody is there: whoever has come finds out.
+                    pair.close()
+                }
             }
         } catch {
             Issue.record(error)
