@@ -61,7 +61,8 @@ private final class Cluster {
             "FYNLO_QUERY_TIMEOUT": "2s",
         ]
         if Cluster.canStepClocks, number == 0 {
-            variables["LD_PRELOAD"] = try #require(Cluster.library, "libfaketime is installed")
+            let library = try #require(Cluster.library, "libfaketime is installed")
+            variables["LD_PRELOAD"] = library
             variables["FAKETIME_TIMESTAMP_FILE"] = clock
             variables["FAKETIME_NO_CACHE"] = "1"
             variables["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
