@@ -99,6 +99,8 @@ public struct ClientSession: Sendable {
     private var refusal: ServerError?
     /// The server wants another token on this connection.
     private var isTokenAsked = false
+    /// The token that the server has of this connection.
+    private var tokenInUse = ""
     private var toldState = State.disconnected
     /// Reused from call to call.
     private var events: [ClientEvent] = []
@@ -264,15 +266,11 @@ public struct ClientSession: Sendable {
         case (.up, .success(let token)):
             let wasAsked = isTokenAsked
             isTokenAsked = false
-            guard token != identity.token else {
-                let failure = TokenFailure.refused("There is no other token.")
-                if wasAsked { effects.append(.tell(.error(failure.serverError))) }
-                return
-            }
             identity.token = token
-            health.tokenRefreshed()
-            // On its way it uses the new one next time.
-            stack?.reauthenticate(token, now: now, output: &output)
+            if stack?.state == .connected, !reauthenticate(now: now, output: &output), wasAsked {
+                let failure = TokenFailure.refused("There is no other token.")
+                effects.append(.tell(.error(failure.serverError)))
+            }
         case (.up, .failure(let failure)):
             guard isTokenAsked else { return }
             isTokenAsked = false
@@ -281,6 +279,15 @@ public struct ClientSession: Sendable {
         case (.disconnected, _), (.waiting, _), (.offline, _):
             break
         }
+    }
+
+    /// Gives the server the newest token, if it has another one: false if not.
+    private mutating func reauthenticate(now: Moment, output: inout ByteBuffer) -> Bool {
+        guard identity.token != tokenInUse else { return false }
+        tokenInUse = identity.token
+        health.tokenRefreshed()
+        stack?.reauthenticate(tokenInUse, now: now, output: &output)
+        return true
     }
 
     // MARK: The socket
@@ -337,6 +344,7 @@ public struct ClientSession: Sendable {
             identity: identity, limits: settings.limits, lastSequence: lastSequence, using: &generator, now: now)
         phase = .up
         isTokenAsked = false
+        tokenInUse = identity.token
         effects.append(.open)
         tellState(&effects)
     }
@@ -388,6 +396,8 @@ public struct ClientSession: Sendable {
         lastSequence = stack?.lastSequence ?? lastSequence
         tellState(&effects)
         effects.append(.tell(.connect(welcome)))
+        // One that came while this connection was on its way.
+        _ = reauthenticate(now: now, output: &output)
         sendNext(now: now, output: &output, effects: &effects)
     }
 

@@ -380,6 +380,20 @@ struct ClientSessionTests {
         #expect(script.takeSaid() == ["reauth"])
     }
 
+    @Test("a token that comes while a connection is on its way goes to the server once it is there")
+    func renewedMeanwhile() {
+        let script = SessionScript()
+        script.connect()
+        script.token("t1")
+        script.upgrade()
+        script.token("t2")
+        #expect(script.takeMessages().map { $0["data"]?["token"]?.text } == ["t1"])
+        script.say(#"{"type":"authenticated","data":{"seq":7}}"#)
+        let said = script.takeMessages()
+        #expect(said.map { $0["type"]?.text } == ["reauth"])
+        #expect(said.first?["data"]?["token"]?.text == "t2")
+    }
+
     @Test("a refused reauth, or no other token, is told, and the connection stays")
     func reauthenticationRefused() {
         let script = SessionScript.connected()
