@@ -67,7 +67,7 @@ private final class Cluster {
             variables["FAKETIME_NO_CACHE"] = "1"
             variables["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
         }
-        return try ServerProcess(database, variables)
+        return try ServerProcess(database, variables, turning: loop)
     }
 
     /// Brings a fault about.

@@ -27,8 +27,12 @@ final class ServerProcess {
         ).path
     }
 
-    /// Returns when it serves. `descriptors` is the most it may have.
-    init(_ database: TestDatabase, _ variables: [String: String] = [:], descriptors: Int? = nil) throws {
+    /// Returns when it serves. `descriptors` is the most it may have; `loop` is turned meanwhile, where the test itself
+    /// stands between it and its database.
+    init(
+        _ database: TestDatabase, _ variables: [String: String] = [:], descriptors: Int? = nil,
+        turning loop: EventLoop? = nil
+    ) throws {
         process.executableURL = URL(fileURLWithPath: "/bin/sh")
         let limit = descriptors.map { "ulimit -n \($0) && " } ?? ""
         process.arguments = ["-c", limit + "exec \"$0\" serve --listen 127.0.0.1:0", ServerProcess.program]
@@ -41,6 +45,10 @@ final class ServerProcess {
         try process.run()
         var serving: Document?
         while serving == nil {
+            if let loop {
+                var readable = pollfd(fd: errors.fileHandleForReading.fileDescriptor, events: Int16(POLLIN), revents: 0)
+                while poll(&readable, 1, 0) == 0 { try loop.turn(timeout: .milliseconds(5)) }
+            }
             let data = errors.fileHandleForReading.availableData
             try #require(!data.isEmpty, "the server ended before it served: \(log)")
             log += String(decoding: data, as: UTF8.self)
