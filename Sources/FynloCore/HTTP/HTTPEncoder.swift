@@ -26,9 +26,11 @@ public enum HTTPEncoder {
     /// Appends a whole response.
     ///
     /// `Date`, `Content-Length` and `Connection: close` or `keep-alive` are added as needed; those of `response` are left
-    /// out, other `Connection` options are kept. 1xx, 204 and 304 get neither length nor body, HEAD no body.
+    /// out, other `Connection` options are kept, and `X-Request-ID` is added if there is an `id`. 1xx, 204 and 304 get neither
+    /// length nor body, HEAD no body.
     public static func encode(
-        _ response: HTTPResponse, for exchange: Exchange, date: UnixTime, into output: inout ByteBuffer
+        _ response: HTTPResponse, for exchange: Exchange, date: UnixTime, id: RequestID = .none,
+        into output: inout ByteBuffer
     ) {
         precondition((100...999).contains(response.status), "a status has three digits")
         // The version is ours, not the client's (RFC 9110 §6.2).
@@ -40,6 +42,11 @@ public enum HTTPEncoder {
         output.append(imfFixdate: date)
         output.append("\r\n")
         append(response.headers, to: &output, leavingOut: isManaged)
+        if id != .none {
+            output.append("X-Request-ID: ")
+            output.append(id)
+            output.append("\r\n")
+        }
         let hasNoBody = HTTPResponse.hasNoBody(status: response.status)
         if !hasNoBody { append(contentLength: response.body.count, to: &output) }
         if !exchange.isKeepAlive {
@@ -117,6 +124,10 @@ public enum HTTPEncoder {
         _ headers: HTTPHeaders, to output: inout ByteBuffer,
         leavingOut isLeftOut: (_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool
     ) {
+        let isWhole = (0..<headers.count).allSatisfy { position in
+            headers.withField(at: position) { name, value in !isLeftOut(name, value) }
+        }
+        if isWhole { return headers.withLines { output.append($0) } }
         for position in 0..<headers.count {
             headers.withField(at: position) { name, value in
                 guard !isLeftOut(name, value) else { return }

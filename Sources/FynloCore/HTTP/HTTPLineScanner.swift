@@ -39,6 +39,13 @@ struct HTTPFieldReader: Sendable {
     private var lines = HTTPLineScanner()
     private var usedBytes = 0
 
+    /// The fields that were read; leaves none behind.
+    mutating func takeHeaders() -> HTTPHeaders {
+        var taken = HTTPHeaders()
+        swap(&taken, &headers)
+        return taken
+    }
+
     /// Reads on at `cursor` and moves it behind what was read; true once the empty line was.
     mutating func read(
         _ bytes: Span<UInt8>, at cursor: inout Int, limits: HTTPLimits
