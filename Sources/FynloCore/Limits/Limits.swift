@@ -90,6 +90,11 @@ public struct Limits: Sendable {
     /// Events in one answer, at most: as many as a tablet is sent when it resumes.
     public var eventsPerPage = 1_000
 
+    // MARK: Tokens
+
+    /// Bytes of tokens whose signatures need not be checked again: those of some thousand users.
+    public var verifiedTokensBytes = 4 << 20
+
     // MARK: The menu
 
     /// Bytes of the menu's copies in this process: a thousand pages of 50 products.
