@@ -8,7 +8,7 @@ public struct ReadAllowance: Sendable {
     /// Bytes at once, after a pause: an upgrade, a token and the first messages.
     public static let burstBytes = 8_192
     /// After a flood, however long, a connection is served like the others again within this time.
-    static let longestDebt = Duration.seconds(10)
+    static let longestDebt = Duration.nanoseconds(longestDebtNanoseconds)
 
     /// When all that was used will have been earned.
     private var paidAt: Instant
@@ -18,15 +18,22 @@ public struct ReadAllowance: Sendable {
         paidAt = now
     }
 
-    /// Counts bytes, in whichever direction.
+    /// Counts bytes, in whichever direction. Called for every read and write: plain integers, as `Duration` counts in 128 bits.
     public mutating func spend(_ bytes: Int, now: Instant) {
-        let longest = Int64(ReadAllowance.longestDebt.inMilliseconds) * Int64(ReadAllowance.bytesPerSecond) / 1_000
-        let cost = min(Int64(clamping: bytes), longest) * 1_000_000_000 / Int64(ReadAllowance.bytesPerSecond)
-        paidAt = min(max(paidAt, now) + .nanoseconds(cost), now + ReadAllowance.longestDebt)
+        let longest = ReadAllowance.longestDebtNanoseconds
+        let rate = Int64(ReadAllowance.bytesPerSecond)
+        let cost = min(Int64(clamping: bytes), longest / 1_000_000_000 * rate) * 1_000_000_000 / rate
+        let (limit, isBeyond) = now.nanoseconds.addingReportingOverflow(longest)
+        let (paid, isPaidBeyond) = max(paidAt, now).nanoseconds.addingReportingOverflow(cost)
+        paidAt.nanoseconds = min(isPaidBeyond ? .max : paid, isBeyond ? .max : limit)
     }
 
     /// True when it has used more than it may.
     public func isSpent(now: Instant) -> Bool {
-        paidAt - now > .milliseconds(ReadAllowance.burstBytes * 1_000 / ReadAllowance.bytesPerSecond)
+        let (owed, isBeyond) = paidAt.nanoseconds.subtractingReportingOverflow(now.nanoseconds)
+        return isBeyond ? paidAt > now : owed > ReadAllowance.burstNanoseconds
     }
+
+    private static let longestDebtNanoseconds: Int64 = 10_000_000_000
+    private static let burstNanoseconds = Int64(burstBytes) * 1_000_000_000 / Int64(bytesPerSecond)
 }

@@ -31,6 +31,8 @@ final class ClientConnection: EventSource {
     var isWaitingToRead = false
     /// A hang-up was seen while it waited.
     private var isHungUp = false
+    /// Something came while an answer was awaited: the socket is not watched for more until then.
+    private var isUnwatched = false
     /// What is queued for the peer, as plaintext.
     private var outbound = ByteBuffer()
     /// Encrypts, if the connection does.
@@ -61,6 +63,8 @@ final class ClientConnection: EventSource {
     private static let backPressureBytes = 131_072
     /// Plaintext encrypted at a time; what is not encrypted yet can still be dropped.
     private static let encryptedBytesAhead = 65_536
+    /// An answer that is worth a write of its own.
+    private static let pageBytes = 8_192
     /// How long a peer may take nothing of an answer before its connection is reset.
     private static let stallTimeout = Duration.seconds(30)
     /// How long a peer has to close its side after our last byte.
@@ -147,6 +151,7 @@ final class ClientConnection: EventSource {
 
     func ready(_ readiness: Readiness, now: Moment) {
         guard descriptor != nil else { return }
+        if stack.transport == .paused, !isUnwatched, lingerUntil == nil { return unwatch(readiness) }
         // Told without being asked for: the connection has failed in both directions, and nobody waits for an answer. It
         // would be told in every turn.
         if readiness.contains(.hangup), !canRead, lingerUntil == nil { return abort() }
@@ -161,6 +166,14 @@ final class ClientConnection: EventSource {
                 read(now, limit: ClientConnection.promptBytes)
             }
         }
+    }
+
+    /// What came while an answer is awaited is read after it. That a connection has failed is told again.
+    private func unwatch(_ readiness: Readiness) {
+        guard let token else { return }
+        isUnwatched = true
+        updateInterest(token)
+        if readiness.contains(.write) { flush() }
     }
 
     /// Its turn has come to be read from.
@@ -329,6 +342,9 @@ final class ClientConnection: EventSource {
             stack.deliver(response: response, now: now, output: &output)
             allowance.spend(output.count - queued, now: now.instant)
         }
+        // A page is written at once and not at the end of the turn: one buffer serves all of the turn's, and the kernel copies
+        // it while it is in the processor's cache.
+        if isFlushScheduled, outbound.count >= ClientConnection.pageBytes { flush() }
         readOn()
     }
 
@@ -443,7 +459,14 @@ final class ClientConnection: EventSource {
 
     private func updateInterest(_ token: SourceToken) {
         var interest: Interest = []
-        if canRead || lingerUntil != nil { interest.insert(.read) }
+        if canRead || lingerUntil != nil {
+            isUnwatched = false
+            interest.insert(.read)
+        } else if stack.transport == .paused, !isUnwatched {
+            // The answer comes within the turn as a rule, and nothing more before it: to end the watch and to begin it again
+            // would be two calls of the kernel, a microsecond, for every request.
+            interest.insert(.read)
+        }
         if stalledSince != nil { interest.insert(.write) }
         hub.loop.setInterest(interest, for: token)
     }
