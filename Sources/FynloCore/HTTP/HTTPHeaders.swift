@@ -181,7 +181,11 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
         let nameEnd = text.count
         text.append(UInt8(ascii: ":"))
         text.append(.space)
-        for index in value.indices where value[index].isFieldContent { text.append(value[index]) }
+        if value.indices.allSatisfy({ value[$0].isFieldContent }) {
+            text.append(copying: value)
+        } else {
+            for index in value.indices where value[index].isFieldContent { text.append(value[index]) }
+        }
         add(start: start, nameEnd: nameEnd)
     }
 

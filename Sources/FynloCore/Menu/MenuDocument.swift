@@ -26,13 +26,13 @@ public final class MenuDocument: Sendable {
     private let unchangedHit: HTTPResponse
     private let hit: HTTPResponse
 
-    /// Computes the tag and the fields.
-    public init(_ part: MenuPart, version: Int64, total: Int64, body: [UInt8]) {
+    /// `digest` is that of the body, by whatever function all nodes use.
+    public init(_ part: MenuPart, version: Int64, total: Int64, body: [UInt8], digest: [UInt8]) {
         self.part = part
         self.version = version
         self.total = total
         self.body = body
-        tag = "\"" + SHA1.digest(body.span).hexadecimal + "\""
+        tag = "\"" + digest.hexadecimal + "\""
         var fields: [(name: String, value: String)] = [
             ("Cache-Control", "private, no-cache"), ("Vary", "Authorization"), ("ETag", tag),
             ("X-Menu-Version", String(version)),

@@ -2,6 +2,7 @@
 // it is.
 
 import FynloCore
+import FynloIO
 
 /// Reads menus.
 struct MenuRepository {
@@ -116,6 +117,8 @@ struct MenuRepository {
         guard let row = result.first, let version = row.integer(0), let total = row.integer(1),
             let body = row.bytes(2)
         else { return .failure(.unexpectedAnswer("a menu")) }
-        return .success(MenuDocument(part, version: version, total: total, body: body))
+        return .success(
+            MenuDocument(
+                part, version: version, total: total, body: body, digest: SignatureVerifier.sha1(of: body)))
     }
 }

@@ -12,7 +12,8 @@ struct MenuCopiesTests {
     }
 
     private static func document(version: Int64, bytes: Int = 10, as part: MenuPart = part) -> MenuDocument {
-        MenuDocument(part, version: version, total: 0, body: [UInt8](repeating: 0x20, count: bytes))
+        let body = [UInt8](repeating: 0x20, count: bytes)
+        return MenuDocument(part, version: version, total: 0, body: body, digest: SHA1.digest(body.span))
     }
 
     @Test("gives a copy to who asks for its version only")
