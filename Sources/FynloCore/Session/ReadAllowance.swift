@@ -8,7 +8,8 @@ public struct ReadAllowance: Sendable {
     /// Bytes at once, after a pause: an upgrade, a token and the first messages.
     public static let burstBytes = 8_192
     /// After a flood, however long, a connection is served like the others again within this time.
-    static let longestDebt = Duration.nanoseconds(longestDebtNanoseconds)
+    static let longestDebt = Duration.seconds(longestDebtSeconds)
+    private static let longestDebtSeconds: Int64 = 10
 
     /// When all that was used will have been earned.
     private var paidAt: Instant
@@ -18,22 +19,20 @@ public struct ReadAllowance: Sendable {
         paidAt = now
     }
 
-    /// Counts bytes, in whichever direction. Called for every read and write: plain integers, as `Duration` counts in 128 bits.
+    // In nanoseconds, and in plain numbers: every read is counted.
+    private static let second: Int64 = 1_000_000_000
+
+    /// Counts bytes, in whichever direction.
     public mutating func spend(_ bytes: Int, now: Instant) {
-        let longest = ReadAllowance.longestDebtNanoseconds
-        let rate = Int64(ReadAllowance.bytesPerSecond)
-        let cost = min(Int64(clamping: bytes), longest / 1_000_000_000 * rate) * 1_000_000_000 / rate
-        let (limit, isBeyond) = now.nanoseconds.addingReportingOverflow(longest)
-        let (paid, isPaidBeyond) = max(paidAt, now).nanoseconds.addingReportingOverflow(cost)
-        paidAt.nanoseconds = min(isPaidBeyond ? .max : paid, isBeyond ? .max : limit)
+        let perSecond = Int64(ReadAllowance.bytesPerSecond)
+        let cost = min(Int64(bytes), ReadAllowance.longestDebtSeconds * perSecond) * ReadAllowance.second / perSecond
+        let longest = now.nanoseconds + ReadAllowance.longestDebtSeconds * ReadAllowance.second
+        paidAt = Instant(nanoseconds: min(max(paidAt, now).nanoseconds + cost, longest))
     }
 
     /// True when it has used more than it may.
     public func isSpent(now: Instant) -> Bool {
-        let (owed, isBeyond) = paidAt.nanoseconds.subtractingReportingOverflow(now.nanoseconds)
-        return isBeyond ? paidAt > now : owed > ReadAllowance.burstNanoseconds
+        let burst = Int64(ReadAllowance.burstBytes) * ReadAllowance.second / Int64(ReadAllowance.bytesPerSecond)
+        return paidAt.nanoseconds - now.nanoseconds > burst
     }
-
-    private static let longestDebtNanoseconds: Int64 = 10_000_000_000
-    private static let burstNanoseconds = Int64(burstBytes) * 1_000_000_000 / Int64(bytesPerSecond)
 }
