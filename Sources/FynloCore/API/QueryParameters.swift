@@ -33,7 +33,9 @@ public struct QueryParameters: Sendable {
 
     /// The parameters; `nil` if some byte stands for another one, or for a part of a character.
     private static func places(in query: Span<UInt8>) -> [Place]? {
+        guard !query.isEmpty else { return [] }
         var places: [Place] = []
+        places.reserveCapacity(8)
         var start = 0
         var nameEnd: Int?
         for index in 0...query.count {
@@ -107,13 +109,32 @@ public struct QueryParameters: Sendable {
 
     /// A whole number within `range`; `fallback` if it is absent.
     public func integer(_ name: String, in range: ClosedRange<Int>, default fallback: Int) throws(APIError) -> Int {
-        guard let text = try text(name) else { return fallback }
-        guard !text.isEmpty, text.utf8.allSatisfy({ (48...57).contains($0) }), let number = Int(text),
-            range.contains(number)
-        else {
+        let found: Int?
+        if let value = try plainValue(name) {
+            found = QueryParameters.number(plain.utf8Span.span.extracting(value))
+        } else if let text = try text(name) {
+            found = QueryParameters.number(text.utf8Span.span)
+        } else {
+            return fallback
+        }
+        guard let number = found, range.contains(number) else {
             throw APIError(
                 .invalidParameter,
                 "\(name) has to be a whole number from \(range.lowerBound) to \(range.upperBound).")
+        }
+        return number
+    }
+
+    /// Digits, and nothing but digits, as a number; `nil` also for one that no Int holds.
+    private static func number(_ digits: Span<UInt8>) -> Int? {
+        guard !digits.isEmpty else { return nil }
+        var number = 0
+        for index in digits.indices {
+            guard digits[index].isDigit else { return nil }
+            let (product, isTooLarge) = number.multipliedReportingOverflow(by: 10)
+            let (sum, isJustTooLarge) = product.addingReportingOverflow(Int(digits[index] - UInt8(ascii: "0")))
+            guard !isTooLarge, !isJustTooLarge else { return nil }
+            number = sum
         }
         return number
     }

@@ -35,19 +35,28 @@ public enum RequestID: Equatable, Sendable {
 extension RequestID: CustomStringConvertible {
     public var description: String {
         var text = ByteBuffer()
-        text.append(self)
+        text.write(atMost: roomBytes) { $0.append(self) }
         return text.withReadable { String(validating: $0) ?? "" }
+    }
+
+    /// More than its field takes, name and line break included.
+    var roomBytes: Int {
+        switch self {
+        case .none: 0
+        case .given(let text): text.utf8.count + 32
+        case .counted: 96
+        }
     }
 }
 
-extension ByteBuffer {
+extension ByteWriter {
     /// Appends the text of a request's name: none of its bytes ends a line.
     mutating func append(_ id: RequestID) {
         switch id {
         case .none: break
-        case .given(let text): append(text)
+        case .given(let text): append(text.utf8Span.span)
         case .counted(let connection, let count):
-            append(hexadecimal: connection.node, digits: 16)
+            append(hexadecimal: connection.node)
             append(UInt8(ascii: "-"))
             append(decimal: connection.number)
             append(UInt8(ascii: "-"))

@@ -249,7 +249,7 @@ final class ClientConnection: EventSource {
 
     private func finishReading() {
         isReading = false
-        if !isFlushScheduled, wantsFlush { flush() }
+        if !isFlushScheduled, wantsFlush(stack.transport) { flush() }
     }
 
     /// Reads once; with TLS, what was read is decrypted.
@@ -341,8 +341,10 @@ final class ClientConnection: EventSource {
         noteEndOfTLS()
     }
 
-    private var canRead: Bool {
-        !isLingering && stack.transport == .open && queuedBytes < ClientConnection.backPressureBytes
+    private var canRead: Bool { canRead(stack.transport) }
+
+    private func canRead(_ transport: ProtocolStack.Transport) -> Bool {
+        !isLingering && transport == .open && queuedBytes < ClientConnection.backPressureBytes
     }
 
     /// What waits to be written.
@@ -480,11 +482,12 @@ final class ClientConnection: EventSource {
     /// Brings socket, timers and interest in line with what the stack decided.
     private func settle() {
         guard descriptor != nil, !token.isNone, !isLingering else { return }
-        if stack.transport == .aborted { return abort() }
+        let transport = stack.transport
+        if transport == .aborted { return abort() }
         if stack.isWebSocket, !stack.isEcho, !isSlow, queuedBytes > hub.settings.limits.sendQueueBytes {
             return becomeSlow()
         }
-        if wantsFlush {
+        if wantsFlush(transport) {
             if !isReading, !isFlushScheduled {
                 isFlushScheduled = true
                 hub.scheduleFlush(self)
@@ -492,21 +495,21 @@ final class ClientConnection: EventSource {
         } else if queuedBytes == 0, outbound.capacity > 0 {
             returnOutbound()
         }
-        updateInterest()
+        updateInterest(transport)
         if let nextDeadline { hub.loop.wake(token, by: nextDeadline) }
     }
 
     /// There is something to write that the kernel may take, or the end.
-    private var wantsFlush: Bool {
-        if stack.transport == .closing { return !isLingering }
+    private func wantsFlush(_ transport: ProtocolStack.Transport) -> Bool {
+        if transport == .closing { return !isLingering }
         return queuedBytes > 0 && !isStalled
     }
 
-    private func updateInterest() {
+    private func updateInterest(_ transport: ProtocolStack.Transport) {
         var wanted: Interest = []
-        if canRead || isLingering {
+        if isLingering || canRead(transport) {
             wanted.insert(.read)
-        } else if stack.transport == .paused {
+        } else if transport == .paused {
             // As it was: the answer comes within the turn as a rule, and nothing more before it. To end the watch and to begin
             // it again would be two calls of the kernel, a microsecond, for every request.
             wanted.formUnion(interest.intersection(.read))
@@ -527,7 +530,7 @@ final class ClientConnection: EventSource {
             return abort()
         }
         guard queuedBytes == 0 else {
-            updateInterest()
+            updateInterest(stack.transport)
             if let nextDeadline { hub.loop.wake(token, by: nextDeadline) }
             return
         }
@@ -535,7 +538,7 @@ final class ClientConnection: EventSource {
         outlet = .open
         returnOutbound()
         if stack.transport == .closing { return linger(number) }
-        updateInterest()
+        updateInterest(stack.transport)
         readOn()
         if resumesReplay, let restaurant {
             resumesReplay = false
@@ -620,7 +623,7 @@ final class ClientConnection: EventSource {
         let deadline = hub.loop.now.instant + ClientConnection.lingerTimeout
         outlet = .lingering(until: deadline)
         leftover = ByteBuffer()
-        updateInterest()
+        updateInterest(stack.transport)
         hub.loop.wake(token, by: deadline)
     }
 
