@@ -92,8 +92,8 @@ public struct Limits: Sendable {
 
     // MARK: Tokens
 
-    /// Bytes of tokens whose signatures need not be checked again: those of some thousand users.
-    public var verifiedTokensBytes = 4 << 20
+    /// Bytes of tokens whose signatures need not be checked again: those of a thousand users.
+    public var verifiedTokensBytes = 1 << 20
 
     // MARK: The menu
 

@@ -363,9 +363,9 @@ final class Hub {
     /// Takes an output buffer back; large ones and too many of them are let go.
     func returnBuffer(_ buffer: consuming ByteBuffer) {
         let capacity = buffer.capacity
-        guard capacity > 0, capacity <= Hub.spareBufferBytes, spareBytes + capacity <= Hub.spareBuffersBytes else {
-            return
-        }
+        guard capacity > 0, capacity <= Hub.spareBufferBytes, spareBytes + capacity <= Hub.spareBuffersBytes,
+            spareBuffers.count < Hub.spareBufferCount
+        else { return }
         buffer.removeAll(keepingCapacity: true)
         spareBuffers.append(buffer)
         spareBytes += capacity
@@ -375,6 +375,7 @@ final class Hub {
     private static let spareBufferBytes = 131_072
     /// What is kept of all.
     private static let spareBuffersBytes = 4 << 20
+    private static let spareBufferCount = 256
 
     // MARK: All of them
 
