@@ -51,6 +51,12 @@ public struct ProtocolStack: Sendable {
             HTTPSide(id: id, settings: settings, peer: peer, from: place, refusal: refusal, now: now))
     }
 
+    /// That of no socket at all.
+    public init() {
+        http = OutOfLine()
+        isAborted = true
+    }
+
     // MARK: State
 
     /// What becomes of the socket.

@@ -48,14 +48,14 @@ final class ClientConnection: EventSource {
     // only some need elsewhere.
     private let hub: Hub
     /// Counted by the hub, from 1.
-    let number: UInt64
+    private(set) var number: UInt64 = 0
     /// When it was accepted, became a WebSocket, or was authenticated.
     private(set) var since: Instant
     private var allowance: ReadAllowance
     private var extras: Extras?
     /// What is queued for the peer, as plaintext.
     private var outbound = ByteBuffer()
-    let peer: SocketAddress
+    private(set) var peer = SocketAddress.none
     private var token = SourceToken.none
     /// How many bytes at the front of `outbound` belong to a frame (or a response) that was written in part: a queue is
     /// only ever cut behind them.
@@ -63,9 +63,9 @@ final class ClientConnection: EventSource {
     private var descriptor: FileDescriptor?
     private var interest: Interest = .read
     private var outlet = Outlet.open
-    private var counted: Counted
+    private var counted = Counted.nobody
     /// For operators: it counts for nothing else.
-    let isOperators: Bool
+    private(set) var isOperators = false
     /// There are requests in `leftover` that wait until the answers to earlier ones are written.
     private var isHeldBack = false
     /// Set while the hub has it wait to be read from.
@@ -104,27 +104,33 @@ final class ClientConnection: EventSource {
     /// How long a peer has to close its side after our last byte.
     private static let lingerTimeout = Duration.seconds(2)
 
-    init(
-        descriptor: consuming FileDescriptor, peer: SocketAddress, hub: Hub, id: ConnectionID,
-        countedFor: IPAddress?, isOperators: Bool = false, refusal: APIError?
+    /// One without a socket, for the hub's store.
+    init(hub: Hub) {
+        self.hub = hub
+        since = hub.loop.now.instant
+        allowance = ReadAllowance(now: since)
+        stack = ProtocolStack()
+    }
+
+    /// Takes over a socket and joins the loop.
+    func start(
+        descriptor: consuming FileDescriptor, peer: SocketAddress, number: UInt64, countedFor: IPAddress?,
+        isOperators: Bool = false, refusal: APIError?
     ) {
-        number = id.number
+        self.number = number
         self.peer = peer
         counted = countedFor == nil ? .nobody : .peer
         self.isOperators = isOperators
         since = hub.loop.now.instant
         allowance = ReadAllowance(now: since)
-        self.hub = hub
+        let number = descriptor.rawValue
         self.descriptor = consume descriptor
         stack = ProtocolStack(
             id: id, settings: hub.settings, peer: isOperators ? nil : peer.ipAddress,
             from: isOperators ? .operations : peer.isLoopback ? .local : .remote, refusal: refusal, now: hub.loop.now)
+        transport = stack.transport
         if !isOperators, let engine = hub.makeTLSEngine() { extra().tls = engine }
-    }
-
-    /// Joins the loop.
-    func start() {
-        guard let number = descriptor?.rawValue else { return }
+        hub.enter(self)
         Socket.setNoDelay(number)
         do {
             token = try hub.loop.add(self, descriptor: number, interest: interest)
