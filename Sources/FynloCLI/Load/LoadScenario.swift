@@ -48,6 +48,8 @@ enum LoadMessage {
     case pong(due: Int64)
     /// An event of ours, with its number, and when it was due.
     case event(number: Int64, due: Int64)
+    /// A command of ours is done.
+    case ack
     /// The server asks whether we live.
     case ping
     /// A refusal.
@@ -80,6 +82,8 @@ enum LoadMessage {
                 return
             }
             self = .event(number: number, due: due)
+        } else if JSON.equals(type, "ack", in: text) {
+            self = .ack
         } else if JSON.equals(type, "ping", in: text) {
             self = .ping
         } else {
