@@ -2,7 +2,8 @@
 """Measures the server beside its yardsticks, and prints one table. scripts/bench starts it with all that it needs.
 
 usage: bench.py --server FYNLO-SERVER --fynlo FYNLO --limit LIMIT --postgres DIRECTORY --folder DIRECTORY
-                [--uvicorn UVICORN] [--runs 5] [--seconds 2] [--without CONTESTANT] [--plots] [ROW ...]
+                [--uvicorn UVICORN] [--runs 5] [--seconds 2] [--patience 120] [--without CONTESTANT] [--plots] [--verbose]
+                [ROW ...]
 """
 import argparse
 import os
@@ -27,10 +28,12 @@ class Bench:
     def __init__(self, arguments):
         self.server, self.fynlo, self.limit = arguments.server, arguments.fynlo, arguments.limit
         self.uvicorn = arguments.uvicorn
+        self.verbose = arguments.verbose
         self.folder = arguments.folder
         self.runs, self.seconds = arguments.runs, arguments.seconds
         self.wanted = [key for key in CONTESTANTS if key not in arguments.without]
         self.cores = machine.Cores()
+        self.quiet = machine.Quiet(arguments.patience)
         self.database = data.Database(arguments.postgres)
         self.accounts = None
 
@@ -51,7 +54,9 @@ def parse():
     parser.add_argument("--uvicorn", default="uvicorn")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--patience", type=float, default=120)
     parser.add_argument("--without", action="append", default=[], choices=CONTESTANTS[2:])
+    parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--plots", action="store_true")
     parser.add_argument("rows", nargs="*")
     arguments = parser.parse_args()
@@ -100,6 +105,7 @@ def main():
 
             say("plots")
             plots.draw(bench)
+        print("\n" + bench.quiet.describe())
     finally:
         machine.Process.stop_all()
     say(f"{time.monotonic() - began:.0f} s")

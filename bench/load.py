@@ -3,6 +3,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tempfile
 
 import machine
@@ -28,6 +29,8 @@ def fynlo(bench, contestant, scenario, *options, accounts=None):
     if not done.stdout:
         raise Failed(f"{contestant.title}: {done.stderr.strip()}")
     report = json.loads(done.stdout)
+    if bench.verbose:
+        print(f"{contestant.title}: {done.stdout.strip()}", file=sys.stderr)
     if not report["ok"]:
         raise Failed(f"{contestant.title}, {scenario}: {json.dumps(report['connections'])}, {json.dumps(report['errors'])}")
     return report
@@ -64,3 +67,20 @@ def wrk(url, targets, seconds, pid, token=None):
     rate = float(re.search(r"Requests/sec:\s*([\d.]+)", output)[1])
     cores = (end.children_user + end.children_system - own.children_user - own.children_system) / (end.elapsed - own.elapsed)
     return rate, used / count, cores
+
+
+class Storms:
+    """Connections that are cut off and come back at once, over and over, in the background until they are stopped."""
+
+    def __init__(self, bench, contestant, connections, accounts):
+        words = command(
+            bench, contestant, "reconnect", "--connections", connections, "--at-once", accounts=accounts)
+        loop = 'while "$@" >/dev/null 2>&1; do :; done'
+        self.process = machine.Process(["bash", "-c", loop, "storms", *words])
+
+    def stop(self):
+        # The shell's child is told too, and the shell then ends.
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
+            for child in file.read().split():
+                os.kill(int(child), 15)
+        self.process.stop()

@@ -20,6 +20,39 @@ class Cores:
         os.sched_setaffinity(0, self.load)
 
 
+class Quiet:
+    """Looks, between the runs, at what other work the machine does, and waits for the end of it: not for long in all."""
+
+    # Of all cores together.
+    ENOUGH = 0.1
+    LOOK = 0.25
+
+    def __init__(self, patience):
+        self.patience = patience
+        self.seen = []
+
+    @staticmethod
+    def times():
+        with open("/proc/stat") as file:
+            fields = [int(field) for field in file.readline().split()[1:9]]
+        return sum(fields), fields[3] + fields[4]
+
+    def wait(self):
+        while True:
+            total, idle = self.times()
+            time.sleep(self.LOOK)
+            later, idle_later = self.times()
+            busy = 1 - (idle_later - idle) / max(1, later - total)
+            if busy <= self.ENOUGH or self.patience <= 0:
+                self.seen.append(busy)
+                return
+            self.patience -= self.LOOK
+
+    def describe(self):
+        mean = sum(self.seen) / len(self.seen) if self.seen else 0
+        return f"Other work took {mean:.0%} of the machine, as seen between the runs."
+
+
 def describe():
     """The kind of machine, in one line."""
     model = platform.machine()
