@@ -8,6 +8,11 @@ public struct SourceToken: Hashable, Sendable {
     /// Generation in the upper half, slot in the lower.
     public let rawValue: UInt64
 
+    /// Nobody's: generations begin with 1.
+    public static let none = SourceToken(rawValue: 0)
+
+    public var isNone: Bool { rawValue == 0 }
+
     init(rawValue: UInt64) {
         self.rawValue = rawValue
     }

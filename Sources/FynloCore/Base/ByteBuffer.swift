@@ -9,21 +9,31 @@
 public struct ByteBuffer: Sendable {
     /// Bytes before `head` are consumed, bytes from `tail` on are room to grow into.
     private var storage: [UInt8]
-    private var head: Int
-    private var tail: Int
+    // Half a word each: every connection keeps two buffers, which are empty nearly always.
+    private var front: UInt32
+    private var back: UInt32
+
+    private var head: Int {
+        get { Int(front) }
+        set { front = UInt32(newValue) }
+    }
+    private var tail: Int {
+        get { Int(back) }
+        set { back = UInt32(newValue) }
+    }
 
     /// An empty buffer; allocates nothing.
     public init() {
         storage = []
-        head = 0
-        tail = 0
+        front = 0
+        back = 0
     }
 
-    /// A buffer that holds `bytes`, without copying them.
+    /// A buffer that holds `bytes` (less than 4 GiB), without copying them.
     public init(_ bytes: [UInt8]) {
         storage = bytes
-        head = 0
-        tail = bytes.count
+        front = 0
+        back = UInt32(bytes.count)
     }
 
     /// A buffer that holds the UTF-8 of `text`.
@@ -57,6 +67,14 @@ public struct ByteBuffer: Sendable {
     public mutating func consume(_ count: Int) {
         precondition(count >= 0 && count <= self.count, "no more is consumed than there is")
         head += count
+    }
+
+    /// The buffer as it was before the last `count` bytes were consumed; nothing may have been appended since.
+    public func before(consuming count: Int) -> ByteBuffer {
+        precondition(count >= 0 && count <= head, "so much was consumed")
+        var buffer = self
+        buffer.head -= count
+        return buffer
     }
 
     /// A copy of the readable bytes.
@@ -107,11 +125,12 @@ public struct ByteBuffer: Sendable {
         let count = bytes.count
         guard count > 0 else { return }
         reserve(count)
-        // The source is read through its own borrowed pointer, and `reserve` made room for `count` bytes at `tail`.
+        let start = tail
+        // The source is read through its own borrowed pointer, and `reserve` made room for `count` bytes at `start`.
         unsafe bytes.withUnsafeBufferPointer { source in
             unsafe storage.withUnsafeMutableBufferPointer { target in
                 guard let from = source.baseAddress, let to = target.baseAddress else { return }
-                unsafe (to + tail).update(from: from, count: count)
+                unsafe (to + start).update(from: from, count: count)
             }
         }
         tail += count
@@ -145,12 +164,7 @@ public struct ByteBuffer: Sendable {
 
     /// Appends a number in decimal digits.
     public mutating func append(decimal number: UInt64) {
-        var divisor: UInt64 = 1
-        while number / divisor >= 10 { divisor *= 10 }
-        while divisor > 0 {
-            append(UInt8(ascii: "0") + UInt8(number / divisor % 10))
-            divisor /= 10
-        }
+        write(atMost: 20) { $0.append(decimal: number) }
     }
 
     /// Lends at least `capacity` writable bytes after the readable ones; `body` returns how many it wrote.
@@ -167,6 +181,21 @@ public struct ByteBuffer: Sendable {
         precondition(written >= 0 && start + written <= storage.count, "no more was written than was lent")
         tail += written
         return written
+    }
+
+    /// Lends room for at most `count` bytes after the readable ones to a writer: for what is written in many small pieces.
+    /// Each call on the buffer itself looks who shares its memory and how much there is; here that is done once.
+    @inline(__always)
+    public mutating func write(atMost count: Int, _ body: (inout ByteWriter) -> Void) {
+        reserve(count)
+        let start = tail
+        // The room lies within initialised storage, and the writer, which cannot be copied, ends with `body`.
+        let written = unsafe storage.withUnsafeMutableBytes { all in
+            var writer = unsafe ByteWriter(UnsafeMutableRawBufferPointer(rebasing: all[start..<start + count]))
+            body(&writer)
+            return writer.count
+        }
+        tail = start + written
     }
 
     /// Inserts `count` zero bytes at absolute `position`, moving what follows; used to make room for a header whose

@@ -31,7 +31,10 @@ extension Span where Element == UInt8 {
     public func equals(_ text: StaticString) -> Bool {
         guard text.hasPointerRepresentation, count == text.utf8CodeUnitCount else { return false }
         let bytes = unsafe text.utf8Start
-        for index in indices where unsafe self[index] != bytes[index] { return false }
-        return true
+        // Both have `count` bytes.
+        return unsafe withUnsafeBufferPointer { mine in
+            for index in 0..<mine.count where unsafe mine[index] != bytes[index] { return false }
+            return true
+        }
     }
 }

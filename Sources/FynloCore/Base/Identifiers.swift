@@ -66,15 +66,7 @@ public func hexadecimalValue(of byte: UInt8) -> UInt8? {
 extension ByteBuffer {
     /// Appends a UUID in its lower-case 36-character form.
     public mutating func append(_ uuid: UUID128) {
-        append(hexadecimal: uuid.high >> 32, digits: 8)
-        append(UInt8(ascii: "-"))
-        append(hexadecimal: uuid.high >> 16, digits: 4)
-        append(UInt8(ascii: "-"))
-        append(hexadecimal: uuid.high, digits: 4)
-        append(UInt8(ascii: "-"))
-        append(hexadecimal: uuid.low >> 48, digits: 4)
-        append(UInt8(ascii: "-"))
-        append(hexadecimal: uuid.low, digits: 12)
+        write(atMost: 36) { $0.append(uuid) }
     }
 
     /// Appends the lowest `digits` hexadecimal digits of a number.

@@ -81,7 +81,14 @@ public enum JSON {
     }
 
     /// True when a key or string says exactly `name`, also when it is written with escapes.
+    @inline(__always)
     public static func equals(_ value: JSONValue, _ name: StaticString, in text: Span<UInt8>) -> Bool {
+        // Most names that are asked about differ in length from what is there.
+        if !value.hasEscapes, value.content.count != name.utf8CodeUnitCount { return false }
+        return equalsAtLength(value, name, in: text)
+    }
+
+    private static func equalsAtLength(_ value: JSONValue, _ name: StaticString, in text: Span<UInt8>) -> Bool {
         if value.hasEscapes { return string(value, in: text) == String(describing: name) }
         return text.extracting(value.content).equals(name)
     }
@@ -167,11 +174,19 @@ private struct Scanner {
         end = text.upperBound
     }
 
+    @inline(__always)
     func peek(_ text: Span<UInt8>) -> UInt8? {
         index < end ? text[index] : nil
     }
 
+    @inline(__always)
     mutating func skipWhitespace(_ text: Span<UInt8>) {
+        // There is none between what programs write.
+        if index < end, text[index] <= 0x20 { skipAllWhitespace(text) }
+    }
+
+    @inline(never)
+    private mutating func skipAllWhitespace(_ text: Span<UInt8>) {
         while index < end {
             switch text[index] {
             case 0x20, 0x0a, 0x0d, 0x09: index += 1
@@ -181,6 +196,7 @@ private struct Scanner {
     }
 
     /// Takes one byte that has to be `byte`.
+    @inline(__always)
     mutating func expect(_ byte: UInt8, _ text: Span<UInt8>) throws(JSONError) {
         guard index < end, text[index] == byte else { throw .malformed(position: index) }
         index += 1
@@ -280,26 +296,33 @@ private struct Scanner {
     }
 
     /// Moves to the next quotation mark, backslash or control character, eight bytes at a time where it can.
+    @inline(__always)
     private mutating func skipPlainCharacters(_ text: Span<UInt8>) {
         let ones: UInt64 = 0x0101_0101_0101_0101
         let tops: UInt64 = 0x8080_8080_8080_8080
-        while index + 8 <= end {
+        var index = self.index
+        while index &+ 8 <= end {
             // Any eight bytes are a UInt64; the load is bounds-checked.
-            let word = unsafe text.bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self)
+            let word = unsafe text.bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self).littleEndian
             let quotes = word ^ (ones &* UInt64(UInt8(ascii: "\"")))
             let backslashes = word ^ (ones &* UInt64(UInt8(ascii: "\\")))
-            // The classic "has a zero byte" and "has a byte below 0x20" tests; false alarms only after a true one.
+            // The classic "has a zero byte" and "has a byte below 0x20" tests, with a bit for each byte; false alarms only
+            // after a true one, so the lowest bit is right.
             let found =
                 ((quotes &- ones) & ~quotes) | ((backslashes &- ones) & ~backslashes)
                 | ((word &- ones &* 0x20) & ~word)
-            if found & tops != 0 { break }
-            index += 8
+            if found & tops != 0 {
+                self.index = index &+ (found & tops).trailingZeroBitCount >> 3
+                return
+            }
+            index &+= 8
         }
         while index < end {
             let byte = text[index]
-            if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { return }
-            index += 1
+            if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { break }
+            index &+= 1
         }
+        self.index = index
     }
 
     /// What follows a backslash; a surrogate has to be one of a pair (RFC 8259 §8.2 warns of lone ones).
@@ -359,9 +382,12 @@ private struct Scanner {
         return JSONValue(kind: .number, positions: start..<index, hasEscapes: false)
     }
 
+    @inline(__always)
     private mutating func digits(_ text: Span<UInt8>) throws(JSONError) {
         let start = index
-        while index < end, text[index] >= UInt8(ascii: "0"), text[index] <= UInt8(ascii: "9") { index += 1 }
+        var index = start
+        while index < end, text[index] &- UInt8(ascii: "0") < 10 { index &+= 1 }
+        self.index = index
         guard index > start else { throw .malformed(position: index) }
     }
 }

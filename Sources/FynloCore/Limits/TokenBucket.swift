@@ -7,21 +7,29 @@ public struct TokenBucket: Sendable {
 
     /// A full bucket.
     public init(now: Instant, ratePerSecond: Int, burst: Int) {
-        emptyAt = now + TokenBucket.fillTime(ratePerSecond: ratePerSecond) * -burst
+        emptyAt = TokenBucket.fullSince(now, TokenBucket.fillTime(ratePerSecond: ratePerSecond), burst)
     }
 
     /// Takes one token if there is one. If not: how long it takes until there is.
     public mutating func take(now: Instant, ratePerSecond: Int, burst: Int) -> Duration? {
         let fillTime = TokenBucket.fillTime(ratePerSecond: ratePerSecond)
-        let fullSince = now + fillTime * -burst
-        if emptyAt < fullSince { emptyAt = fullSince }
-        let next = emptyAt + fillTime
+        let level = max(emptyAt, TokenBucket.fullSince(now, fillTime, burst))
+        let next = Instant(nanoseconds: level.nanoseconds + fillTime)
+        emptyAt = level
         if next > now { return next - now }
         emptyAt = next
         return nil
     }
 
-    private static func fillTime(ratePerSecond: Int) -> Duration {
-        .nanoseconds(1_000_000_000 / Int64(max(1, ratePerSecond)))
+    /// When a bucket that is full at `now` would have been empty.
+    private static func fullSince(_ now: Instant, _ fillTime: Int64, _ burst: Int) -> Instant {
+        let (time, isBeyond) = fillTime.multipliedReportingOverflow(by: Int64(burst))
+        let (instant, isLongAgo) = now.nanoseconds.subtractingReportingOverflow(time)
+        return Instant(nanoseconds: isBeyond || isLongAgo ? .min : instant)
+    }
+
+    /// Nanoseconds per token. Counted in plain numbers, as every message takes one.
+    private static func fillTime(ratePerSecond: Int) -> Int64 {
+        1_000_000_000 / Int64(max(1, ratePerSecond))
     }
 }

@@ -13,20 +13,30 @@ public enum MessageEncoder {
         output.append("}")
     }
 
-    /// Appends `pong`; `echo` is the ping's `data` as it stood, if it had any.
+    /// Room for a `pong` without its echo: 121 bytes of literals, two times, a UUID, and an identifier of 58 bytes at most.
+    public static let pongBytes = 300
+
+    /// Writes `pong`; `echo` is the ping's `data` as it stood, if it had any. By far the most frequent message: it is
+    /// written in one go.
+    @inline(__always)
     public static func appendPong(
-        echo: Span<UInt8>?, id: MessageID, restaurant: RestaurantID, at time: UnixTime, to output: inout ByteBuffer
+        echo: Span<UInt8>?, id: MessageID, restaurant: RestaurantID, at time: UnixTime, to output: inout ByteWriter
     ) {
-        begin("pong", id, &output)
-        output.append("{\"timestamp\":")
-        output.append(json: time)
+        let time = RFC3339Text(time)
+        output.append("{\"id\":\"")
+        append(id, to: &output)
+        output.append("\",\"type\":\"pong\",\"data\":{\"timestamp\":\"")
+        output.append(time)
+        output.append("\"")
         if let echo {
             output.append(",\"echo\":")
             output.append(echo)
         }
-        output.append("}")
-        end(restaurant, time, &output)
-        output.append("}")
+        output.append("},\"restaurant_id\":\"")
+        output.append(restaurant.uuid)
+        output.append("\",\"timestamp\":\"")
+        output.append(time)
+        output.append("\"}")
     }
 
     /// Appends a transient event as it is relayed: `data` equal in JSON, and the sender's `user_id` beside it.
@@ -77,20 +87,28 @@ public enum MessageEncoder {
     }
 
     private static func append(_ id: MessageID, _ output: inout ByteBuffer) {
-        output.append("\"")
+        output.write(atMost: 60) { text in
+            text.append("\"")
+            append(id, to: &text)
+            text.append("\"")
+        }
+    }
+
+    /// At most 58 bytes.
+    @inline(__always)
+    private static func append(_ id: MessageID, to text: inout ByteWriter) {
         switch id {
         case .direct(let connection, let number):
-            output.append(hexadecimal: connection.node, digits: 16)
-            output.append("-")
-            output.append(decimal: connection.number)
-            output.append("-")
-            output.append(decimal: number)
+            text.append(hexadecimal: connection.node)
+            text.append("-")
+            text.append(decimal: connection.number)
+            text.append("-")
+            text.append(decimal: number)
         case .event(let restaurant, let sequence):
-            output.append(restaurant.uuid)
-            output.append("-")
-            output.append(decimal: sequence)
+            text.append(restaurant.uuid)
+            text.append("-")
+            text.append(decimal: sequence)
         }
-        output.append("\"")
     }
 
     private static func appendData(of message: ServerMessage, at time: UnixTime, _ output: inout ByteBuffer) {

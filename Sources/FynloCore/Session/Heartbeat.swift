@@ -22,19 +22,33 @@ public struct Heartbeat: Sendable {
     }
 
     /// What is due now, if anything; a ping is due once per silence.
-    public mutating func tick(now: Instant, _ limits: Limits) -> Finding? {
-        let silence = now - lastHeard
-        if silence >= limits.staleAfter { return .stale }
-        guard !isPinged, silence >= limits.idlePing else { return nil }
+    public mutating func tick(now: Instant, _ terms: Terms) -> Finding? {
+        let silence = now.nanoseconds - lastHeard.nanoseconds
+        if silence >= terms.staleAfter { return .stale }
+        guard !isPinged, silence >= terms.idlePing else { return nil }
         isPinged = true
         return .ping
     }
 
     /// When to look again. Rounded up, so that one wake-up of the loop serves many tablets, and never by more than a
     /// thirtieth of the sweep interval that bounds how late a stale tablet is found.
-    public func nextDeadline(_ limits: Limits) -> Instant {
-        let due = lastHeard + (isPinged ? limits.staleAfter : min(limits.idlePing, limits.staleAfter))
-        let grain = max(1, limits.sweepInterval.inNanoseconds / 30)
-        return Instant(nanoseconds: (due.nanoseconds + grain - 1) / grain * grain)
+    public func nextDeadline(_ terms: Terms) -> Instant {
+        let due = lastHeard.nanoseconds + (isPinged ? terms.staleAfter : min(terms.idlePing, terms.staleAfter))
+        return Instant(nanoseconds: (due + terms.grain - 1) / terms.grain * terms.grain)
+    }
+}
+
+extension Heartbeat {
+    /// The limits that it goes by, in nanoseconds: they are asked for with every message, and a Duration's 128 bits are dear.
+    public struct Terms: Sendable {
+        let idlePing: Int64
+        let staleAfter: Int64
+        let grain: Int64
+
+        public init(_ limits: Limits) {
+            idlePing = limits.idlePing.inNanoseconds
+            staleAfter = limits.staleAfter.inNanoseconds
+            grain = max(1, limits.sweepInterval.inNanoseconds / 30)
+        }
     }
 }

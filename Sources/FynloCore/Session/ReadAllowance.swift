@@ -8,7 +8,8 @@ public struct ReadAllowance: Sendable {
     /// Bytes at once, after a pause: an upgrade, a token and the first messages.
     public static let burstBytes = 8_192
     /// After a flood, however long, a connection is served like the others again within this time.
-    static let longestDebt = Duration.seconds(10)
+    static let longestDebt = Duration.seconds(longestDebtSeconds)
+    private static let longestDebtSeconds: Int64 = 10
 
     /// When all that was used will have been earned.
     private var paidAt: Instant
@@ -18,15 +19,20 @@ public struct ReadAllowance: Sendable {
         paidAt = now
     }
 
+    // In nanoseconds, and in plain numbers: every read is counted.
+    private static let second: Int64 = 1_000_000_000
+
     /// Counts bytes, in whichever direction.
     public mutating func spend(_ bytes: Int, now: Instant) {
-        let longest = Int64(ReadAllowance.longestDebt.inMilliseconds) * Int64(ReadAllowance.bytesPerSecond) / 1_000
-        let cost = min(Int64(clamping: bytes), longest) * 1_000_000_000 / Int64(ReadAllowance.bytesPerSecond)
-        paidAt = min(max(paidAt, now) + .nanoseconds(cost), now + ReadAllowance.longestDebt)
+        let perSecond = Int64(ReadAllowance.bytesPerSecond)
+        let cost = min(Int64(bytes), ReadAllowance.longestDebtSeconds * perSecond) * ReadAllowance.second / perSecond
+        let longest = now.nanoseconds + ReadAllowance.longestDebtSeconds * ReadAllowance.second
+        paidAt = Instant(nanoseconds: min(max(paidAt, now).nanoseconds + cost, longest))
     }
 
     /// True when it has used more than it may.
     public func isSpent(now: Instant) -> Bool {
-        paidAt - now > .milliseconds(ReadAllowance.burstBytes * 1_000 / ReadAllowance.bytesPerSecond)
+        let burst = Int64(ReadAllowance.burstBytes) * ReadAllowance.second / Int64(ReadAllowance.bytesPerSecond)
+        return paidAt.nanoseconds - now.nanoseconds > burst
     }
 }

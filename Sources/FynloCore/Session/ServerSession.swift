@@ -9,38 +9,43 @@
 public struct ServerSession: Sendable {
     private enum State {
         case awaitingAuthentication(deadline: Instant)
-        case authenticating
+        /// `lastSequence`: how far the tablet says that it has come.
+        case authenticating(lastSequence: EventSequence?)
         case active(Active)
         case closed
     }
 
     /// Small values only: a state's payload is copied when it is written back.
     private struct Active {
+        // In the order that packs best.
         let user: UserID
-        let role: Role
-        var cursor: ResumeCursor
         var tokenExpiresAt: UnixTime
         /// The end of use of the token, on the loop's clock.
         var tokenEnd: Instant
-        /// When to warn of it; `nil` once done.
-        var tokenWarning: Instant?
+        /// When to warn of it; `.never` once done.
+        var tokenWarning: Instant
+        var cursor: ResumeCursor
+        let role: Role
         var isReauthenticating = false
     }
 
+    // In the order that packs best, and what most do without elsewhere: there is one of these for every tablet.
     public let connection: ConnectionID
     public let restaurant: RestaurantID
-    public let client: ClientType
     private let settings: SessionSettings
-    private var state: State
-    private var heartbeat: Heartbeat
     private var bucket: TokenBucket
     /// When messages were refused for their rate, within the window; usually none, and never more than close it.
     private var refusals: [Instant] = []
+    /// Those that are under way, or wait.
+    private var commands = OutOfLine<CommandFlow>()
     private var sentMessages: UInt64 = 0
-    private var lastSequence: EventSequence?
-    private var commands = CommandFlow()
+    private var heartbeat: Heartbeat
+    public let client: ClientType
+    /// True for a tablet that had been here before: it said how far it had come.
+    public private(set) var isReturning = false
     /// The server is going away, and the tablet knows: it is there for the answer to its last command only.
     private var isLeaving = false
+    private var state: State
 
     public init(
         connection: ConnectionID, restaurant: RestaurantID, client: ClientType, settings: SessionSettings, now: Moment
@@ -97,9 +102,6 @@ public struct ServerSession: Sendable {
         if case .active(let active) = state { active.cursor.sequence } else { nil }
     }
 
-    /// True for a tablet that had been here before: it said how far it had come.
-    public var isReturning: Bool { lastSequence != nil }
-
     // MARK: From the tablet
 
     /// A sign of life: anything that arrives, also a part of a message.
@@ -139,7 +141,7 @@ public struct ServerSession: Sendable {
     /// Authenticates by a token that came with the upgrade.
     public mutating func authenticate(queryToken: String, log: inout SessionLog, effects: inout [Effect]) {
         let request = AuthenticationRequest(token: queryToken, user: nil, restaurant: restaurant.description)
-        state = .authenticating
+        state = .authenticating(lastSequence: nil)
         log.counts.others &+= 1
         effects.append(.authenticate(request, restaurant: restaurant, client: client))
     }
@@ -158,8 +160,8 @@ public struct ServerSession: Sendable {
         guard let request else {
             return fail(.missingData, retryAfter: nil, now: now, output: &output, log: &log, effects: &effects)
         }
-        state = .authenticating
-        lastSequence = request.lastSequence
+        state = .authenticating(lastSequence: request.lastSequence)
+        isReturning = request.lastSequence != nil
         effects.append(.authenticate(request, restaurant: restaurant, client: client))
         return nil
     }
@@ -282,7 +284,7 @@ public struct ServerSession: Sendable {
         effects: inout [Effect]
     ) -> APIError? {
         let limit = settings.limits.waitingCommands
-        switch commands.submit(command, limit: limit) {
+        switch enqueue(command, limit: limit) {
         case .starts:
             begin(command, active, now: now, output: &output, log: &log, effects: &effects)
             return nil
@@ -293,6 +295,12 @@ public struct ServerSession: Sendable {
                 .rateLimited, "\(limit) commands of this connection are waiting; send this one again later.",
                 retryAfter: .seconds(1))
         }
+    }
+
+    private mutating func enqueue(_ command: Command, limit: Int) -> CommandFlow.Submission {
+        // With nobody before it, it is over at once.
+        if commands.isEmpty, case .relay = command.work { return .starts }
+        return commands.change(orFrom: CommandFlow()) { $0.submit(command, limit: limit) }
     }
 
     private mutating func begin(
@@ -324,7 +332,7 @@ public struct ServerSession: Sendable {
         command answer: CommandAnswer, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
         effects: inout [Effect]
     ) -> CloseReason? {
-        guard case .active(let active) = state, let current = commands.current else { return nil }
+        guard case .active(let active) = state, let current = commands.read({ $0.current }) ?? nil else { return nil }
         take(answer, to: current, active, now: now, output: &output, log: &log, effects: &effects)
         return isLeaving ? end(.goingAway, effects: &effects) : nil
     }
@@ -338,16 +346,17 @@ public struct ServerSession: Sendable {
         case .done(let sequence):
             acknowledge(current, sequence: sequence, now: now, output: &output, log: &log)
         case .refused(let error) where error.code == .unavailable || error.code == .queryTimeout:
-            for command in commands.abandon() {
+            for command in commands.change({ $0.abandon() }) ?? [] {
                 sendError(.unavailable, id: command.id, now: now, output: &output, log: &log, effects: &effects)
             }
             return
         case .refused(let error):
             sendError(error, id: current.id, now: now, output: &output, log: &log, effects: &effects)
         }
-        for command in commands.finish() {
+        for command in commands.change({ $0.finish() }) ?? [] {
             begin(command, active, now: now, output: &output, log: &log, effects: &effects)
         }
+        if commands.read({ $0.current == nil }) == true { commands.clear() }
     }
 
     private mutating func transientFrame(
@@ -369,16 +378,16 @@ public struct ServerSession: Sendable {
         authentication outcome: AuthenticationOutcome, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
         effects: inout [Effect]
     ) -> CloseReason? {
-        guard case .authenticating = state else { return nil }
+        guard case .authenticating(let lastSequence) = state else { return nil }
         switch outcome {
         case .failed(let failure, let retryAfter):
             return fail(failure, retryAfter: retryAfter, now: now, output: &output, log: &log, effects: &effects)
         case .accepted(let identity):
             heartbeat.heard(now: now.instant)
-            let cursor = startingCursor(identity)
+            let cursor = startingCursor(identity, lastSequence)
             var active = Active(
-                user: identity.user, role: identity.role, cursor: cursor, tokenExpiresAt: identity.tokenExpiresAt,
-                tokenEnd: now.instant)
+                user: identity.user, tokenExpiresAt: identity.tokenExpiresAt, tokenEnd: now.instant,
+                tokenWarning: .never, cursor: cursor, role: identity.role)
             renewToken(
                 of: &active, expiresAt: identity.tokenExpiresAt, endsAt: identity.tokenEndsAt, now: now)
             state = .active(active)
@@ -395,7 +404,7 @@ public struct ServerSession: Sendable {
     }
 
     /// Where a tablet joins the stream: after what it has seen, if that can be continued exactly, else at the newest event.
-    private func startingCursor(_ identity: AcceptedIdentity) -> ResumeCursor {
+    private func startingCursor(_ identity: AcceptedIdentity, _ lastSequence: EventSequence?) -> ResumeCursor {
         guard let seen = lastSequence, seen >= identity.oldestResumable, seen < identity.sequence,
             identity.sequence - seen <= EventSequence(settings.limits.replayedEvents)
         else { return ResumeCursor(after: identity.sequence) }
@@ -513,8 +522,7 @@ public struct ServerSession: Sendable {
         switch state {
         case .awaitingAuthentication(let deadline): deadline
         case .active(let active):
-            min(
-                heartbeat.nextDeadline(settings.limits), active.tokenEnd, active.tokenWarning ?? active.tokenEnd)
+            min(heartbeat.nextDeadline(settings.heartbeat), active.tokenEnd, active.tokenWarning)
         case .authenticating, .closed: nil
         }
     }
@@ -527,7 +535,7 @@ public struct ServerSession: Sendable {
         case .awaitingAuthentication(let deadline) where now.instant >= deadline:
             return fail(.timeout, retryAfter: nil, now: now, output: &output, log: &log, effects: &effects)
         case .active:
-            switch heartbeat.tick(now: now.instant, settings.limits) {
+            switch heartbeat.tick(now: now.instant, settings.heartbeat) {
             case .stale: return end(.heartbeatTimeout, effects: &effects)
             case .ping:
                 log.trace.note(.serverPing, at: now.instant)
@@ -545,8 +553,8 @@ public struct ServerSession: Sendable {
     ) -> CloseReason? {
         guard case .active(var active) = state else { return nil }
         if now.instant >= active.tokenEnd { return end(.tokenExpired, effects: &effects) }
-        if let warning = active.tokenWarning, now.instant >= warning {
-            active.tokenWarning = nil
+        if now.instant >= active.tokenWarning {
+            active.tokenWarning = .never
             state = .active(active)
             let left = active.tokenExpiresAt.milliseconds - now.unixTime.milliseconds
             log.trace.note(.tokenWarning, at: now.instant)
@@ -568,8 +576,11 @@ public struct ServerSession: Sendable {
         isLeaving = true
         log.trace.note(.reconnect, at: now.instant)
         send(.reconnect(retryAfter: retryAfter), now: now, output: &output)
-        commands.dropWaiting()
-        return commands.current == nil ? end(.goingAway, effects: &effects) : nil
+        let isWaitedFor = commands.change { commands in
+            commands.dropWaiting()
+            return commands.current != nil
+        }
+        return isWaitedFor != true ? end(.goingAway, effects: &effects) : nil
     }
 
     /// The server ends the session for a reason, which is returned unless it was over.
@@ -584,7 +595,7 @@ public struct ServerSession: Sendable {
         var wasAuthenticated = false
         if case .active = state { wasAuthenticated = true }
         state = .closed
-        commands = CommandFlow()
+        commands.clear()
         effects.append(.sessionEnded(restaurant: restaurant, end, wasAuthenticated: wasAuthenticated))
         return true
     }
@@ -625,7 +636,9 @@ public struct ServerSession: Sendable {
 
     private mutating func pong(echo: Span<UInt8>?, now: Moment, output: inout ByteBuffer) {
         let id = nextMessageID()
-        WebSocketFrameEncoder.appendTextFrame(to: &output, mask: nil) { payload in
+        WebSocketFrameEncoder.appendTextFrame(
+            to: &output, payloadAtMost: MessageEncoder.pongBytes + (echo?.count ?? 0)
+        ) { payload in
             MessageEncoder.appendPong(echo: echo, id: id, restaurant: restaurant, at: now.unixTime, to: &payload)
         }
     }

@@ -16,6 +16,7 @@ public final class SessionSettings: Sendable {
     /// FYNLO_TRUSTED_PROXIES: who may say for whom it speaks.
     public let trustedProxies: TrustedProxies
     let crossOrigin: CrossOrigin
+    let heartbeat: Heartbeat.Terms
 
     public init(
         limits: Limits = Limits(), http: HTTPLimits = HTTPLimits(), hasEcho: Bool = false,
@@ -32,6 +33,7 @@ public final class SessionSettings: Sendable {
         self.allowsQueryToken = allowsQueryToken
         self.trustedProxies = trustedProxies
         crossOrigin = CrossOrigin(allowedOrigins)
+        heartbeat = Heartbeat.Terms(limits)
     }
 
     /// May a browser's page from `origin` open a WebSocket on `host` (the Host field)? Native apps send no Origin.

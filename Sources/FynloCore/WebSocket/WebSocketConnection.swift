@@ -5,7 +5,7 @@
 //       ├──── peer's close frame, answered ───────────────────────────────────> │
 //       └──── violation, close frame sent ────── (also while closing) ────────> │
 
-/// A server's or a client's end. 80 bytes, and no memory beside them unless a message is partly received: nearly all
+/// A server's or a client's end. 40 bytes, and no memory beside them unless a message is partly received: nearly all
 /// connections are idle nearly always.
 ///
 /// The owner calls `next` until it gives `nil`, after each read. It closes the socket once `isFinished` and the output is
@@ -35,13 +35,6 @@ public struct WebSocketConnection: Sendable {
         case abnormal
     }
 
-    /// The state with what it needs. The deadline is when the socket is reset if it is still there.
-    private enum Phase: Sendable {
-        case open
-        case closing(deadline: Instant)
-        case closed(deadline: Instant?)
-    }
-
     /// A data frame whose header is consumed and whose payload is arriving.
     private struct PartialFrame: Sendable {
         var missingBytes: Int
@@ -49,14 +42,22 @@ public struct WebSocketConnection: Sendable {
         var isFinal: Bool
     }
 
+    /// A message that has not wholly arrived, or came in several frames.
+    private struct PartialMessage: Sendable {
+        var assembler = MessageAssembler()
+        var frame: PartialFrame?
+    }
+
     // In the order that packs best.
-    private var assembler = MessageAssembler()
+    private var partial = OutOfLine<PartialMessage>()
+    /// The state of the masking keys' generator, for a client.
+    private var masks: WebSocketMaskGenerator
+    /// When the socket is reset if it is still there: while closing, and usually when closed.
+    private var deadline = Instant.never
     private var limitBytes: UInt32
-    private var frame: PartialFrame?
-    private var phase = Phase.open
     private var closeTimeoutMilliseconds: UInt32
-    /// `nil` for a server.
-    private var maskGenerator: WebSocketMaskGenerator?
+    public private(set) var state = State.open
+    private let isServer: Bool
 
     /// A connection that just switched protocols.
     ///
@@ -65,25 +66,26 @@ public struct WebSocketConnection: Sendable {
     ///   - closeTimeout: how long the peer and the network get to finish, from the first close frame on.
     public init(role: Role, maximumMessageBytes: Int, closeTimeout: Duration) {
         switch role {
-        case .server: maskGenerator = nil
-        case .client(let seed): maskGenerator = WebSocketMaskGenerator(seed: seed)
+        case .server:
+            isServer = true
+            masks = WebSocketMaskGenerator(seed: 0)
+        case .client(let seed):
+            isServer = false
+            masks = WebSocketMaskGenerator(seed: seed)
         }
         limitBytes = UInt32(clamping: maximumMessageBytes)
         closeTimeoutMilliseconds = UInt32(clamping: closeTimeout.inMilliseconds)
+    }
+
+    /// The key of the next frame; `nil` for a server's.
+    private mutating func nextMask() -> UInt32? {
+        isServer ? nil : masks.next()
     }
 
     /// The limit for messages; a change takes effect with the next frame.
     public var maximumMessageBytes: Int {
         get { Int(limitBytes) }
         set { limitBytes = UInt32(clamping: newValue) }
-    }
-
-    public var state: State {
-        switch phase {
-        case .open: .open
-        case .closing: .closing
-        case .closed: .closed
-        }
     }
 
     /// True once there is nothing left to do but to write the output and close the socket: both close frames are
@@ -101,15 +103,15 @@ public struct WebSocketConnection: Sendable {
     ) -> WebSocketEvent? {
         do {
             while true {
-                if case .closed = phase {
+                if state == .closed {
                     input.consume(input.count)
                     return nil
                 }
-                if frame != nil {
+                if !partial.isEmpty {
                     if let message = try receivePayload(&input) { return .message(message) }
-                    if frame != nil { return nil }
+                    if partial.read({ $0.frame != nil }) == true { return nil }
                 }
-                let masking: WebSocketFrameDecoder.Masking = maskGenerator == nil ? .required : .forbidden
+                let masking: WebSocketFrameDecoder.Masking = isServer ? .required : .forbidden
                 let decoded = try input.withReadable { (bytes) throws(WebSocketError) in
                     try WebSocketFrameDecoder.header(of: bytes, masking: masking)
                 }
@@ -131,38 +133,55 @@ public struct WebSocketConnection: Sendable {
     private mutating func receiveData(
         _ header: WebSocketFrameHeader, _ input: inout ByteBuffer
     ) throws(WebSocketError) -> WebSocketMessage? {
-        if case .open = phase { try assembler.begin(header, limitBytes: Int(limitBytes)) }
-        input.consume(header.headerBytes)
-        if case .open = phase, header.isFinal, assembler.isEmpty, input.count >= header.payloadBytes {
+        if state == .open, partial.isEmpty, header.isFinal,
+            // Subtracted on the side of the small numbers: the announced length may be close to the largest Int.
+            input.count - header.headerBytes >= header.payloadBytes
+        {
+            var assembler = MessageAssembler()
+            try assembler.begin(header, limitBytes: Int(limitBytes))
+            input.consume(header.headerBytes)
             let positions = takePayload(header, &input)
             return try assembler.finish(input, at: positions)
         }
-        let mask = header.mask.map { WebSocketMask(key: $0) }
-        frame = PartialFrame(missingBytes: header.payloadBytes, mask: mask, isFinal: header.isFinal)
-        return nil
+        return try partial.change(orFrom: PartialMessage()) { (message) throws(WebSocketError) in
+            if state == .open { try message.assembler.begin(header, limitBytes: Int(limitBytes)) }
+            input.consume(header.headerBytes)
+            let mask = header.mask.map { WebSocketMask(key: $0) }
+            message.frame = PartialFrame(missingBytes: header.payloadBytes, mask: mask, isFinal: header.isFinal)
+            return nil
+        }
     }
 
     /// Takes what has arrived of the frame under way. After our close frame it is skipped, of whatever size.
     private mutating func receivePayload(_ input: inout ByteBuffer) throws(WebSocketError) -> WebSocketMessage? {
-        guard var current = frame else { return nil }
-        let count = min(current.missingBytes, input.count)
-        let positions = input.readPosition..<(input.readPosition + count)
-        if case .open = phase, count > 0 {
-            if var mask = current.mask {
-                input.withMutableBytes(at: positions) { mask.apply(to: &$0) }
-                current.mask = mask
+        let isOpen = state == .open
+        let received = try partial.change { (message) throws(WebSocketError) -> WebSocketMessage? in
+            guard var frame = message.frame else { return nil }
+            let count = min(frame.missingBytes, input.count)
+            let positions = input.readPosition..<(input.readPosition + count)
+            if isOpen, count > 0 {
+                if var mask = frame.mask {
+                    input.withMutableBytes(at: positions) { mask.apply(to: &$0) }
+                    frame.mask = mask
+                }
+                try input.withBytes(at: positions) { (bytes) throws(WebSocketError) in
+                    try message.assembler.append(bytes)
+                }
             }
-            try input.withBytes(at: positions) { (bytes) throws(WebSocketError) in try assembler.append(bytes) }
+            input.consume(count)
+            frame.missingBytes -= count
+            guard frame.missingBytes == 0 else {
+                message.frame = frame
+                return nil
+            }
+            message.frame = nil
+            guard isOpen, frame.isFinal else { return nil }
+            return try message.assembler.finish()
         }
-        input.consume(count)
-        current.missingBytes -= count
-        guard current.missingBytes == 0 else {
-            frame = current
-            return nil
-        }
-        frame = nil
-        guard case .open = phase, current.isFinal else { return nil }
-        return try assembler.finish()
+        let message = received ?? nil
+        // Nothing is kept between messages, nor of what is skipped.
+        if message != nil || !isOpen && partial.read({ $0.frame == nil }) == true { partial.clear() }
+        return message
     }
 
     /// Answers a control frame that lies whole at the front of `input`.
@@ -174,28 +193,24 @@ public struct WebSocketConnection: Sendable {
         switch header.opcode {
         case .ping:
             // RFC 6455 §5.5.1: nothing follows our close frame, not even a pong.
-            guard case .open = phase else { return nil }
-            let mask = maskGenerator?.next()
+            guard state == .open else { return nil }
+            let mask = nextMask()
             input.withBytes(at: positions) { payload in
                 WebSocketFrameEncoder.appendFrame(.pong, payload: payload, mask: mask, to: &output)
             }
             return .ping
         case .pong:
-            guard case .open = phase else { return nil }
+            guard state == .open else { return nil }
             return .pong
         case .close:
             let (code, reason) = try input.withBytes(at: positions) { (payload) throws(WebSocketError) in
                 try Self.closePayload(payload)
             }
-            switch phase {
-            case .open:
-                let mask = maskGenerator?.next()
-                WebSocketFrameEncoder.appendClose(code: code, reason: "", mask: mask, to: &output)
-                finish(by: deadline(from: now))
-            case .closing(let deadline):
+            if state == .open {
+                WebSocketFrameEncoder.appendClose(code: code, reason: "", mask: nextMask(), to: &output)
+                finish(by: endOfClosing(from: now))
+            } else {
                 finish(by: deadline)
-            case .closed:
-                break
             }
             return .closing(code: code, reason: reason)
         case .continuation, .text, .binary:
@@ -228,15 +243,12 @@ public struct WebSocketConnection: Sendable {
     private mutating func fail(
         _ error: WebSocketError, now: Moment, output: inout ByteBuffer
     ) -> WebSocketEvent {
-        switch phase {
-        case .open:
-            let mask = maskGenerator?.next()
-            WebSocketFrameEncoder.appendClose(code: error.closeCode, reason: error.sentence, mask: mask, to: &output)
-            finish(by: deadline(from: now))
-        case .closing(let deadline):
+        if state == .open {
+            WebSocketFrameEncoder.appendClose(
+                code: error.closeCode, reason: error.sentence, mask: nextMask(), to: &output)
+            finish(by: endOfClosing(from: now))
+        } else {
             finish(by: deadline)
-        case .closed:
-            break
         }
         return .failed(code: error.closeCode, reason: error.sentence)
     }
@@ -244,7 +256,7 @@ public struct WebSocketConnection: Sendable {
     /// The peer will send nothing more. Says whether that was to be expected.
     public mutating func endOfInput() -> EndOfInput {
         let end: EndOfInput = isFinished ? .expected : .abnormal
-        finish(by: nil)
+        finish(by: .never)
         return end
     }
 
@@ -252,15 +264,15 @@ public struct WebSocketConnection: Sendable {
 
     /// Sends a text message whose UTF-8 `writePayload` appends. Does nothing once closing.
     public mutating func sendText(to output: inout ByteBuffer, _ writePayload: (inout ByteBuffer) -> Void) {
-        guard case .open = phase else { return }
-        WebSocketFrameEncoder.appendTextFrame(to: &output, mask: maskGenerator?.next(), writePayload)
+        guard state == .open else { return }
+        WebSocketFrameEncoder.appendTextFrame(to: &output, mask: nextMask(), writePayload)
     }
 
     /// Sends a whole text or binary message, a ping or a pong. Does nothing once closing; `close` sends close frames.
     public mutating func sendFrame(_ opcode: WebSocketOpcode, payload: Span<UInt8>, to output: inout ByteBuffer) {
         precondition(opcode != .close && opcode != .continuation, "only whole messages, pings and pongs are sent")
-        guard case .open = phase else { return }
-        WebSocketFrameEncoder.appendFrame(opcode, payload: payload, mask: maskGenerator?.next(), to: &output)
+        guard state == .open else { return }
+        WebSocketFrameEncoder.appendFrame(opcode, payload: payload, mask: nextMask(), to: &output)
     }
 
     /// Sends a ping with at most 125 bytes of payload. Does nothing once closing.
@@ -270,8 +282,8 @@ public struct WebSocketConnection: Sendable {
 
     /// Sends frames that were encoded (without a mask) once for many connections. Does nothing once closing.
     public func sendEncoded(_ frames: Span<UInt8>, to output: inout ByteBuffer) {
-        precondition(maskGenerator == nil, "a client masks each frame with a key of its own")
-        guard case .open = phase else { return }
+        precondition(isServer, "a client masks each frame with a key of its own")
+        guard state == .open else { return }
         output.append(frames)
     }
 
@@ -282,39 +294,39 @@ public struct WebSocketConnection: Sendable {
     ///   - code: one that may be sent (`WebSocketCloseCode.isAllowedOnWire`).
     ///   - reason: cut to 123 bytes.
     public mutating func close(code: UInt16, reason: String, now: Moment, output: inout ByteBuffer) {
-        guard case .open = phase else { return }
-        let mask = maskGenerator?.next()
+        guard state == .open else { return }
+        let mask = nextMask()
         WebSocketFrameEncoder.appendClose(code: code, reason: reason, mask: mask, to: &output)
-        phase = .closing(deadline: deadline(from: now))
-        assembler.reset()
+        state = .closing
+        deadline = endOfClosing(from: now)
+        // What has arrived of a message is let go; the rest of its frame is still to be skipped.
+        let isInFrame = partial.change { message in
+            message.assembler.reset()
+            return message.frame != nil
+        }
+        if isInFrame == false { partial.clear() }
     }
 
     // MARK: Time
 
     /// When `tick` has something to do; `nil` while open.
-    public var nextDeadline: Instant? {
-        switch phase {
-        case .open: nil
-        case .closing(let deadline): deadline
-        case .closed(let deadline): deadline
-        }
-    }
+    public var nextDeadline: Instant? { deadline == .never ? nil : deadline }
 
     /// True, once, when closing took longer than the close timeout: the peer did not answer our close frame, or the
     /// socket is still there because it does not read or does not hang up. Reset it.
     public mutating func tick(now: Moment) -> Bool {
-        guard let deadline = nextDeadline, now.instant >= deadline else { return false }
-        finish(by: nil)
+        guard now.instant >= deadline else { return false }
+        finish(by: .never)
         return true
     }
 
-    private func deadline(from now: Moment) -> Instant {
-        now.instant + .milliseconds(Int64(closeTimeoutMilliseconds))
+    private func endOfClosing(from now: Moment) -> Instant {
+        Instant(nanoseconds: now.instant.nanoseconds + Int64(closeTimeoutMilliseconds) * 1_000_000)
     }
 
-    private mutating func finish(by deadline: Instant?) {
-        phase = .closed(deadline: deadline)
-        assembler.reset()
-        frame = nil
+    private mutating func finish(by deadline: Instant) {
+        state = .closed
+        self.deadline = deadline
+        partial.clear()
     }
 }

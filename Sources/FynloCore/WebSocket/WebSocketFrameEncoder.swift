@@ -10,6 +10,38 @@ public enum WebSocketFrameEncoder {
         appendFrame(.text, mask: mask, to: &output, writePayload)
     }
 
+    /// Appends a server's text frame of at most `count` bytes of payload, which `writePayload` writes; only valid UTF-8.
+    @inline(__always)
+    public static func appendTextFrame(
+        to output: inout ByteBuffer, payloadAtMost count: Int, _ writePayload: (inout ByteWriter) -> Void
+    ) {
+        // Nearly all of them need the two bytes of a longer length: these are written as if all did.
+        output.write(atMost: count + 10) { frame in
+            frame.append(halfWord: 126 << 8 | UInt32(0x80 | WebSocketOpcode.text.rawValue))
+            writePayload(&frame)
+            finishTextFrame(&frame)
+        }
+    }
+
+    /// Puts the header of a frame right whose payload begins after four bytes.
+    @inline(__always)
+    private static func finishTextFrame(_ frame: inout ByteWriter) {
+        let payloadBytes = frame.count - 4
+        if payloadBytes > 125, payloadBytes <= 0xFFFF {
+            frame.replace(at: 2, with: UInt8(truncatingIfNeeded: payloadBytes >> 8))
+            frame.replace(at: 3, with: UInt8(truncatingIfNeeded: payloadBytes))
+        } else {
+            finishUnusualTextFrame(&frame, payloadBytes)
+        }
+    }
+
+    private static func finishUnusualTextFrame(_ frame: inout ByteWriter, _ payloadBytes: Int) {
+        let extended = extendedLengthBytes(payloadBytes)
+        frame.move(from: 4, by: extended - 2)
+        frame.replace(at: 1, with: lengthField(payloadBytes))
+        for index in 0..<extended { frame.replace(at: 2 + index, with: byte(index, of: extended, in: payloadBytes)) }
+    }
+
     /// Appends a frame with a copy of `payload`; at most 125 bytes in a control frame.
     public static func appendFrame(
         _ opcode: WebSocketOpcode, payload: Span<UInt8>, mask: UInt32?, to output: inout ByteBuffer

@@ -6,50 +6,63 @@ import FynloIO
 
 /// A client's connection.
 final class ClientConnection: EventSource {
-    let id: ConnectionID
+    /// Whom this connection counts for, of the clients' addresses.
+    private enum Counted {
+        case nobody
+        /// The other end of the socket.
+        case peer
+        /// A trusted proxy's client, while a request of its is under way, and as a WebSocket.
+        indirect case client(IPAddress)
+    }
+
+    /// How the kernel takes what is written.
+    private enum Outlet {
+        case open
+        /// It takes nothing; `since`: when it last took something.
+        case stalled(since: Instant)
+        /// The last byte is written: the peer may still read it, so its own close is waited for until then.
+        case lingering(until: Instant)
+    }
+
+    // There is one of these for every tablet, and nearly all are idle nearly always: in the order that packs best, with what
+    // only some need elsewhere.
+    private let hub: Hub
+    private let number: UInt64
+    /// When it was accepted, became a WebSocket, or was authenticated.
+    private(set) var since: Instant
+    private var allowance: ReadAllowance
+    /// Encrypts, if the connection does.
+    private var tls: EncryptedSide?
+    private var counted: Counted
+    /// What was read and could not be used yet.
+    private var leftover = ByteBuffer()
+    /// What is queued for the peer, as plaintext.
+    private var outbound = ByteBuffer()
     let peer: SocketAddress
-    /// The address this connection counts for: a trusted proxy's for its client while a request is under way, and as a
-    /// WebSocket; `nil` for nobody's.
-    private(set) var countedFor: IPAddress?
+    private var token = SourceToken.none
+    private var outlet = Outlet.open
+    private var descriptor: FileDescriptor?
+    /// How many bytes at the front of `outbound` belong to a frame (or a response) that was written in part: a queue is
+    /// only ever cut behind them.
+    private var partialFrameBytes: UInt32 = 0
+    private var interest: Interest = .read
     private let isProxied: Bool
     /// For operators: it counts for nothing else.
     let isOperators: Bool
-    /// When it was accepted, became a WebSocket, or was authenticated.
-    private(set) var since: Instant
-
-    /// The hub outlives its connections.
-    private unowned let hub: Hub
-    private var descriptor: FileDescriptor?
-    private var token: SourceToken?
-    private var stack: ProtocolStack
-    /// What was read and could not be used yet.
-    private var leftover = ByteBuffer()
     /// There are requests in `leftover` that wait until the answers to earlier ones are written.
     private var isHeldBack = false
-    private var allowance: ReadAllowance
     /// Set while the hub has it wait to be read from.
     var isWaitingToRead = false
     /// A hang-up was seen while it waited.
     private var isHungUp = false
-    /// What is queued for the peer, as plaintext.
-    private var outbound = ByteBuffer()
-    /// Encrypts, if the connection does.
-    private var tls: TLSEngine?
-    /// What is encrypted and not written yet.
-    private var ciphertext = ByteBuffer()
-    /// No byte has come yet: the first one tells TLS from plain HTTP.
-    private var isUntouched = true
-    /// How many bytes at the front of `outbound` belong to a frame (or a response) that was written in part: a queue is
-    /// only ever cut behind them.
-    private var partialFrameBytes = 0
+    /// It will be written at the end of the turn.
     private var isFlushScheduled = false
-    /// Set while the kernel takes nothing: when it last took something.
-    private var stalledSince: Instant?
-    /// Set when the last byte is written: the peer may still read it, so its own close is waited for until then.
-    private var lingerUntil: Instant?
+    /// It is being read from, and will be written right after.
+    private var isReading = false
     private var isSlow = false
     /// Set while the tablet is to read some before it is sent more of what it missed.
     var resumesReplay = false
+    private var stack: ProtocolStack
 
     /// Bytes read at once: the others want to be served too.
     private static let promptBytes = 4_096
@@ -70,16 +83,16 @@ final class ClientConnection: EventSource {
         descriptor: consuming FileDescriptor, peer: SocketAddress, hub: Hub, id: ConnectionID,
         countedFor: IPAddress?, isOperators: Bool = false, refusal: APIError?
     ) {
-        self.id = id
+        number = id.number
         self.peer = peer
-        self.countedFor = countedFor
+        counted = countedFor == nil ? .nobody : .peer
         isProxied = countedFor == nil
         self.isOperators = isOperators
         since = hub.loop.now.instant
         allowance = ReadAllowance(now: since)
         self.hub = hub
         self.descriptor = consume descriptor
-        if !isOperators { tls = hub.makeTLSEngine() }
+        tls = isOperators ? nil : hub.makeTLSEngine().map(EncryptedSide.init)
         stack = ProtocolStack(
             id: id, settings: hub.settings, peer: isOperators ? nil : peer.ipAddress,
             from: isOperators ? .operations : peer.isLoopback ? .local : .remote, refusal: refusal, now: hub.loop.now)
@@ -90,13 +103,26 @@ final class ClientConnection: EventSource {
         guard let number = descriptor?.rawValue else { return }
         Socket.setNoDelay(number)
         do {
-            token = try hub.loop.add(self, descriptor: number, interest: .read)
+            token = try hub.loop.add(self, descriptor: number, interest: interest)
         } catch {
             hub.log.warning(
                 "connection_refused", ["connection": id.uuid.description, "error": error.description])
             return abort()
         }
         settle()
+    }
+
+    /// Its name.
+    var id: ConnectionID { ConnectionID(node: hub.node, number: number) }
+
+    /// The address this connection counts for: a trusted proxy's for its client while a request is under way, and as a
+    /// WebSocket; `nil` for nobody's.
+    var countedFor: IPAddress? {
+        switch counted {
+        case .nobody: nil
+        case .peer: peer.ipAddress
+        case .client(let address): address
+        }
     }
 
     /// The authenticated user, if there is one.
@@ -111,7 +137,7 @@ final class ClientConnection: EventSource {
     /// True when nobody loses anything by its end.
     func canMakeRoom(_ now: Instant) -> Bool {
         !isOperators
-            && (lingerUntil != nil || stack.isStranger && now - since >= hub.settings.limits.strangerGrace)
+            && (isLingering || stack.isStranger && now - since >= hub.settings.limits.strangerGrace)
     }
 
     /// The session of a tablet; `nil` for what is no tablet's.
@@ -132,12 +158,20 @@ final class ClientConnection: EventSource {
     var isWebSocket: Bool { stack.isWebSocket }
 
     /// It is on its way out.
-    var isEnding: Bool { lingerUntil != nil || stack.transport == .closing || stack.transport == .aborted }
+    var isEnding: Bool { isLingering || stack.transport == .closing || stack.transport == .aborted }
 
     /// The time to the peer and back, as the kernel has it.
     var roundTrip: Duration? {
         guard let number = descriptor?.rawValue else { return nil }
         return Socket.roundTrip(of: number)
+    }
+
+    private var isLingering: Bool {
+        if case .lingering = outlet { true } else { false }
+    }
+
+    private var isStalled: Bool {
+        if case .stalled = outlet { true } else { false }
     }
 
     /// True while `authenticate` has no answer yet.
@@ -149,11 +183,11 @@ final class ClientConnection: EventSource {
         guard descriptor != nil else { return }
         // Told without being asked for: the connection has failed in both directions, and nobody waits for an answer. It
         // would be told in every turn.
-        if readiness.contains(.hangup), !canRead, lingerUntil == nil { return abort() }
+        if readiness.contains(.hangup), !canRead, !isLingering { return abort() }
         if readiness.contains(.write) { flush() }
         if readiness.contains(.read) || readiness.contains(.hangup) {
             if readiness.contains(.hangup) { isHungUp = true }
-            if lingerUntil != nil {
+            if isLingering {
                 drain()
             } else if isWaitingToRead || isHeldBack || allowance.isSpent(now: now.instant) {
                 hub.readLater(self)
@@ -171,9 +205,12 @@ final class ClientConnection: EventSource {
     private func read(_ now: Moment, limit: Int) {
         guard let number = descriptor?.rawValue, canRead else { return }
         // Handshakes are dear: those beyond a turn's share wait for the next turn, which finds them ready again.
-        if let tls, !tls.isEstablished, !hub.takeHandshake() { return }
+        if let tls, !tls.engine.isEstablished, !hub.takeHandshake() { return }
         var input = hub.borrowReadBuffer()
         defer { hub.returnReadBuffer(input) }
+        // Its answers are written at once, while they are in the processor's cache.
+        isReading = true
+        defer { finishReading() }
         if !leftover.isEmpty {
             input.append(leftover)
             leftover = ByteBuffer()
@@ -200,35 +237,39 @@ final class ClientConnection: EventSource {
         }
     }
 
+    private func finishReading() {
+        isReading = false
+        if !isFlushScheduled, wantsFlush { flush() }
+    }
+
     /// Reads once; with TLS, what was read is decrypted.
     private func receive(_ number: Int32, into input: inout ByteBuffer, limit: Int) throws -> Socket.Received {
-        guard tls != nil else { return try Socket.receive(number, into: &input, limit: limit) }
+        guard let tls else { return try Socket.receive(number, into: &input, limit: limit) }
         var encrypted = hub.borrowCipherBuffer()
         defer { hub.returnCipherBuffer(encrypted) }
         let received = try Socket.receive(number, into: &encrypted, limit: limit)
         guard case .bytes = received else { return received }
-        if isUntouched {
-            isUntouched = false
+        if tls.isUntouched {
+            tls.isUntouched = false
             if UInt8(ascii: "A")...UInt8(ascii: "Z") ~= encrypted[0] {
                 servePlainRefusal()
                 input.append(encrypted)
                 return received
             }
         }
-        try tls?.receive(&encrypted, plaintext: &input, output: &ciphertext)
+        try tls.engine.receive(&encrypted, plaintext: &input, output: &tls.ciphertext)
         return received
     }
 
     /// TLS cannot go on. What OpenSSL has to say to the peer is an alert of a few bytes: it is written if it can be at
     /// once. A peer that could not finish its handshake gets the time to read it.
     private func endTLS(_ number: Int32, _ error: TLSError) {
-        let wasEstablished = tls?.isEstablished == true
+        let wasEstablished = tls?.engine.isEstablished == true
         hub.log.info(
             "tls_failed",
             ["connection": id.uuid.description, "client": clientAddress, "error": error.description])
+        if let tls { _ = try? Socket.send(number, from: &tls.ciphertext) }
         tls = nil
-        _ = try? Socket.send(number, from: &ciphertext)
-        ciphertext = ByteBuffer()
         if wasEstablished { abort() } else { linger(number) }
     }
 
@@ -248,7 +289,7 @@ final class ClientConnection: EventSource {
             let queued = output.count
             stack.receive(&input, now: now, output: &output, outputLimit: limit, effects: &effects) { client in
                 releaseCount()
-                countedFor = client
+                counted = .client(client)
                 return hub.occupy(client)
             }
             isHeldBack = !input.isEmpty && output.count >= limit
@@ -268,7 +309,7 @@ final class ClientConnection: EventSource {
 
     /// The peer may have said, in TLS, that it will send nothing more.
     private func noteEndOfTLS() {
-        if !isHeldBack, tls?.isInputEnded == true { endOfInput() }
+        if !isHeldBack, tls?.engine.isInputEnded == true { endOfInput() }
     }
 
     /// What was left unread while an answer was awaited, at once or when the others have been served.
@@ -291,11 +332,11 @@ final class ClientConnection: EventSource {
     }
 
     private var canRead: Bool {
-        lingerUntil == nil && stack.transport == .open && queuedBytes < ClientConnection.backPressureBytes
+        !isLingering && stack.transport == .open && queuedBytes < ClientConnection.backPressureBytes
     }
 
     /// What waits to be written.
-    var queuedBytes: Int { outbound.count + ciphertext.count }
+    var queuedBytes: Int { outbound.count + (tls?.ciphertext.count ?? 0) }
 
     // MARK: The stack
 
@@ -308,17 +349,17 @@ final class ClientConnection: EventSource {
         if !wasWebSocket { stack.admitsUpgrades = hub.admitsUpgrades }
         body(&stack, &outbound, &effects)
         if !wasWebSocket, stack.isWebSocket {
-            partialFrameBytes = outbound.count
+            partialFrameBytes = UInt32(outbound.count)
             since = hub.loop.now.instant
         }
-        if isProxied, stack.forwardedFor == nil { releaseCount() }
+        if isProxied, case .client = counted, stack.forwardedFor == nil { releaseCount() }
         for effect in effects { hub.carryOut(effect, self) }
         settle()
     }
 
     private func releaseCount() {
         if let countedFor { hub.release(countedFor) }
-        countedFor = nil
+        counted = .nobody
     }
 
     /// The answer to a request.
@@ -398,75 +439,84 @@ final class ClientConnection: EventSource {
 
     func tick(now: Moment) -> Instant? {
         guard descriptor != nil else { return nil }
-        if let lingerUntil, now.instant >= lingerUntil {
+        switch outlet {
+        case .lingering(let until) where now.instant >= until:
             finish()
             return nil
-        }
-        if let stalledSince, now.instant - stalledSince >= ClientConnection.stallTimeout, !stack.isWebSocket {
+        case .stalled(let since) where now.instant - since >= ClientConnection.stallTimeout && !stack.isWebSocket:
             abort()
             return nil
+        case .open, .stalled, .lingering: break
         }
         withStack { stack, output, effects in stack.tick(now: now, output: &output, effects: &effects) }
         return descriptor == nil ? nil : nextDeadline
     }
 
     private var nextDeadline: Instant? {
-        if let lingerUntil { return lingerUntil }
-        var deadline = stack.nextDeadline
-        if let stalledSince, !stack.isWebSocket {
-            let stall = stalledSince + ClientConnection.stallTimeout
-            deadline = deadline.map { min($0, stall) } ?? stall
+        switch outlet {
+        case .lingering(let until): return until
+        case .stalled(let since) where !stack.isWebSocket:
+            let stall = since + ClientConnection.stallTimeout
+            return stack.nextDeadline.map { min($0, stall) } ?? stall
+        case .open, .stalled: return stack.nextDeadline
         }
-        return deadline
     }
 
     // MARK: Writing
 
     /// Brings socket, timers and interest in line with what the stack decided.
     private func settle() {
-        guard descriptor != nil, let token, lingerUntil == nil else { return }
+        guard descriptor != nil, !token.isNone, !isLingering else { return }
         if stack.transport == .aborted { return abort() }
         if stack.isWebSocket, !stack.isEcho, !isSlow, queuedBytes > hub.settings.limits.sendQueueBytes {
             return becomeSlow()
         }
-        if queuedBytes > 0 || stack.transport == .closing {
-            if !isFlushScheduled, stalledSince == nil || stack.transport == .closing {
+        if wantsFlush {
+            if !isReading, !isFlushScheduled {
                 isFlushScheduled = true
                 hub.scheduleFlush(self)
             }
-        } else if outbound.capacity > 0 {
+        } else if queuedBytes == 0, outbound.capacity > 0 {
             returnOutbound()
         }
-        updateInterest(token)
+        updateInterest()
         if let nextDeadline { hub.loop.wake(token, by: nextDeadline) }
     }
 
-    private func updateInterest(_ token: SourceToken) {
-        var interest: Interest = []
-        if canRead || lingerUntil != nil { interest.insert(.read) }
-        if stalledSince != nil { interest.insert(.write) }
-        hub.loop.setInterest(interest, for: token)
+    /// There is something to write that the kernel may take, or the end.
+    private var wantsFlush: Bool {
+        if stack.transport == .closing { return !isLingering }
+        return queuedBytes > 0 && !isStalled
+    }
+
+    private func updateInterest() {
+        var wanted: Interest = []
+        if canRead || isLingering { wanted.insert(.read) }
+        if isStalled { wanted.insert(.write) }
+        guard wanted != interest else { return }
+        interest = wanted
+        hub.loop.setInterest(wanted, for: token)
     }
 
     /// Writes what is queued, in one call where the kernel takes it.
     func flush() {
         isFlushScheduled = false
-        guard let number = descriptor?.rawValue, let token, lingerUntil == nil else { return }
+        guard let number = descriptor?.rawValue, !token.isNone, !isLingering else { return }
         do {
             while queuedBytes > 0, try write(number) {}
         } catch {
             return abort()
         }
         guard queuedBytes == 0 else {
-            updateInterest(token)
+            updateInterest()
             if let nextDeadline { hub.loop.wake(token, by: nextDeadline) }
             return
         }
         partialFrameBytes = 0
-        stalledSince = nil
+        outlet = .open
         returnOutbound()
         if stack.transport == .closing { return linger(number) }
-        updateInterest(token)
+        updateInterest()
         readOn()
         if resumesReplay, let restaurant {
             resumesReplay = false
@@ -478,30 +528,34 @@ final class ClientConnection: EventSource {
     private func write(_ number: Int32) throws -> Bool {
         let result: Socket.Sent
         if let tls {
-            if ciphertext.isEmpty {
+            if tls.ciphertext.isEmpty {
                 // What is queued before the handshake is done, a refusal say, waits for it.
-                guard tls.isEstablished else { return false }
+                guard tls.engine.isEstablished else { return false }
                 let queue = outbound
-                try tls.send(&outbound, limit: ClientConnection.encryptedBytesAhead, output: &ciphertext)
+                try tls.engine.send(
+                    &outbound, limit: ClientConnection.encryptedBytesAhead, output: &tls.ciphertext)
                 notePartial(queue, sent: queue.count - outbound.count)
             }
-            result = try Socket.send(number, from: &ciphertext)
-            if ciphertext.isEmpty { ciphertext = ByteBuffer() }
+            result = try Socket.send(number, from: &tls.ciphertext)
+            if tls.ciphertext.isEmpty { tls.ciphertext = ByteBuffer() }
         } else {
-            let queue = outbound
+            let queued = outbound.count
             result = try Socket.send(number, from: &outbound)
-            if case .sent(let count) = result, !outbound.isEmpty { notePartial(queue, sent: count) }
+            if case .sent(let count) = result, count < queued {
+                // What is taken stays readable until something is appended.
+                notePartial(outbound.before(consuming: count), sent: count)
+            }
         }
         switch result {
         case .sent(let count):
             hub.metrics.bytesSent &+= UInt64(count)
-            if tls == nil ? outbound.isEmpty : ciphertext.isEmpty {
-                stalledSince = nil
+            if tls?.ciphertext.isEmpty ?? outbound.isEmpty {
+                outlet = .open
                 return true
             }
-            stalledSince = hub.loop.now.instant
+            outlet = .stalled(since: hub.loop.now.instant)
         case .wouldBlock:
-            stalledSince = stalledSince ?? hub.loop.now.instant
+            if !isStalled { outlet = .stalled(since: hub.loop.now.instant) }
         }
         return false
     }
@@ -514,8 +568,9 @@ final class ClientConnection: EventSource {
     /// Finds where the frame ends in the middle of which the kernel stopped.
     private func notePartial(_ queue: ByteBuffer, sent: Int) {
         guard stack.isWebSocket else { return }
-        partialFrameBytes =
-            WebSocketFrameEncoder.frameBoundary(in: queue, startingAt: partialFrameBytes, atOrAfter: sent) - sent
+        let boundary = WebSocketFrameEncoder.frameBoundary(
+            in: queue, startingAt: Int(partialFrameBytes), atOrAfter: sent)
+        partialFrameBytes = UInt32(boundary - sent)
     }
 
     /// The peer does not read: its queue is dropped, down to the frame that is half written, so that the close frame can
@@ -526,7 +581,7 @@ final class ClientConnection: EventSource {
         hub.log.info(
             "slow_consumer",
             ["connection": id.uuid.description, "client": clientAddress, "queued_bytes": String(queuedBytes)])
-        outbound.truncate(to: min(partialFrameBytes, outbound.count))
+        outbound.truncate(to: min(Int(partialFrameBytes), outbound.count))
         close(.slowConsumer)
     }
 
@@ -535,18 +590,18 @@ final class ClientConnection: EventSource {
     /// Everything is written: says so to the peer, and waits a little for it to have read it. Closing at once could
     /// reset the connection under the peer's unread data.
     private func linger(_ number: Int32) {
-        guard let token else { return }
+        guard !token.isNone else { return }
         if let tls {
-            tls.close(output: &ciphertext)
+            tls.engine.close(output: &tls.ciphertext)
             // If the kernel does not take even that, the peer learns it from the end of the connection.
-            _ = try? Socket.send(number, from: &ciphertext)
-            ciphertext = ByteBuffer()
+            _ = try? Socket.send(number, from: &tls.ciphertext)
+            tls.ciphertext = ByteBuffer()
         }
         Socket.shutdownWrite(number)
         let deadline = hub.loop.now.instant + ClientConnection.lingerTimeout
-        lingerUntil = deadline
+        outlet = .lingering(until: deadline)
         leftover = ByteBuffer()
-        updateInterest(token)
+        updateInterest()
         hub.loop.wake(token, by: deadline)
     }
 
@@ -579,15 +634,28 @@ final class ClientConnection: EventSource {
     /// Leaves loop and hub, once; gives back the descriptor to be closed.
     private func leave() -> FileDescriptor? {
         guard let descriptor = descriptor.take() else { return nil }
-        if let token { hub.loop.remove(token) }
-        token = nil
+        if !token.isNone { hub.loop.remove(token) }
+        token = .none
         var effects: [Effect] = []
         stack.abandon(effects: &effects)
         hub.forget(self)
-        countedFor = nil
+        counted = .nobody
         for effect in effects { hub.carryOut(effect, self) }
         returnOutbound()
         leftover = ByteBuffer()
         return descriptor
+    }
+}
+
+/// What a connection with TLS has beside the others.
+private final class EncryptedSide {
+    let engine: TLSEngine
+    /// What is encrypted and not written yet.
+    var ciphertext = ByteBuffer()
+    /// No byte has come yet: the first one tells TLS from plain HTTP.
+    var isUntouched = true
+
+    init(_ engine: TLSEngine) {
+        self.engine = engine
     }
 }

@@ -118,12 +118,10 @@ struct ServerMessageTests {
             var buffer = ByteBuffer()
             let bytes = Array((echo ?? "").utf8)
             let id = MessageID.direct(Sample.connection, number: 7)
-            if echo == nil {
+            buffer.write(atMost: MessageEncoder.pongBytes + bytes.count) { output in
                 MessageEncoder.appendPong(
-                    echo: nil, id: id, restaurant: Sample.restaurant, at: Sample.time, to: &buffer)
-            } else {
-                MessageEncoder.appendPong(
-                    echo: bytes.span, id: id, restaurant: Sample.restaurant, at: Sample.time, to: &buffer)
+                    echo: echo == nil ? nil : bytes.span, id: id, restaurant: Sample.restaurant, at: Sample.time,
+                    to: &output)
             }
             return buffer.text
         }

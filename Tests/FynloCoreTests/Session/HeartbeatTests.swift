@@ -10,18 +10,18 @@ struct HeartbeatTests {
         var clock = VirtualClock()
         var heartbeat = Heartbeat(now: clock.now.instant)
         clock.advance(.seconds(30) - .nanoseconds(1))
-        #expect(heartbeat.tick(now: clock.now.instant, limits) == nil)
+        #expect(heartbeat.tick(now: clock.now.instant, Heartbeat.Terms(limits)) == nil)
         clock.advance(.nanoseconds(1))
-        #expect(heartbeat.tick(now: clock.now.instant, limits) == .ping)
+        #expect(heartbeat.tick(now: clock.now.instant, Heartbeat.Terms(limits)) == .ping)
         for _ in 0..<29 {
             clock.advance(.seconds(1))
-            #expect(heartbeat.tick(now: clock.now.instant, limits) == nil)
+            #expect(heartbeat.tick(now: clock.now.instant, Heartbeat.Terms(limits)) == nil)
         }
         clock.advance(.seconds(1) - .nanoseconds(1))
-        #expect(heartbeat.tick(now: clock.now.instant, limits) == nil)
+        #expect(heartbeat.tick(now: clock.now.instant, Heartbeat.Terms(limits)) == nil)
         clock.advance(.nanoseconds(1))
-        #expect(heartbeat.tick(now: clock.now.instant, limits) == .stale)
-        #expect(heartbeat.tick(now: clock.now.instant, limits) == .stale)
+        #expect(heartbeat.tick(now: clock.now.instant, Heartbeat.Terms(limits)) == .stale)
+        #expect(heartbeat.tick(now: clock.now.instant, Heartbeat.Terms(limits)) == .stale)
     }
 
     @Test("a sign of life begins the silence anew, before the question and after it", arguments: [10, 29, 31, 59])
@@ -29,13 +29,13 @@ struct HeartbeatTests {
         var clock = VirtualClock()
         var heartbeat = Heartbeat(now: clock.now.instant)
         clock.advance(.seconds(seconds))
-        _ = heartbeat.tick(now: clock.now.instant, limits)
+        _ = heartbeat.tick(now: clock.now.instant, Heartbeat.Terms(limits))
         heartbeat.heard(now: clock.now.instant)
         #expect(heartbeat.lastHeard == clock.now.instant)
         clock.advance(.seconds(30) - .nanoseconds(1))
-        #expect(heartbeat.tick(now: clock.now.instant, limits) == nil)
+        #expect(heartbeat.tick(now: clock.now.instant, Heartbeat.Terms(limits)) == nil)
         clock.advance(.nanoseconds(1))
-        #expect(heartbeat.tick(now: clock.now.instant, limits) == .ping)
+        #expect(heartbeat.tick(now: clock.now.instant, Heartbeat.Terms(limits)) == .ping)
     }
 
     @Test("who is found late is stale, not asked", arguments: [60, 61, 1_000])
@@ -43,7 +43,7 @@ struct HeartbeatTests {
         var clock = VirtualClock()
         var heartbeat = Heartbeat(now: clock.now.instant)
         clock.advance(.seconds(seconds))
-        #expect(heartbeat.tick(now: clock.now.instant, limits) == .stale)
+        #expect(heartbeat.tick(now: clock.now.instant, Heartbeat.Terms(limits)) == .stale)
     }
 
     @Test(
@@ -60,9 +60,9 @@ struct HeartbeatTests {
             var heartbeat = Heartbeat(now: clock.now.instant)
             let grain = max(.nanoseconds(1), sweep / 30)
             for due in [limits.idlePing, limits.staleAfter] {
-                let late = heartbeat.nextDeadline(limits) - (heartbeat.lastHeard + due)
+                let late = heartbeat.nextDeadline(Heartbeat.Terms(limits)) - (heartbeat.lastHeard + due)
                 #expect(late >= .zero && late < grain)
-                _ = heartbeat.tick(now: heartbeat.lastHeard + due, limits)
+                _ = heartbeat.tick(now: heartbeat.lastHeard + due, Heartbeat.Terms(limits))
             }
         }
     }
@@ -72,8 +72,8 @@ struct HeartbeatTests {
         var limits = limits
         limits.idlePing = .seconds(100)
         var heartbeat = Heartbeat(now: VirtualClock().now.instant)
-        let late = heartbeat.nextDeadline(limits) - (heartbeat.lastHeard + limits.staleAfter)
+        let late = heartbeat.nextDeadline(Heartbeat.Terms(limits)) - (heartbeat.lastHeard + limits.staleAfter)
         #expect(late >= .zero && late < .seconds(1))
-        #expect(heartbeat.tick(now: heartbeat.lastHeard + .seconds(60), limits) == .stale)
+        #expect(heartbeat.tick(now: heartbeat.lastHeard + .seconds(60), Heartbeat.Terms(limits)) == .stale)
     }
 }

@@ -142,9 +142,11 @@ private func checkMessage(_ text: [UInt8]) throws(FuzzFailure) {
     case .success(.ping(let data, _, _)):
         guard let data else { break }
         try checkOutgoing { output in
-            MessageEncoder.appendPong(
-                echo: text.span.extracting(data), id: FuzzSample.messageID, restaurant: FuzzSample.restaurant,
-                at: FuzzSample.time, to: &output)
+            output.write(atMost: MessageEncoder.pongBytes + data.count) { output in
+                MessageEncoder.appendPong(
+                    echo: text.span.extracting(data), id: FuzzSample.messageID, restaurant: FuzzSample.restaurant,
+                    at: FuzzSample.time, to: &output)
+            }
         }
     case .success(.orderStatusUpdate(let update)):
         try require((update.expectedVersion ?? 1) >= 1, "versions count from 1")

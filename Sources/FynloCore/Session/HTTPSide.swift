@@ -1,0 +1,266 @@
+// A connection as long as it speaks HTTP: its requests become effects or answers, until one of them makes a WebSocket of it.
+
+/// The HTTP of one connection.
+struct HTTPSide: Sendable {
+    /// What an upgrade made of the connection.
+    enum Upgrade {
+        case session(ServerSession)
+        /// RFC 6455 echo, for conformance suites.
+        case echo
+    }
+
+    private let id: ConnectionID
+    private let settings: SessionSettings
+    private let place: ProtocolStack.Origin
+    /// The other end of the socket, if it is a trusted proxy.
+    private let proxy: IPAddress?
+    /// Set for a connection over a limit: the one answer it gets.
+    private let refusal: APIError?
+    private var connection: HTTPConnection
+    /// False while too many WebSockets wait for their authentication: an upgrade is then answered 503.
+    var admitsUpgrades = true
+
+    // One request at a time is being answered.
+    private var requestID = ""
+    private var requestCount: UInt64 = 0
+    /// The page's origin, if it may read the answer.
+    private var origin: String?
+    /// For whom a trusted proxy sent the request under way; `nil` between requests.
+    private(set) var forwardedFor: IPAddress?
+
+    init(
+        id: ConnectionID, settings: SessionSettings, peer: IPAddress?, from place: ProtocolStack.Origin,
+        refusal: APIError?, now: Moment
+    ) {
+        self.id = id
+        self.settings = settings
+        self.place = place
+        proxy = peer.flatMap { settings.trustedProxies.trusts($0) ? $0 : nil }
+        self.refusal = refusal
+        connection = HTTPConnection(limits: settings.http, now: now.instant)
+    }
+
+    // MARK: State
+
+    /// What becomes of the socket.
+    var transport: ProtocolStack.Transport {
+        if connection.isClosing { return .closing }
+        return connection.isAwaitingResponse ? .paused : .open
+    }
+
+    /// True while no whole request has come, or none is under way.
+    var isStranger: Bool { requestCount == 0 ? !connection.isAwaitingResponse : connection.isIdle }
+
+    /// When `tick` is next due.
+    var nextDeadline: Instant? { connection.nextDeadline }
+
+    // MARK: From the peer
+
+    /// Takes requests from the front of `input` until one of them is answered by an upgrade, which is returned.
+    mutating func receive(
+        _ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer, outputLimit: Int, log: inout SessionLog,
+        effects: inout [Effect], admits: (IPAddress) -> APIError?
+    ) -> Upgrade? {
+        while true {
+            // An answer may be much longer than its request, and many requests fit in what is read at once.
+            guard output.count < outputLimit else { return nil }
+            guard let event = connection.next(&input, now: now, output: &output) else { return nil }
+            switch event {
+            case .failed(let error): respond(with: APIError(error), now: now, output: &output, effects: &effects)
+            case .request(let request):
+                let upgrade = handle(
+                    request, now: now, output: &output, log: &log, effects: &effects, admits: admits)
+                if let upgrade { return upgrade }
+            }
+        }
+    }
+
+    /// The peer will send nothing more.
+    mutating func endOfInput() {
+        connection.endOfInput()
+    }
+
+    /// Does what is due.
+    mutating func tick(now: Moment, output: inout ByteBuffer, effects: inout [Effect]) {
+        if case .failed(let error) = connection.tick(now: now) {
+            respond(with: APIError(error), now: now, output: &output, effects: &effects)
+        }
+    }
+
+    /// Ends the connection: at once, or after the answer to the request under way.
+    mutating func close() {
+        connection.close()
+    }
+
+    /// As `close`, but what has arrived of a request gets its answer.
+    mutating func leave(now: Instant) {
+        connection.leave(now: now)
+    }
+
+    private mutating func handle(
+        _ request: HTTPRequest, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
+        effects: inout [Effect], admits: (IPAddress) -> APIError?
+    ) -> Upgrade? {
+        requestCount += 1
+        requestID = HTTPSide.requestID(of: request, id: id, count: requestCount)
+        origin = settings.crossOrigin.listedOrigin(of: request)
+        do throws(APIError) {
+            if let refusal { throw refusal }
+            if let proxy, let client = settings.trustedProxies.client(of: request.headers, from: proxy) {
+                forwardedFor = client
+                if let refusal = admits(client) { throw refusal }
+            }
+            if request.method == .options {
+                respond(try options(request), now: now, output: &output)
+                return nil
+            }
+            let route = try router.route(request.method, request.path)
+            switch route {
+            case .webSocket(let client, let restaurant):
+                return try upgrade(
+                    request, client, restaurant, now: now, output: &output, log: &log, effects: &effects)
+            case .echo where request.method == .get:
+                switchProtocols(try acceptUpgrade(request), now: now, output: &output)
+                return .echo
+            case .echo:
+                var response = HTTPResponse(status: 200, body: request.body)
+                response.headers.append("Content-Type", "application/octet-stream")
+                respond(response, now: now, output: &output)
+            case .metrics where place == .remote || place == .local && request.isForwarded:
+                throw APIError(
+                    .permissionDenied,
+                    "Metrics are for programs on this machine that ask directly; for others set FYNLO_ADMIN_LISTEN.")
+            case .metrics, .diagnostics, .closeConnection, .echoJSON, .menu, .menuCategories, .invalidateMenuCache,
+                .orders, .createOrder, .order,
+                .updateOrderStatus, .events, .postNotification, .health, .healthLive, .healthReady, .openAPI:
+                var request = request
+                request.id = requestID
+                effects.append(.respond(request, route))
+            }
+        } catch {
+            respond(with: error, now: now, output: &output, effects: &effects)
+        }
+        return nil
+    }
+
+    // MARK: Answers
+
+    /// The answer to the request under way.
+    mutating func deliver(response: HTTPResponse, now: Moment, output: inout ByteBuffer) {
+        guard connection.isAwaitingResponse else { return }
+        respond(response, now: now, output: &output)
+    }
+
+    private mutating func respond(
+        with error: APIError, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+    ) {
+        effects.append(.refused(error.code))
+        if requestID.isEmpty {
+            // The request was never readable.
+            requestCount += 1
+            requestID = HTTPSide.requestID(id: id, count: requestCount)
+        }
+        if refusal != nil { connection.close() }
+        respond(error.response, now: now, output: &output)
+    }
+
+    private mutating func respond(_ response: HTTPResponse, now: Moment, output: inout ByteBuffer) {
+        var response = response
+        response.headers.append("X-Request-ID", requestID)
+        if response.status != 101 {
+            settings.crossOrigin.permit(origin, to: &response)
+            forwardedFor = nil
+        }
+        requestID = ""
+        origin = nil
+        connection.respond(response, now: now, output: &output)
+    }
+
+    private var router: Router { place == .operations ? settings.operationsRouter : settings.router }
+
+    /// What a path takes. The router refuses OPTIONS by naming the methods there are.
+    private func options(_ request: HTTPRequest) throws(APIError) -> HTTPResponse {
+        if request.path == "*" { return HTTPResponse(status: 204) }
+        do {
+            _ = try router.route(.options, request.path)
+            return HTTPResponse(status: 204)
+        } catch {
+            guard let methods = error.allowedMethods else { throw error }
+            return settings.crossOrigin.options(request, methods: methods)
+        }
+    }
+
+    /// The client's X-Request-ID if it is sane (1 to 64 characters of a token), else one of ours.
+    private static func requestID(of request: HTTPRequest, id: ConnectionID, count: UInt64) -> String {
+        if let given = request.headers.first("x-request-id"), (1...64).contains(given.utf8.count),
+            given.utf8.allSatisfy({ byte in
+                switch byte {
+                case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                    UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+                    true
+                default: false
+                }
+            })
+        {
+            return given
+        }
+        return requestID(id: id, count: count)
+    }
+
+    private static func requestID(id: ConnectionID, count: UInt64) -> String {
+        var text = ByteBuffer()
+        text.append(hexadecimal: id.node, digits: 16)
+        text.append("-")
+        text.append(decimal: id.number)
+        text.append("-")
+        text.append(decimal: count)
+        return text.withReadable { String(validating: $0) ?? "" }
+    }
+
+    // MARK: Upgrade
+
+    private mutating func upgrade(
+        _ request: HTTPRequest, _ client: ClientType, _ restaurant: RestaurantID, now: Moment,
+        output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
+    ) throws(APIError) -> Upgrade {
+        let upgrade = try acceptUpgrade(request)
+        let host = request.headers.first("host")
+        guard request.headers.values("origin").allSatisfy({ settings.allows(origin: $0, host: host) }) else {
+            throw APIError(
+                .originRefused, "Pages of this origin may not connect; the operator lists those that may.")
+        }
+        guard admitsUpgrades else { throw AdmissionControl.full }
+        var session = ServerSession(
+            connection: id, restaurant: restaurant, client: client, settings: settings, now: now)
+        let token = settings.allowsQueryToken ? try QueryParameters(request).text("token") : nil
+        // From here on nothing is refused any more: what began is counted until its sessionEnded.
+        effects.append(.upgraded)
+        log.trace.note(.upgrade, at: now.instant)
+        if let token, !token.isEmpty { session.authenticate(queryToken: token, log: &log, effects: &effects) }
+        switchProtocols(upgrade, now: now, output: &output)
+        return .session(session)
+    }
+
+    private func acceptUpgrade(_ request: HTTPRequest) throws(APIError) -> WebSocketUpgrade {
+        guard request.headers.tokens("upgrade").contains("websocket") else {
+            throw APIError(.upgradeRequired, "This path is a WebSocket; connect with an RFC 6455 upgrade.")
+        }
+        do throws(WebSocketError) {
+            return try WebSocketHandshake.accept(
+                { request.headers.values($0) }, method: request.method.name,
+                isHTTP11OrLater: request.version == .http11, protocols: ["fynlo.v1"])
+        } catch {
+            throw APIError(
+                error.status == 426 ? .upgradeRequired : .invalidRequest, error.sentence, status: error.status)
+        }
+    }
+
+    private mutating func switchProtocols(_ upgrade: WebSocketUpgrade, now: Moment, output: inout ByteBuffer) {
+        var response = HTTPResponse(status: 101)
+        response.headers.append("Upgrade", "websocket")
+        response.headers.append("Connection", "Upgrade")
+        response.headers.append("Sec-WebSocket-Accept", upgrade.acceptKey)
+        if let selected = upgrade.selectedProtocol { response.headers.append("Sec-WebSocket-Protocol", selected) }
+        respond(response, now: now, output: &output)
+    }
+}
