@@ -46,8 +46,9 @@ def latency_against_load(bench):
             capacity = measuring.capacity(server)
             points = []
             for share in SHARES:
-                ping = measuring.ping(server, capacity * share, 3)["ping"]
-                points.append((ping["per_second"] / 1000, ping["latency_ms"]["p50"], ping["latency_ms"]["p99"]))
+                bench.quiet.wait()
+                found = measuring.ping(server, capacity * share, 3)["ping"]["latency_ms"]
+                points.append((capacity * share / 1000, found["p50"], found["p99"]))
         finally:
             server.stop()
         rate, median, high = zip(*points)
@@ -56,6 +57,7 @@ def latency_against_load(bench):
     axes.set(
         xlabel="pings per second, thousands, over 1,000 connections", ylabel="milliseconds", yscale="log",
         title="Time to the pong, at a fixed rate of pings")
+    axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
     axes.legend(frameon=False, fontsize=9)
     figure.get_layout_engine().set(rect=(0, 0.04, 1, 0.96))
     save(figure, "latency.svg", caption())
