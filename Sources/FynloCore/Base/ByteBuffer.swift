@@ -41,6 +41,12 @@ public struct ByteBuffer: Sendable {
         self.init(Array(text.utf8))
     }
 
+    /// An empty buffer with room for `capacity` bytes.
+    public init(capacity: Int) {
+        self.init()
+        reserve(capacity)
+    }
+
     /// How many bytes can be read.
     public var count: Int { tail - head }
 

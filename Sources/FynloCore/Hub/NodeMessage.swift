@@ -105,12 +105,21 @@ extension NodeMessage.Content {
 
 // MARK: Writing
 
+extension NodeMessage {
+    /// What every message of a node begins with.
+    public static func beginning(of node: UInt64) -> [UInt8] {
+        var text = ByteBuffer("{\"v\":\(NodeMessage.version),\"node\":\"")
+        text.append(hexadecimal: node, digits: 16)
+        text.append("\",")
+        return text.bytes()
+    }
+}
+
 extension ByteBuffer {
     /// Appends a message as it travels.
     public mutating func append(_ message: NodeMessage) {
-        append("{\"v\":\(NodeMessage.version),\"node\":\"")
-        append(hexadecimal: message.node, digits: 16)
-        append("\",\"kind\":\"\(message.content.kind.rawValue)\"")
+        append(NodeMessage.beginning(of: message.node))
+        append("\"kind\":\"\(message.content.kind.rawValue)\"")
         switch message.content {
         case .head(let restaurant, let head):
             append("restaurant", restaurant)

@@ -363,7 +363,7 @@ public struct ServerSession: Sendable {
         _ event: TransientEventType, _ data: Span<UInt8>, _ active: Active, now: Moment
     ) -> ByteBuffer {
         let id = nextMessageID()
-        var frame = ByteBuffer()
+        var frame = ByteBuffer(capacity: data.count + MessageEncoder.pongBytes)
         WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { payload in
             MessageEncoder.appendTransient(
                 event, data: data, user: active.user, id: id, restaurant: restaurant, at: now.unixTime, to: &payload)
@@ -486,7 +486,8 @@ public struct ServerSession: Sendable {
             }
         }
         log.trace.note(.event, at: now.instant)
-        output.append(frame)
+        // To most tablets it is all that is to be sent now: they share its memory.
+        if output.isEmpty { output = frame } else { output.append(frame) }
     }
 
     /// The number after which the tablet is still to be sent what it missed; `nil` once it has caught up.

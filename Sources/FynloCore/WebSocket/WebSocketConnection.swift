@@ -46,6 +46,9 @@ public struct WebSocketConnection: Sendable {
     private struct PartialMessage: Sendable {
         var assembler = MessageAssembler()
         var frame: PartialFrame?
+
+        /// Nothing has been kept of it, as its frames so far were empty.
+        var isEmpty: Bool { frame == nil && assembler.isEmpty }
     }
 
     // In the order that packs best.
@@ -133,11 +136,12 @@ public struct WebSocketConnection: Sendable {
     private mutating func receiveData(
         _ header: WebSocketFrameHeader, _ input: inout ByteBuffer
     ) throws(WebSocketError) -> WebSocketMessage? {
-        if state == .open, partial.isEmpty, header.isFinal,
+        if state == .open, header.isFinal, partial.read({ $0.isEmpty }) ?? true,
             // Subtracted on the side of the small numbers: the announced length may be close to the largest Int.
             input.count - header.headerBytes >= header.payloadBytes
         {
-            var assembler = MessageAssembler()
+            var assembler = partial.value?.assembler ?? MessageAssembler()
+            partial.clear()
             try assembler.begin(header, limitBytes: Int(limitBytes))
             input.consume(header.headerBytes)
             let positions = takePayload(header, &input)

@@ -27,10 +27,13 @@ final class ClientConnection: EventSource {
     // There is one of these for every tablet, and nearly all are idle nearly always: in the order that packs best, with what
     // only some need elsewhere.
     private let hub: Hub
-    private let number: UInt64
+    /// Counted by the hub, from 1.
+    let number: UInt64
     /// When it was accepted, became a WebSocket, or was authenticated.
     private(set) var since: Instant
     private var allowance: ReadAllowance
+    /// When the stack is next to be looked at, as it last said.
+    private var deadline = Instant.never
     /// Encrypts, if the connection does.
     private var tls: EncryptedSide?
     private var counted: Counted
@@ -55,11 +58,17 @@ final class ClientConnection: EventSource {
     var isWaitingToRead = false
     /// A hang-up was seen while it waited.
     private var isHungUp = false
+    /// What the socket is used for.
+    private(set) var isWebSocket = false
     /// It will be written at the end of the turn.
     private var isFlushScheduled = false
     /// It is being read from, and will be written right after.
     private var isReading = false
     private var isSlow = false
+    /// The memory of `outbound` is a frame's, which others have, too.
+    private var sharesOutbound = false
+    /// What becomes of the socket, as the stack said when it was last changed.
+    private var transport = ProtocolStack.Transport.open
     /// Set while the tablet is to read some before it is sent more of what it missed.
     var resumesReplay = false
     private var stack: ProtocolStack
@@ -96,6 +105,7 @@ final class ClientConnection: EventSource {
         stack = ProtocolStack(
             id: id, settings: hub.settings, peer: isOperators ? nil : peer.ipAddress,
             from: isOperators ? .operations : peer.isLoopback ? .local : .remote, refusal: refusal, now: hub.loop.now)
+        deadline = stack.nextDeadline ?? .never
     }
 
     /// Joins the loop.
@@ -154,11 +164,8 @@ final class ClientConnection: EventSource {
     /// What its session has counted.
     var counts: SessionCounts { stack.log.counts }
 
-    /// What the socket is used for.
-    var isWebSocket: Bool { stack.isWebSocket }
-
     /// It is on its way out.
-    var isEnding: Bool { isLingering || stack.transport == .closing || stack.transport == .aborted }
+    var isEnding: Bool { isLingering || transport == .closing || transport == .aborted }
 
     /// The time to the peer and back, as the kernel has it.
     var roundTrip: Duration? {
@@ -332,7 +339,7 @@ final class ClientConnection: EventSource {
     }
 
     private var canRead: Bool {
-        !isLingering && stack.transport == .open && queuedBytes < ClientConnection.backPressureBytes
+        !isLingering && transport == .open && queuedBytes < ClientConnection.backPressureBytes
     }
 
     /// What waits to be written.
@@ -341,20 +348,36 @@ final class ClientConnection: EventSource {
     // MARK: The stack
 
     /// Calls the stack with the outbound buffer, carries out its effects, and does what it decided about the socket.
+    ///
+    /// What it decided is asked while it is being changed, and kept: to read a computed property of a value that is a class'
+    /// own, the value is copied first, with a count for each thing that it refers to, and each access to one that is also
+    /// changed in place is looked up in the table of those under way. Both together were half of a message's cost.
     private func withStack(_ body: (inout ProtocolStack, inout ByteBuffer, inout [Effect]) -> Void) {
         guard descriptor != nil else { return }
         var effects: [Effect] = []
-        if outbound.capacity == 0 { outbound = hub.borrowBuffer() }
-        let wasWebSocket = stack.isWebSocket
-        if !wasWebSocket { stack.admitsUpgrades = hub.admitsUpgrades }
-        body(&stack, &outbound, &effects)
-        if !wasWebSocket, stack.isWebSocket {
-            partialFrameBytes = UInt32(outbound.count)
+        var output = ByteBuffer()
+        swap(&output, &outbound)
+        if output.capacity == 0 { output = hub.borrowBuffer() }
+        let wasWebSocket = isWebSocket
+        let mayUpgrade = wasWebSocket || hub.admitsUpgrades
+        (transport, deadline, isWebSocket) = change(&stack) { stack in
+            if !wasWebSocket { stack.admitsUpgrades = mayUpgrade }
+            body(&stack, &output, &effects)
+            return (stack.transport, stack.nextDeadline ?? .never, stack.isWebSocket)
+        }
+        if isWebSocket, !wasWebSocket {
+            partialFrameBytes = UInt32(output.count)
             since = hub.loop.now.instant
         }
+        swap(&output, &outbound)
         if isProxied, case .client = counted, stack.forwardedFor == nil { releaseCount() }
         for effect in effects { hub.carryOut(effect, self) }
         settle()
+    }
+
+    @inline(__always)
+    private func change<Answer>(_ stack: inout ProtocolStack, _ body: (inout ProtocolStack) -> Answer) -> Answer {
+        body(&stack)
     }
 
     private func releaseCount() {
@@ -401,9 +424,17 @@ final class ClientConnection: EventSource {
 
     /// A frame for every tablet of the restaurant.
     func deliver(frame: ByteBuffer, sequence: EventSequence?) {
-        let now = hub.loop.now
-        withStack { stack, output, _ in
-            stack.deliver(frame: frame, sequence: sequence, now: now, output: &output)
+        guard descriptor != nil else { return }
+        // By far the most frequent call: it changes neither what becomes of the socket nor a deadline.
+        var output = ByteBuffer()
+        swap(&output, &outbound)
+        if output.capacity == 0 { sharesOutbound = true }
+        change(&stack) { $0.deliver(frame: frame, sequence: sequence, now: hub.loop.now, output: &output) }
+        swap(&output, &outbound)
+        if queuedBytes >= ClientConnection.backPressureBytes || queuedBytes > hub.settings.limits.sendQueueBytes {
+            settle()
+        } else {
+            scheduleFlush()
         }
     }
 
@@ -431,7 +462,7 @@ final class ClientConnection: EventSource {
     /// has arrived is answered.
     func leave(retryAfter: Duration) {
         let now = hub.loop.now
-        if !stack.isWebSocket { read(now, limit: ClientConnection.promptBytes) }
+        if !isWebSocket { read(now, limit: ClientConnection.promptBytes) }
         withStack { stack, output, effects in
             stack.leave(retryAfter: retryAfter, now: now, output: &output, effects: &effects)
         }
@@ -443,7 +474,7 @@ final class ClientConnection: EventSource {
         case .lingering(let until) where now.instant >= until:
             finish()
             return nil
-        case .stalled(let since) where now.instant - since >= ClientConnection.stallTimeout && !stack.isWebSocket:
+        case .stalled(let since) where now.instant - since >= ClientConnection.stallTimeout && !isWebSocket:
             abort()
             return nil
         case .open, .stalled, .lingering: break
@@ -452,13 +483,11 @@ final class ClientConnection: EventSource {
         return descriptor == nil ? nil : nextDeadline
     }
 
-    private var nextDeadline: Instant? {
+    private var nextDeadline: Instant {
         switch outlet {
-        case .lingering(let until): return until
-        case .stalled(let since) where !stack.isWebSocket:
-            let stall = since + ClientConnection.stallTimeout
-            return stack.nextDeadline.map { min($0, stall) } ?? stall
-        case .open, .stalled: return stack.nextDeadline
+        case .lingering(let until): until
+        case .stalled(let since) where !isWebSocket: min(deadline, since + ClientConnection.stallTimeout)
+        case .open, .stalled: deadline
         }
     }
 
@@ -467,25 +496,28 @@ final class ClientConnection: EventSource {
     /// Brings socket, timers and interest in line with what the stack decided.
     private func settle() {
         guard descriptor != nil, !token.isNone, !isLingering else { return }
-        if stack.transport == .aborted { return abort() }
-        if stack.isWebSocket, !stack.isEcho, !isSlow, queuedBytes > hub.settings.limits.sendQueueBytes {
+        if transport == .aborted { return abort() }
+        if queuedBytes > hub.settings.limits.sendQueueBytes, isWebSocket, !isSlow, !stack.isEcho {
             return becomeSlow()
         }
         if wantsFlush {
-            if !isReading, !isFlushScheduled {
-                isFlushScheduled = true
-                hub.scheduleFlush(self)
-            }
+            scheduleFlush()
         } else if queuedBytes == 0, outbound.capacity > 0 {
             returnOutbound()
         }
         updateInterest()
-        if let nextDeadline { hub.loop.wake(token, by: nextDeadline) }
+        hub.loop.wake(token, by: nextDeadline)
+    }
+
+    private func scheduleFlush() {
+        guard !isFlushScheduled, !isReading, wantsFlush else { return }
+        isFlushScheduled = true
+        hub.scheduleFlush(self)
     }
 
     /// There is something to write that the kernel may take, or the end.
     private var wantsFlush: Bool {
-        if stack.transport == .closing { return !isLingering }
+        if transport == .closing { return !isLingering }
         return queuedBytes > 0 && !isStalled
     }
 
@@ -509,13 +541,13 @@ final class ClientConnection: EventSource {
         }
         guard queuedBytes == 0 else {
             updateInterest()
-            if let nextDeadline { hub.loop.wake(token, by: nextDeadline) }
+            hub.loop.wake(token, by: nextDeadline)
             return
         }
         partialFrameBytes = 0
         outlet = .open
         returnOutbound()
-        if stack.transport == .closing { return linger(number) }
+        if transport == .closing { return linger(number) }
         updateInterest()
         readOn()
         if resumesReplay, let restaurant {
@@ -526,30 +558,31 @@ final class ClientConnection: EventSource {
 
     /// One write; true when the kernel took all of it.
     private func write(_ number: Int32) throws -> Bool {
+        var queue = ByteBuffer()
+        swap(&queue, &outbound)
+        defer { swap(&queue, &outbound) }
         let result: Socket.Sent
         if let tls {
             if tls.ciphertext.isEmpty {
                 // What is queued before the handshake is done, a refusal say, waits for it.
                 guard tls.engine.isEstablished else { return false }
-                let queue = outbound
-                try tls.engine.send(
-                    &outbound, limit: ClientConnection.encryptedBytesAhead, output: &tls.ciphertext)
-                notePartial(queue, sent: queue.count - outbound.count)
+                let whole = queue
+                try tls.engine.send(&queue, limit: ClientConnection.encryptedBytesAhead, output: &tls.ciphertext)
+                notePartial(whole, sent: whole.count - queue.count)
             }
             result = try Socket.send(number, from: &tls.ciphertext)
             if tls.ciphertext.isEmpty { tls.ciphertext = ByteBuffer() }
         } else {
-            let queued = outbound.count
-            result = try Socket.send(number, from: &outbound)
-            if case .sent(let count) = result, count < queued {
+            result = try Socket.send(number, from: &queue)
+            if case .sent(let count) = result, !queue.isEmpty {
                 // What is taken stays readable until something is appended.
-                notePartial(outbound.before(consuming: count), sent: count)
+                notePartial(queue.before(consuming: count), sent: count)
             }
         }
         switch result {
         case .sent(let count):
             hub.metrics.bytesSent &+= UInt64(count)
-            if tls?.ciphertext.isEmpty ?? outbound.isEmpty {
+            if tls?.ciphertext.isEmpty ?? queue.isEmpty {
                 outlet = .open
                 return true
             }
@@ -561,13 +594,15 @@ final class ClientConnection: EventSource {
     }
 
     private func returnOutbound() {
-        hub.returnBuffer(outbound)
-        outbound = ByteBuffer()
+        var buffer = ByteBuffer()
+        swap(&buffer, &outbound)
+        if !sharesOutbound { hub.returnBuffer(buffer) }
+        sharesOutbound = false
     }
 
     /// Finds where the frame ends in the middle of which the kernel stopped.
     private func notePartial(_ queue: ByteBuffer, sent: Int) {
-        guard stack.isWebSocket else { return }
+        guard isWebSocket else { return }
         let boundary = WebSocketFrameEncoder.frameBoundary(
             in: queue, startingAt: Int(partialFrameBytes), atOrAfter: sent)
         partialFrameBytes = UInt32(boundary - sent)
@@ -581,7 +616,10 @@ final class ClientConnection: EventSource {
         hub.log.info(
             "slow_consumer",
             ["connection": id.uuid.description, "client": clientAddress, "queued_bytes": String(queuedBytes)])
-        outbound.truncate(to: min(Int(partialFrameBytes), outbound.count))
+        var queue = ByteBuffer()
+        swap(&queue, &outbound)
+        queue.truncate(to: min(Int(partialFrameBytes), queue.count))
+        swap(&queue, &outbound)
         close(.slowConsumer)
     }
 

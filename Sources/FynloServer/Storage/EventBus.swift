@@ -58,6 +58,8 @@ final class EventBus: EventSource {
     private var isCatchingUp = false
     /// This process' own channel and that of all.
     private var ownChannels = 0
+    /// What every message of this process begins with.
+    private let ownBeginning: [UInt8]
     /// The newest events of this turn.
     private var heads: [RestaurantID: EventSequence] = [:]
 
@@ -77,6 +79,7 @@ final class EventBus: EventSource {
         self.node = node
         self.space = space
         self.log = log
+        ownBeginning = NodeMessage.beginning(of: node)
         subscriber = RedisConnection(loop: loop, settings: settings) { level, text in
             if level == "info" {
                 log.info("redis_subscriber", ["detail": text])
@@ -241,6 +244,8 @@ final class EventBus: EventSource {
         guard case .array(let parts) = push, parts.count == 3, case .string(let channel) = parts[1],
             case .string(let bytes) = parts[2]
         else { return }
+        // Most of what is heard is one's own, and need not be read to be passed over.
+        if bytes.starts(with: ownBeginning) { return }
         switch NodeMessage.read(bytes.span) {
         case .otherVersion: figures.otherVersions += 1
         case .unreadable: figures.unreadable += 1
