@@ -50,13 +50,14 @@ def say(text):
 def parse():
     parser = argparse.ArgumentParser()
     for name in ("--server", "--fynlo", "--limit", "--postgres", "--folder"):
-        parser.add_argument(name, required=True)
+        parser.add_argument(name)
     parser.add_argument("--uvicorn", default="uvicorn")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--patience", type=float, default=120)
     parser.add_argument("--without", action="append", default=[], choices=CONTESTANTS[2:])
     parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--check", action="store_true", help="only whether all words are understood")
     parser.add_argument("--plots", action="store_true")
     parser.add_argument("rows", nargs="*")
     arguments = parser.parse_args()
@@ -69,6 +70,8 @@ def parse():
 
 def main():
     arguments = parse()
+    if arguments.check:
+        return
     machine.stop_on_signals()
     bench = Bench(arguments)
     began = time.monotonic()
