@@ -34,6 +34,15 @@ public struct SignatureVerifier {
         return digest.hexadecimal
     }
 
+    /// The SHA-1 of a message, 20 bytes: for tags of long texts, which OpenSSL makes ten times faster than the core.
+    public static func sha1(of message: [UInt8]) -> [UInt8] {
+        var digest = [UInt8](repeating: 0, count: 20)
+        var length: UInt32 = 0
+        let result = EVP_Digest(message, message.count, &digest, &length, EVP_sha1(), nil)
+        precondition(result == 1 && length == 20, "EVP_Digest fails only when there is no memory left")
+        return digest
+    }
+
     /// Whether two byte strings are equal, in a time that does not tell where they differ. Unequal lengths are not equal.
     public static func constantTimeEqual(_ left: [UInt8], _ right: [UInt8]) -> Bool {
         left.count == right.count && CRYPTO_memcmp(left, right, left.count) == 0

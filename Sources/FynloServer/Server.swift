@@ -182,7 +182,7 @@ final class Server {
         do {
             let keys = try config.tokens.loadKeys()
             let context = try config.tls?.load()
-            authentication.keys = keys
+            authentication.replaceKeys(keys)
             hub.tlsContext = context
             log.info("reloaded")
             return nil

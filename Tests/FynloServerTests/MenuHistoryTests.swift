@@ -116,7 +116,7 @@ struct MenuHistoryTests {
                 ["REDIS_URL": redis.url, "FYNLO_QUERY_TIMEOUT": "400ms"], database: database, loop: loop
             ) {
                 $0.redisBudget = .milliseconds(50)
-                $0.limits.menuCopiesBytes = 2_000
+                $0.limits.menuCopiesBytes = 6_000
             },
             // One that is cut off from Postgres at times.
             try TestServer(

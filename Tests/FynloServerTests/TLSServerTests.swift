@@ -94,6 +94,30 @@ struct TLSServerTests {
         }
     }
 
+    @Test("carries pages that are asked for all at once, also to a client that does not read for a while")
+    func pipelined() throws {
+        let secure = try SecureServer()
+        let menu = try TestMenu(on: secure.server)
+        for number in 0..<20 { try menu.addProduct("product \(number) \(String(repeating: "x", count: 1_500))") }
+        let page = try menu.page()
+        let client = try TestExchange(
+            loop: secure.server.loop, address: secure.server.address, receiveBufferBytes: 16_384, tls: secure.server.tls
+        )
+        let headers: HTTPHeaders = ["Authorization": "Bearer \(menu.token)"]
+        for number in 0..<200 {
+            client.send(
+                number % 5 == 4 ? .head : .get, "/api/v1/menu?restaurant_id=\(menu.restaurant)", headers: headers)
+        }
+        try secure.server.wait(for: "the first pages") { client.responses.count > 2 }
+        client.isReading = false
+        try secure.server.settle(.milliseconds(50))
+        client.isReading = true
+        try secure.server.wait(for: "all answers", atMost: .seconds(30)) { client.responses.count == 200 }
+        for (number, response) in client.responses.enumerated() {
+            #expect(response.status == 200 && response.body == (number % 5 == 4 ? [] : page.body))
+        }
+    }
+
     @Test("understands a client that sends a byte at a time")
     func segments() throws {
         let secure = try SecureServer()

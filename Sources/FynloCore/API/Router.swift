@@ -33,57 +33,70 @@ public struct Router: Sendable {
                     || path == "/api/v1/websocket/diagnostics" || path.hasPrefix("/api/v1/websocket/connections/")
             }
         guard isHere else { throw Router.notFound }
-        let segments = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst().map(String.init)
-        switch segments {
-        case ["api", "v1", "menu"]: return try get(.menu, method)
-        case ["api", "v1", "menu", "categories"]: return try get(.menuCategories, method)
-        case ["api", "v1", "menu", "cache", "invalidate"]: return try post(.invalidateMenuCache, method)
-        case ["api", "v1", "orders"]:
-            if method == .post { return .createOrder }
-            guard method == .get || method == .head else { throw notAllowed("GET, HEAD, POST") }
-            return .orders
-        case ["api", "v1", "events"]: return try get(.events, method)
-        case ["api", "v1", "notifications"]: return try post(.postNotification, method)
-        case ["api", "v1", "websocket", "diagnostics"]: return try get(.diagnostics, method)
-        case ["metrics"]: return try get(.metrics, method)
-        case ["health"]: return try get(.health, method)
-        case ["health", "live"]: return try get(.healthLive, method)
-        case ["health", "ready"]: return try get(.healthReady, method)
-        case ["openapi.json"]: return try get(.openAPI, method)
-        case ["debug", "echo"] where hasEcho:
-            guard method == .get || method == .post else { throw notAllowed("GET, POST") }
-            return .echo
-        case ["debug", "json"] where hasEcho: return try post(.echoJSON, method)
-        default: break
-        }
-        if segments.count == 6, segments[..<4] == ["api", "v1", "websocket", "ws"] {
-            guard let client = ClientType(rawValue: segments[4]) else { throw Router.notFound }
-            let restaurant: RestaurantID = try identifier(segments[5], of: "restaurant")
+        let bytes = path.utf8Span.span
+        if let route = try fixedRoute(method, bytes) { return route }
+        // What is left has an identifier in it.
+        if bytes.hasPrefix("/api/v1/websocket/ws/") {
+            let segments = path.utf8.dropFirst(21).split(separator: slash, omittingEmptySubsequences: false)
+            guard segments.count == 2 else { throw Router.notFound }
+            guard let client = ClientType(rawValue: String(Substring(segments[0]))) else { throw Router.notFound }
+            let restaurant: RestaurantID = try identifier(segments[1], of: "restaurant")
             guard method == .get else { throw notAllowed("GET") }
             return .webSocket(client: client, restaurant: restaurant)
         }
-        if segments.count == 5, segments[..<4] == ["api", "v1", "websocket", "connections"] {
-            guard let connection = UUID128(segments[4]) else { throw Router.notUUID("connection") }
+        if bytes.hasPrefix("/api/v1/websocket/connections/") {
+            let rest = bytes.extracting(30..<bytes.count)
+            guard rest.firstIndex(of: slash) == nil else { throw Router.notFound }
+            guard let connection = UUID128(rest) else { throw Router.notUUID("connection") }
             guard method == .delete else { throw notAllowed("DELETE") }
             return .closeConnection(connection)
         }
-        if segments.count == 4, segments[..<3] == ["api", "v1", "orders"] {
-            return try get(.order(try identifier(segments[3], of: "order")), method)
-        }
-        if segments.count == 5, segments[..<3] == ["api", "v1", "orders"], segments[4] == "status" {
-            let order: OrderID = try identifier(segments[3], of: "order")
+        if bytes.hasPrefix("/api/v1/orders/") {
+            let segments = path.utf8.dropFirst(15).split(separator: slash, omittingEmptySubsequences: false)
+            if segments.count == 1 { return try get(.order(try identifier(segments[0], of: "order")), method) }
+            guard segments.count == 2, segments[1].elementsEqual("status".utf8) else { throw Router.notFound }
+            let order: OrderID = try identifier(segments[0], of: "order")
             guard method == .patch else { throw notAllowed("PATCH") }
             return .updateOrderStatus(order)
         }
         throw Router.notFound
     }
 
+    private var slash: UInt8 { UInt8(ascii: "/") }
+
+    /// The route of a path without values in it; `nil` if it is none of those. Compared as bytes: most lengths differ, and no
+    /// strings are made.
+    private func fixedRoute(_ method: HTTPMethod, _ path: Span<UInt8>) throws(APIError) -> Route? {
+        if path.equals("/api/v1/menu") { return try get(.menu, method) }
+        if path.equals("/api/v1/menu/categories") { return try get(.menuCategories, method) }
+        if path.equals("/api/v1/menu/cache/invalidate") { return try post(.invalidateMenuCache, method) }
+        if path.equals("/api/v1/orders") {
+            if method == .post { return .createOrder }
+            guard method == .get || method == .head else { throw notAllowed("GET, HEAD, POST") }
+            return .orders
+        }
+        if path.equals("/api/v1/events") { return try get(.events, method) }
+        if path.equals("/api/v1/notifications") { return try post(.postNotification, method) }
+        if path.equals("/api/v1/websocket/diagnostics") { return try get(.diagnostics, method) }
+        if path.equals("/metrics") { return try get(.metrics, method) }
+        if path.equals("/health") { return try get(.health, method) }
+        if path.equals("/health/live") { return try get(.healthLive, method) }
+        if path.equals("/health/ready") { return try get(.healthReady, method) }
+        if path.equals("/openapi.json") { return try get(.openAPI, method) }
+        if hasEcho, path.equals("/debug/echo") {
+            guard method == .get || method == .post else { throw notAllowed("GET, POST") }
+            return .echo
+        }
+        if hasEcho, path.equals("/debug/json") { return try post(.echoJSON, method) }
+        return nil
+    }
+
     private static let notFound = APIError(.notFound, "There is nothing at this path.")
 
     private func identifier<Identifier: UUIDIdentifier>(
-        _ segment: String, of thing: String
+        _ segment: Substring.UTF8View, of thing: String
     ) throws(APIError) -> Identifier {
-        guard let identifier = Identifier(segment) else {
+        guard let identifier = Identifier(String(Substring(segment))) else {
             throw Router.notUUID(thing)
         }
         return identifier

@@ -55,6 +55,8 @@ public struct AccessToken: Equatable, Sendable {
     public let subject: String
     /// `exp`.
     public let expiresAt: UnixTime
+    /// `nbf`, if it has one.
+    let notBefore: UnixTime?
 
     /// The longest token we look at, in bytes; those of our issuer have about 1,000.
     public static let maximumBytes = 8_192
@@ -81,7 +83,13 @@ public struct AccessToken: Equatable, Sendable {
     public static func verify(
         _ compact: String, keys: any TokenSignatureChecking, policy: TokenPolicy, now: UnixTime
     ) throws(TokenError) -> AccessToken {
-        let text = compact.utf8Span.span
+        try verify(compact.utf8Span.span, keys: keys, policy: policy, now: now)
+    }
+
+    /// The same for the bytes of a token.
+    static func verify(
+        _ text: Span<UInt8>, keys: any TokenSignatureChecking, policy: TokenPolicy, now: UnixTime
+    ) throws(TokenError) -> AccessToken {
         guard text.count <= maximumBytes, let parts = split(text) else { throw .malformed }
         let (algorithm, keyID) = try readHeader(parts.header.span)
         let message = text.extracting(0..<parts.signedBytes)
@@ -89,6 +97,13 @@ public struct AccessToken: Equatable, Sendable {
             throw .badSignature
         }
         return try readClaims(parts.payload.span, policy: policy, now: now)
+    }
+
+    /// RFC 7519 §4.1.4, §4.1.5: throws unless the token is of use at this moment.
+    func checkTimes(now: UnixTime, leeway: Duration) throws(TokenError) {
+        let leeway = leeway.inMilliseconds
+        guard now.milliseconds < expiresAt.milliseconds + leeway else { throw .expired }
+        if let notBefore, now.milliseconds < notBefore.milliseconds - leeway { throw .notYetValid }
     }
 
     /// The three parts, decoded; what is signed are the first `signedBytes` bytes of the text.
@@ -176,12 +191,11 @@ public struct AccessToken: Equatable, Sendable {
         if seen.hasDuplicates { throw .malformed }
         guard let subject, !subject.isEmpty else { throw .badClaim("sub") }
         guard let expiresAt else { throw .badClaim("exp") }
-        let leeway = policy.leeway.inMilliseconds
-        guard now.milliseconds < expiresAt.milliseconds + leeway else { throw .expired }
-        if let notBefore, now.milliseconds < notBefore.milliseconds - leeway { throw .notYetValid }
+        let token = AccessToken(subject: subject, expiresAt: expiresAt, notBefore: notBefore)
+        try token.checkTimes(now: now, leeway: policy.leeway)
         if let audience = policy.audience, !audiences.contains(audience) { throw .wrongAudience }
         if let expected = policy.issuer, issuer != expected { throw .wrongIssuer }
-        return AccessToken(subject: subject, expiresAt: expiresAt)
+        return token
     }
 
     /// Which members were there, to refuse a second one: two readers may believe two different ones.

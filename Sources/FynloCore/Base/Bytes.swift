@@ -26,6 +26,13 @@ extension String {
 }
 
 extension Span where Element == UInt8 {
+    /// True when the bytes are exactly those of `other`.
+    func equals(_ other: Span<UInt8>) -> Bool {
+        guard count == other.count else { return false }
+        for index in indices where self[index] != other[index] { return false }
+        return true
+    }
+
     /// True when the bytes are exactly those of `text`.
     @inlinable
     public func equals(_ text: StaticString) -> Bool {

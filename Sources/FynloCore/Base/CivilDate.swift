@@ -152,38 +152,40 @@ extension ByteBuffer {
 
     /// Appends a time as RFC 9110 §5.6.7 IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`, always 29 bytes.
     public mutating func append(imfFixdate time: UnixTime) {
+        write(atMost: 29) { $0.append(imfFixdate: time) }
+    }
+}
+
+extension ByteWriter {
+    /// The same.
+    mutating func append(imfFixdate time: UnixTime) {
         let date = CivilDate(time)
         append(abbreviation: date.weekday, of: "SunMonTueWedThuFriSat")
         append(", ")
-        append(date.day, digits: 2)
+        append(twoDigits: date.day)
         append(UInt8(ascii: " "))
         append(abbreviation: date.month - 1, of: "JanFebMarAprMayJunJulAugSepOctNovDec")
         append(UInt8(ascii: " "))
-        append(date.year, digits: 4)
+        append(twoDigits: date.year / 100)
+        append(twoDigits: date.year % 100)
         append(UInt8(ascii: " "))
-        append(clockOf: date)
+        append(twoDigits: date.hour)
+        append(UInt8(ascii: ":"))
+        append(twoDigits: date.minute)
+        append(UInt8(ascii: ":"))
+        append(twoDigits: date.second)
         append(" GMT")
     }
 
-    private mutating func append(clockOf date: CivilDate) {
-        append(date.hour, digits: 2)
-        append(UInt8(ascii: ":"))
-        append(date.minute, digits: 2)
-        append(UInt8(ascii: ":"))
-        append(date.second, digits: 2)
-    }
-
-    /// Appends a number with leading zeros.
-    private mutating func append(_ number: Int, digits: Int) {
-        var divisor = 1
-        for _ in 1..<digits { divisor *= 10 }
-        while divisor > 0 {
-            append(UInt8(ascii: "0") + UInt8(number / divisor % 10))
-            divisor /= 10
-        }
+    @inline(__always)
+    private mutating func append(twoDigits number: Int) {
+        let number = UInt8(truncatingIfNeeded: number)
+        append(UInt8(ascii: "0") &+ number / 10)
+        append(UInt8(ascii: "0") &+ number % 10)
     }
 
     /// Appends the three letters that stand at `index` in a row of such abbreviations.
+    @inline(__always)
     private mutating func append(abbreviation index: Int, of names: StaticString) {
         // The names are ASCII literals with a pointer, and `index` comes from a CivilDate: it lies within them.
         let bytes = unsafe UnsafeBufferPointer(start: names.utf8Start, count: names.utf8CodeUnitCount)

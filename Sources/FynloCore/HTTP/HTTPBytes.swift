@@ -73,6 +73,11 @@ extension Span where Element == UInt8 {
         return true
     }
 
+    /// True when the bytes begin with those of `text`.
+    func hasPrefix(_ text: StaticString) -> Bool {
+        count >= text.utf8CodeUnitCount && extracting(first: text.utf8CodeUnitCount).equals(text)
+    }
+
     /// The first position of `byte` at or after `start`, or `nil`.
     func firstIndex(of byte: UInt8, from start: Int = 0) -> Int? {
         var index = start
@@ -90,13 +95,17 @@ extension Span where Element == UInt8 {
         return true
     }
 
-    /// The same for a string.
-    func equalsIgnoringCase(_ text: String) -> Bool {
-        equalsIgnoringCase(text.utf8Span.span)
+    /// The same for text that the program holds.
+    public func equalsIgnoringCase(_ text: StaticString) -> Bool {
+        guard text.hasPointerRepresentation, count == text.utf8CodeUnitCount else { return false }
+        // A static string's pointer holds as many bytes as it says, for as long as the program runs.
+        let bytes = unsafe text.utf8Start
+        for index in indices where unsafe self[index].lowercased != bytes[index].lowercased { return false }
+        return true
     }
 
     /// The range of what is left of `range` without the spaces and tabs at both ends.
-    func trimming(_ range: Range<Int>) -> Range<Int> {
+    public func trimming(_ range: Range<Int>) -> Range<Int> {
         var start = range.lowerBound
         var end = range.upperBound
         while start < end, self[start] == .space || self[start] == .tab { start += 1 }

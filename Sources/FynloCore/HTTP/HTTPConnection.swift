@@ -142,11 +142,13 @@ public struct HTTPConnection: Sendable {
 
     // MARK: The server answers
 
-    /// Appends the response to the request under way: exactly one for each event.
+    /// Appends the response to the request under way: exactly one for each event. `id` becomes its X-Request-ID.
     ///
     /// A response before the request was complete (the server is overloaded, say) is allowed and closes the connection;
     /// one after the connection began to close is dropped, for nobody waits for it.
-    public mutating func respond(_ response: HTTPResponse, now: Moment, output: inout ByteBuffer) {
+    public mutating func respond(
+        _ response: HTTPResponse, id: RequestID = .none, now: Moment, output: inout ByteBuffer
+    ) {
         precondition(response.status == 101 || response.status >= 200, "100 Continue is sent by `next`")
         var exchange: HTTPEncoder.Exchange
         switch state {
@@ -162,14 +164,16 @@ public struct HTTPConnection: Sendable {
         if response.status == 101 {
             // The new protocol decides about the connection; what keeps it is the response's own Connection field.
             exchange = HTTPEncoder.Exchange(isHead: false, version: .http11, isKeepAlive: true)
-            HTTPEncoder.encode(response, for: exchange, date: now.unixTime, into: &output)
+            HTTPEncoder.encode(response, for: exchange, date: now.unixTime, id: id, into: &output)
             close(.upgraded)
             return
         }
-        if isDraining || hasInputEnded && !hasPipelinedInput || response.headers.hasToken("close", in: "connection") {
+        if isDraining || hasInputEnded && !hasPipelinedInput
+            || response.headers.contains("connection") && response.headers.hasToken("close", in: "connection")
+        {
             exchange.isKeepAlive = false
         }
-        HTTPEncoder.encode(response, for: exchange, date: now.unixTime, into: &output)
+        HTTPEncoder.encode(response, for: exchange, date: now.unixTime, id: id, into: &output)
         hasServed = true
         if exchange.isKeepAlive {
             state = .reading

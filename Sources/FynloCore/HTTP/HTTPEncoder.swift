@@ -26,30 +26,50 @@ public enum HTTPEncoder {
     /// Appends a whole response.
     ///
     /// `Date`, `Content-Length` and `Connection: close` or `keep-alive` are added as needed; those of `response` are left
-    /// out, other `Connection` options are kept. 1xx, 204 and 304 get neither length nor body, HEAD no body.
+    /// out, other `Connection` options are kept, and `X-Request-ID` is added if there is an `id`. 1xx, 204 and 304 get neither
+    /// length nor body, HEAD no body.
     public static func encode(
-        _ response: HTTPResponse, for exchange: Exchange, date: UnixTime, into output: inout ByteBuffer
+        _ response: HTTPResponse, for exchange: Exchange, date: UnixTime, id: RequestID = .none,
+        into output: inout ByteBuffer
     ) {
         precondition((100...999).contains(response.status), "a status has three digits")
-        // The version is ours, not the client's (RFC 9110 §6.2).
-        output.append("HTTP/1.1 ")
-        output.append(decimal: Int64(response.status))
-        output.append(UInt8.space)
-        output.append(HTTPResponse.reason(of: response.status))
-        output.append("\r\nDate: ")
-        output.append(imfFixdate: date)
-        output.append("\r\n")
-        append(response.headers, to: &output, leavingOut: isManaged)
+        let headers = response.headers
+        let isWhole = holdsNone(headers, where: isManaged)
         let hasNoBody = HTTPResponse.hasNoBody(status: response.status)
-        if !hasNoBody { append(contentLength: response.body.count, to: &output) }
-        if !exchange.isKeepAlive {
-            output.append("Connection: close\r\n")
-        } else if exchange.version == .http10 {
-            output.append("Connection: keep-alive\r\n")
+        headers.withLines { lines in
+            output.write(atMost: managedBytes + lines.count + id.roomBytes) { head in
+                // The version is ours, not the client's (RFC 9110 §6.2).
+                head.append("HTTP/1.1 ")
+                head.append(decimal: UInt64(response.status))
+                head.append(UInt8.space)
+                head.append(HTTPResponse.reason(of: response.status))
+                head.append("\r\nDate: ")
+                head.append(imfFixdate: date)
+                head.append("\r\n")
+                if isWhole { head.append(lines) } else { append(headers, to: &head, leavingOut: isManaged) }
+                if id != .none {
+                    head.append("X-Request-ID: ")
+                    head.append(id)
+                    head.append("\r\n")
+                }
+                if !hasNoBody {
+                    head.append("Content-Length: ")
+                    head.append(decimal: UInt64(response.body.count))
+                    head.append("\r\n")
+                }
+                if !exchange.isKeepAlive {
+                    head.append("Connection: close\r\n")
+                } else if exchange.version == .http10 {
+                    head.append("Connection: keep-alive\r\n")
+                }
+                head.append("\r\n")
+            }
         }
-        output.append("\r\n")
         if !hasNoBody, !exchange.isHead { output.append(response.body) }
     }
+
+    /// More than the status line and the fields that are ours take, but for X-Request-ID.
+    private static let managedBytes = 256
 
     /// True for the fields of a response that are ours to write.
     private static func isManaged(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
@@ -117,6 +137,15 @@ public enum HTTPEncoder {
         _ headers: HTTPHeaders, to output: inout ByteBuffer,
         leavingOut isLeftOut: (_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool
     ) {
+        headers.withLines { lines in
+            output.write(atMost: lines.count) { append(headers, to: &$0, leavingOut: isLeftOut) }
+        }
+    }
+
+    private static func append(
+        _ headers: HTTPHeaders, to output: inout ByteWriter,
+        leavingOut isLeftOut: (_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool
+    ) {
         for position in 0..<headers.count {
             headers.withField(at: position) { name, value in
                 guard !isLeftOut(name, value) else { return }
@@ -126,5 +155,12 @@ public enum HTTPEncoder {
                 output.append("\r\n")
             }
         }
+    }
+
+    private static func holdsNone(
+        _ headers: HTTPHeaders, where isOne: (_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool
+    ) -> Bool {
+        for position in 0..<headers.count where headers.withField(at: position, isOne) { return false }
+        return true
     }
 }

@@ -1,5 +1,6 @@
 // The fields of a message in the order they came. All names and values share one array of bytes: reading a message costs
-// two allocations for its headers however many there are, and a string is made only of a value that someone asks for.
+// two allocations for its headers however many there are, and a string is made only of a value that someone asks for. The
+// array holds them as they are sent, so that fields made once, such as those of a menu's page, are written by copying it.
 
 /// An ordered list of header fields. Names compare without case; a name may occur more than once.
 ///
@@ -9,14 +10,16 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
     private var text: [UInt8] = []
     private var fields: [Field] = []
 
-    /// Where a field stands in `text`: its name, and its value right behind.
+    /// Where a field stands in `text`: `name: value` and a line break.
     private struct Field: Sendable {
         var start: UInt32
         var nameEnd: UInt32
+        /// Of the value.
         var end: UInt32
 
         var name: Range<Int> { Int(start)..<Int(nameEnd) }
-        var value: Range<Int> { Int(nameEnd)..<Int(end) }
+        var value: Range<Int> { Int(nameEnd) + 2..<Int(end) }
+        var line: Range<Int> { Int(start)..<Int(end) + 2 }
     }
 
     /// No fields; allocates nothing.
@@ -75,7 +78,7 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
     /// True when `token` is one of `tokens(name)`; makes no strings.
     public func hasToken(_ token: String, in name: String) -> Bool {
         var found = false
-        forEachElement(of: name) { if $0.equalsIgnoringCase(token) { found = true } }
+        forEachElement(of: name) { if $0.equalsIgnoringCase(token.utf8Span.span) { found = true } }
         return found
     }
 
@@ -98,6 +101,31 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
     ) throws(Failure) -> Result {
         let field = fields[position]
         return try body(text.span.extracting(field.name), text.span.extracting(field.value))
+    }
+
+    /// Lends the value of the field of that name; `nil` when there is none, or more than one.
+    public func withOnlyValue<Result>(of name: StaticString, _ body: (Span<UInt8>) -> Result) -> Result? {
+        var only: Int?
+        for position in fields.indices where isNamed(name, position) {
+            guard only == nil else { return nil }
+            only = position
+        }
+        return only.map { body(text.span.extracting(fields[$0].value)) }
+    }
+
+    /// True when one field of that name is there, or more.
+    func contains(_ name: StaticString) -> Bool {
+        fields.indices.contains { isNamed(name, $0) }
+    }
+
+    private func isNamed(_ name: StaticString, _ position: Int) -> Bool {
+        let range = fields[position].name
+        return range.count == name.utf8CodeUnitCount && text.span.extracting(range).equalsIgnoringCase(name)
+    }
+
+    /// Lends all the fields as they are sent: `name: value` and a line break each.
+    func withLines<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
+        body(text.span)
     }
 
     /// The first position at or after `start` whose field has that name, or `nil`.
@@ -142,12 +170,21 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
     public mutating func append(_ name: String, _ value: String) {
         let nameSpan = name.utf8Span.span
         precondition(!nameSpan.isEmpty && nameSpan.consists(of: .token), "the name of a header field is a token")
-        let start = text.count
-        text.append(copying: nameSpan)
-        let nameEnd = text.count
         let valueSpan = value.utf8Span.span
-        for index in valueSpan.trimming(0..<valueSpan.count) where valueSpan[index].isFieldContent {
-            text.append(valueSpan[index])
+        add(nameSpan, valueSpan.extracting(valueSpan.trimming(0..<valueSpan.count)))
+    }
+
+    /// Adds a field of whose value only field content is taken.
+    private mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+        let start = text.count
+        text.append(copying: name)
+        let nameEnd = text.count
+        text.append(UInt8(ascii: ":"))
+        text.append(.space)
+        if value.indices.allSatisfy({ value[$0].isFieldContent }) {
+            text.append(copying: value)
+        } else {
+            for index in value.indices where value[index].isFieldContent { text.append(value[index]) }
         }
         add(start: start, nameEnd: nameEnd)
     }
@@ -161,12 +198,12 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
     /// Removes all fields of that name.
     public mutating func remove(_ name: String) {
         var kept = HTTPHeaders()
-        for field in fields where !text.span.extracting(field.name).equalsIgnoringCase(name) {
+        for field in fields where !text.span.extracting(field.name).equalsIgnoringCase(name.utf8Span.span) {
             let start = kept.text.count
-            kept.text.append(contentsOf: text[field.name])
-            let nameEnd = kept.text.count
-            kept.text.append(contentsOf: text[field.value])
-            kept.add(start: start, nameEnd: nameEnd)
+            kept.text.append(contentsOf: text[field.line])
+            let end = UInt32(kept.text.count - 2)
+            kept.fields.append(
+                Field(start: UInt32(start), nameEnd: UInt32(start) + field.nameEnd - field.start, end: end))
         }
         self = kept
     }
@@ -181,6 +218,8 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
         text.append(copying: line.extracting(0..<colon))
         let nameEnd = text.count
         for index in start..<nameEnd { text[index] = text[index].lowercased }
+        text.append(UInt8(ascii: ":"))
+        text.append(.space)
         text.append(copying: line.extracting(line.trimming(colon + 1..<line.count)))
         add(start: start, nameEnd: nameEnd)
     }
@@ -201,8 +240,11 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
         fields.reserveCapacity(16)
     }
 
+    /// Ends the line that begins at `start`, and notes it.
     private mutating func add(start: Int, nameEnd: Int) {
         fields.append(Field(start: UInt32(start), nameEnd: UInt32(nameEnd), end: UInt32(text.count)))
+        text.append(.carriageReturn)
+        text.append(.lineFeed)
     }
 }
 

@@ -2,26 +2,58 @@
 
 /// One whole request.
 public struct HTTPRequest: Sendable, Equatable {
-    public var method: HTTPMethod
+    /// The one element is the request: it is handed through many hands, and a copy of an array is one count of references
+    /// where one of these fields would be nine.
+    private var parts: [Parts]
+
+    private struct Parts: Sendable, Equatable {
+        var method: HTTPMethod
+        var path: String
+        var query: String?
+        var rawTarget: String
+        var version: HTTPVersion
+        var headers: HTTPHeaders
+        var body: [UInt8]
+        var isKeepAlive: Bool
+        var expectsContinue: Bool
+        var id = RequestID.none
+    }
+
+    public var method: HTTPMethod { parts[0].method }
     /// The path, percent-decoded, beginning with a slash; `*` for `OPTIONS *`. It holds no dot segment, backslash, control
     /// character or encoded slash: requests with these are refused, so that its segments are what everyone else saw.
-    public var path: String
+    public var path: String { parts[0].path }
     /// What stands between the first `?` of the target and its end, as it was sent; `nil` without a `?`.
-    public var query: String?
+    public var query: String? { parts[0].query }
     /// The request target as it was sent.
-    public var rawTarget: String
-    public var version: HTTPVersion
+    public var rawTarget: String { parts[0].rawTarget }
+    public var version: HTTPVersion { parts[0].version }
     /// Names are lower-cased. `host` is there exactly once in HTTP/1.1 and names the host of the target where the target
     /// has one (RFC 9112 §3.2.2).
-    public var headers: HTTPHeaders
+    public var headers: HTTPHeaders {
+        get { parts[0].headers }
+        set { parts[0].headers = newValue }
+    }
     /// Without chunk framing; empty when there is none. Trailers are checked and dropped.
-    public var body: [UInt8]
+    public var body: [UInt8] {
+        get { parts[0].body }
+        set { parts[0].body = newValue }
+    }
     /// True when the client is ready to send another request on the connection (RFC 9112 §9.3).
-    public var isKeepAlive: Bool
+    public var isKeepAlive: Bool {
+        get { parts[0].isKeepAlive }
+        set { parts[0].isKeepAlive = newValue }
+    }
     /// True when the client waited for `100 Continue` before its body, or may have.
-    public var expectsContinue: Bool
-    /// What the answer's X-Request-ID and the log say of it; empty until it has one.
-    public var id = ""
+    public var expectsContinue: Bool {
+        get { parts[0].expectsContinue }
+        set { parts[0].expectsContinue = newValue }
+    }
+    /// What the answer's X-Request-ID and the log say of it.
+    public var id: RequestID {
+        get { parts[0].id }
+        set { parts[0].id = newValue }
+    }
 
     /// A request as the parser would make it; `path` and `query` are taken from a well-formed origin-form target.
     public init(
@@ -29,15 +61,13 @@ public struct HTTPRequest: Sendable, Equatable {
         version: HTTPVersion = .http11, headers: HTTPHeaders = HTTPHeaders(), body: [UInt8] = [],
         isKeepAlive: Bool = true, expectsContinue: Bool = false
     ) {
-        self.method = method
-        self.path = path
-        self.query = query
-        self.rawTarget = rawTarget ?? (query.map { "\(path)?\($0)" } ?? path)
-        self.version = version
-        self.headers = headers
-        self.body = body
-        self.isKeepAlive = isKeepAlive
-        self.expectsContinue = expectsContinue
+        parts = [
+            Parts(
+                method: method, path: path, query: query,
+                rawTarget: rawTarget ?? (query.map { "\(path)?\($0)" } ?? path), version: version, headers: headers,
+                body: body, isKeepAlive: isKeepAlive,
+                expectsContinue: expectsContinue)
+        ]
     }
 
     /// Host and optional port that the request is for; `nil` only in HTTP/1.0.
@@ -94,7 +124,8 @@ extension HTTPRequest {
     /// RFC 9110 §13.1.2, If-None-Match: true if the client holds what `tag` stands for, an entity tag in its quotes and in
     /// lower case. Compared weakly, as GET wants it.
     public func holds(entityTag tag: String) -> Bool {
-        headers.tokens("if-none-match").contains { $0 == "*" || $0 == tag || $0 == "w/" + tag }
+        headers.contains("if-none-match")
+            && headers.tokens("if-none-match").contains { $0 == "*" || $0 == tag || $0 == "w/" + tag }
     }
 }
 

@@ -153,36 +153,65 @@ private struct HTTPRequestReader: Sendable {
 
     /// Decides by the whole head: for which host, how long the body is, and what becomes of the connection.
     private mutating func finishHead(limits: HTTPLimits) throws(HTTPError) {
-        guard var request else { return }
-        request.headers = fields.headers
-        fields = HTTPFieldReader()
-        try checkHost(of: &request)
-        switch try HTTPBodyLength(request.headers, version: request.version, limitBytes: limits.bodyBytes) {
-        case .unstated: bodyReader = HTTPBodyReader()
-        case .counted(let length): bodyReader = HTTPBodyReader(length: length)
-        case .chunked: bodyReader = .chunked
+        guard let version = request?.version else { return }
+        var headers = fields.takeHeaders()
+        let named = DecidingFields(headers)
+        try checkHost(of: &headers, count: named.hosts, version: version)
+        if named.hasFraming {
+            switch try HTTPBodyLength(headers, version: version, limitBytes: limits.bodyBytes) {
+            case .unstated: bodyReader = HTTPBodyReader()
+            case .counted(let length): bodyReader = HTTPBodyReader(length: length)
+            case .chunked: bodyReader = .chunked
+            }
         }
         // RFC 9112 §9.3: HTTP/1.1 keeps the connection unless told otherwise, HTTP/1.0 only when told so.
-        request.isKeepAlive =
-            !request.headers.hasToken("close", in: "connection")
-            && (request.version == .http11 || request.headers.hasToken("keep-alive", in: "connection"))
+        request?.isKeepAlive =
+            !(named.hasConnection && headers.hasToken("close", in: "connection"))
+            && (version == .http11 || named.hasConnection && headers.hasToken("keep-alive", in: "connection"))
         // RFC 9110 §10.1.1: an HTTP/1.0 client's expectation is ignored.
-        if request.version == .http11, request.headers.count("expect") > 0 {
-            guard request.headers.tokens("expect") == ["100-continue"] else { throw .unsupportedExpectation }
-            request.expectsContinue = !bodyReader.isComplete
+        if version == .http11, named.hasExpectation {
+            guard headers.tokens("expect") == ["100-continue"] else { throw .unsupportedExpectation }
+            request?.expectsContinue = !bodyReader.isComplete
         }
-        self.request = request
+        request?.headers = headers
     }
 
     /// RFC 9112 §3.2: exactly one valid Host in HTTP/1.1, at most one before. The host of an absolute target takes its
     /// place (§3.2.2).
-    private func checkHost(of request: inout HTTPRequest) throws(HTTPError) {
-        let hosts = request.headers.count("host")
+    private func checkHost(
+        of headers: inout HTTPHeaders, count hosts: Int, version: HTTPVersion
+    ) throws(HTTPError) {
         guard hosts <= 1 else { throw .hostRepeated }
-        guard hosts == 1 || request.version == .http10 else { throw .hostMissing }
-        if let host = request.headers.first("host") {
-            guard HTTPTarget.isAuthority(host.utf8Span.span) else { throw .invalidHost }
+        guard hosts == 1 || version == .http10 else { throw .hostMissing }
+        if hosts == 1 {
+            let isValid = headers.withOnlyValue(of: "host") { HTTPTarget.isAuthority($0) }
+            guard isValid == true else { throw .invalidHost }
         }
-        if let targetAuthority { request.headers.set("host", targetAuthority) }
+        if let targetAuthority { headers.set("host", targetAuthority) }
+    }
+}
+
+/// Which of the fields that decide about a message are there: most requests have none but Host, and the others are then not
+/// looked for one by one.
+private struct DecidingFields {
+    var hosts = 0
+    var hasFraming = false
+    var hasConnection = false
+    var hasExpectation = false
+
+    /// Names are compared as the parser has left them, in small letters.
+    init(_ headers: HTTPHeaders) {
+        for position in 0..<headers.count {
+            headers.withField(at: position) { name, _ in
+                switch name.count {
+                case 4: if name.equals("host") { hosts += 1 }
+                case 6: if name.equals("expect") { hasExpectation = true }
+                case 10: if name.equals("connection") { hasConnection = true }
+                case 14: if name.equals("content-length") { hasFraming = true }
+                case 17: if name.equals("transfer-encoding") { hasFraming = true }
+                default: break
+                }
+            }
+        }
     }
 }

@@ -44,8 +44,8 @@ struct HTTPTarget: Equatable {
 
     /// Where the host begins in `http://host…`; throws when the target is not in absolute-form.
     private static func authorityStart(of target: Span<UInt8>) throws(HTTPError) -> Int {
-        for scheme in ["http://", "https://"] {
-            let length = scheme.utf8.count
+        for scheme: StaticString in ["http://", "https://"] {
+            let length = scheme.utf8CodeUnitCount
             if target.count > length, target.extracting(0..<length).equalsIgnoringCase(scheme) { return length }
         }
         throw .invalidTarget

@@ -90,6 +90,11 @@ public struct Limits: Sendable {
     /// Events in one answer, at most: as many as a tablet is sent when it resumes.
     public var eventsPerPage = 1_000
 
+    // MARK: Tokens
+
+    /// Bytes of tokens whose signatures need not be checked again: those of a thousand users.
+    public var verifiedTokensBytes = 1 << 20
+
     // MARK: The menu
 
     /// Bytes of the menu's copies in this process: a thousand pages of 50 products.
@@ -105,8 +110,8 @@ public struct Limits: Sendable {
     public var staleLifetime = Duration.seconds(60)
     /// How long a restaurant is asked about after its menu was last read.
     public var knowledgeKept = Duration.seconds(60)
-    /// Pages read from the database at the same time: half of the connections that serve one request each, so that menus
-    /// never hold up orders.
+    /// Pages read from the database at the same time: a quarter of the connections that serve one request each, so that
+    /// menus never hold up orders.
     public var menuReads = 4
     /// Pages that wait for that; beyond it 503. At 5 ms each they are through within half a second.
     public var waitingMenuReads = 256

@@ -21,7 +21,7 @@ struct HTTPSide: Sendable {
     var admitsUpgrades = true
 
     // One request at a time is being answered.
-    private var requestID = ""
+    private var requestID = RequestID.none
     private var requestCount: UInt64 = 0
     /// The page's origin, if it may read the answer.
     private var origin: String?
@@ -102,7 +102,7 @@ struct HTTPSide: Sendable {
         effects: inout [Effect], admits: (IPAddress) -> APIError?
     ) -> Upgrade? {
         requestCount += 1
-        requestID = HTTPSide.requestID(of: request, id: id, count: requestCount)
+        requestID = RequestID(request.headers, connection: id, count: requestCount)
         origin = settings.crossOrigin.listedOrigin(of: request)
         do throws(APIError) {
             if let refusal { throw refusal }
@@ -155,10 +155,10 @@ struct HTTPSide: Sendable {
         with error: APIError, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
         effects.append(.refused(error.code))
-        if requestID.isEmpty {
+        if requestID == .none {
             // The request was never readable.
             requestCount += 1
-            requestID = HTTPSide.requestID(id: id, count: requestCount)
+            requestID = .counted(id, requestCount)
         }
         if refusal != nil { connection.close() }
         respond(error.response, now: now, output: &output)
@@ -166,14 +166,13 @@ struct HTTPSide: Sendable {
 
     private mutating func respond(_ response: HTTPResponse, now: Moment, output: inout ByteBuffer) {
         var response = response
-        response.headers.append("X-Request-ID", requestID)
         if response.status != 101 {
             settings.crossOrigin.permit(origin, to: &response)
             forwardedFor = nil
         }
-        requestID = ""
+        connection.respond(response, id: requestID, now: now, output: &output)
+        requestID = .none
         origin = nil
-        connection.respond(response, now: now, output: &output)
     }
 
     private var router: Router { place == .operations ? settings.operationsRouter : settings.router }
@@ -188,33 +187,6 @@ struct HTTPSide: Sendable {
             guard let methods = error.allowedMethods else { throw error }
             return settings.crossOrigin.options(request, methods: methods)
         }
-    }
-
-    /// The client's X-Request-ID if it is sane (1 to 64 characters of a token), else one of ours.
-    private static func requestID(of request: HTTPRequest, id: ConnectionID, count: UInt64) -> String {
-        if let given = request.headers.first("x-request-id"), (1...64).contains(given.utf8.count),
-            given.utf8.allSatisfy({ byte in
-                switch byte {
-                case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-                    UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
-                    true
-                default: false
-                }
-            })
-        {
-            return given
-        }
-        return requestID(id: id, count: count)
-    }
-
-    private static func requestID(id: ConnectionID, count: UInt64) -> String {
-        var text = ByteBuffer()
-        text.append(hexadecimal: id.node, digits: 16)
-        text.append("-")
-        text.append(decimal: id.number)
-        text.append("-")
-        text.append(decimal: count)
-        return text.withReadable { String(validating: $0) ?? "" }
     }
 
     // MARK: Upgrade

@@ -83,6 +83,8 @@ final class ClientConnection: EventSource {
     private static let backPressureBytes = 131_072
     /// Plaintext encrypted at a time; what is not encrypted yet can still be dropped.
     private static let encryptedBytesAhead = 65_536
+    /// An answer that is worth a write of its own.
+    private static let pageBytes = 8_192
     /// How long a peer may take nothing of an answer before its connection is reset.
     private static let stallTimeout = Duration.seconds(30)
     /// How long a peer has to close its side after our last byte.
@@ -188,6 +190,7 @@ final class ClientConnection: EventSource {
 
     func ready(_ readiness: Readiness, now: Moment) {
         guard descriptor != nil else { return }
+        if transport == .paused, interest.contains(.read) { return unwatch(readiness) }
         // Told without being asked for: the connection has failed in both directions, and nobody waits for an answer. It
         // would be told in every turn.
         if readiness.contains(.hangup), !canRead, !isLingering { return abort() }
@@ -202,6 +205,13 @@ final class ClientConnection: EventSource {
                 read(now, limit: ClientConnection.promptBytes)
             }
         }
+    }
+
+    /// What came while an answer is awaited is read after it. That a connection has failed is told again.
+    private func unwatch(_ readiness: Readiness) {
+        interest.remove(.read)
+        hub.loop.setInterest(interest, for: token)
+        if readiness.contains(.write) { flush() }
     }
 
     /// Its turn has come to be read from.
@@ -393,6 +403,9 @@ final class ClientConnection: EventSource {
             stack.deliver(response: response, now: now, output: &output)
             allowance.spend(output.count - queued, now: now.instant)
         }
+        // A page is written at once and not at the end of the turn: one buffer serves all of the turn's, and the kernel copies
+        // it while it is in the processor's cache.
+        if isFlushScheduled, outbound.count >= ClientConnection.pageBytes { flush() }
         readOn()
     }
 
@@ -523,7 +536,13 @@ final class ClientConnection: EventSource {
 
     private func updateInterest() {
         var wanted: Interest = []
-        if canRead || isLingering { wanted.insert(.read) }
+        if canRead || isLingering {
+            wanted.insert(.read)
+        } else if transport == .paused {
+            // As it was: the answer comes within the turn as a rule, and nothing more before it. To end the watch and to begin
+            // it again would be two calls of the kernel, a microsecond, for every request.
+            wanted.formUnion(interest.intersection(.read))
+        }
         if isStalled { wanted.insert(.write) }
         guard wanted != interest else { return }
         interest = wanted

@@ -60,6 +60,7 @@ final class Hub {
     private var readBuffer = ByteBuffer()
     /// Emptied buffers for output, so that a turn's answers need no new memory.
     private var spareBuffers: [ByteBuffer] = []
+    private var spareBytes = 0
     /// As `readBuffer`, for what is read before it is decrypted.
     private var cipherBuffer = ByteBuffer()
 
@@ -288,9 +289,10 @@ final class Hub {
         } else if !isReadingTimed {
             // What some of them wait with was read before: their sockets may wake nobody.
             isReadingTimed = true
-            loop.after(.zero) { [weak self] in
-                self?.isReadingTimed = false
-                self?.scheduleReading()
+            // Not weakly: an object with a weak reference to it pays for that at every count of its references from then on.
+            loop.after(.zero) { [self] in
+                isReadingTimed = false
+                scheduleReading()
             }
         }
     }
@@ -335,7 +337,7 @@ final class Hub {
     func takeHandshake() -> Bool {
         guard handshakesLeft > 0 else { return false }
         if handshakesLeft == Hub.handshakesPerTurn {
-            loop.atEndOfTurn { [weak self] in self?.handshakesLeft = Hub.handshakesPerTurn }
+            loop.atEndOfTurn { [self] in handshakesLeft = Hub.handshakesPerTurn }
         }
         handshakesLeft -= 1
         return true
@@ -369,15 +371,27 @@ final class Hub {
 
     /// An empty buffer for output.
     func borrowBuffer() -> ByteBuffer {
-        spareBuffers.popLast() ?? ByteBuffer()
+        guard let buffer = spareBuffers.popLast() else { return ByteBuffer() }
+        spareBytes -= buffer.capacity
+        return buffer
     }
 
     /// Takes an output buffer back; large ones and too many of them are let go.
     func returnBuffer(_ buffer: consuming ByteBuffer) {
-        guard spareBuffers.count < 256, buffer.capacity > 0, buffer.capacity <= 16_384 else { return }
+        let capacity = buffer.capacity
+        guard capacity > 0, capacity <= Hub.spareBufferBytes, spareBytes + capacity <= Hub.spareBuffersBytes,
+            spareBuffers.count < Hub.spareBufferCount
+        else { return }
         buffer.removeAll(keepingCapacity: true)
         spareBuffers.append(buffer)
+        spareBytes += capacity
     }
+
+    /// The largest page of a menu, with its head: memory for one, allocated and zeroed each time, costs 5 µs.
+    private static let spareBufferBytes = 131_072
+    /// What is kept of all.
+    private static let spareBuffersBytes = 4 << 20
+    private static let spareBufferCount = 256
 
     // MARK: All of them
 

@@ -12,9 +12,7 @@ final class AuthenticationHandler {
     private let leases: Leases
     private let users: UserRepository
     let known: RestaurantKnowledge
-    /// Replaced when the keys are read anew.
-    var keys: TokenKeyring
-    private let policy: TokenPolicy
+    private var verifier: TokenVerifier
     private let log: Logger
 
     /// A tablet that waits for its turn.
@@ -50,14 +48,16 @@ final class AuthenticationHandler {
         self.users = users
         self.known = known
         self.log = log
-        self.keys = keys
-        self.policy = policy
+        verifier = TokenVerifier(keys: keys, policy: policy, limitBytes: hub.settings.limits.verifiedTokensBytes)
+    }
+
+    /// The keys have been read anew: every token that comes is checked with them.
+    func replaceKeys(_ keys: TokenKeyring) {
+        verifier.keys = keys
     }
 
     private func verify(_ token: String) -> Result<AccessToken, TokenError> {
-        Result { () throws(TokenError) in
-            try AccessToken.verify(token, keys: keys, policy: policy, now: loop.now.unixTime)
-        }
+        Result { () throws(TokenError) in try verifier.verify(token, now: loop.now.unixTime) }
     }
 
     // MARK: Tablets
@@ -176,7 +176,7 @@ final class AuthenticationHandler {
                 AcceptedIdentity(
                     user: record.user, role: role, restaurant: restaurant, sequence: sequence,
                     oldestResumable: record.oldestResumable, tokenExpiresAt: token.expiresAt,
-                    tokenEndsAt: token.endOfUse(acceptedAt: loop.now.unixTime, leeway: policy.leeway))))
+                    tokenEndsAt: token.endOfUse(acceptedAt: loop.now.unixTime, leeway: verifier.policy.leeway))))
         return true
     }
 
@@ -211,11 +211,14 @@ final class AuthenticationHandler {
 
     /// Checks the token of a request.
     func token(of request: HTTPRequest) -> Result<AccessToken, APIError> {
-        guard let token = bearerToken(of: request) else {
-            return .failure(
-                APIError(.authenticationRequired, "Send a token in the Authorization field, as Bearer and the token."))
+        let verified = request.headers.withOnlyValue(of: "authorization") { value -> Result<AccessToken, APIError>? in
+            AuthenticationHandler.bearerToken(in: value).map { token in
+                Result { () throws(TokenError) in
+                    try verifier.verify(value.extracting(token), now: loop.now.unixTime)
+                }.mapError { _ in AuthenticationHandler.invalidToken }
+            }
         }
-        return verify(token).mapError { _ in AuthenticationHandler.invalidToken }
+        return (verified ?? nil) ?? .failure(AuthenticationHandler.tokenMissing)
     }
 
     /// Looks up the user of a token, together with the restaurant a request is about, if it is about one.
@@ -244,13 +247,15 @@ final class AuthenticationHandler {
     static let invalidToken = APIError(
         .invalidToken, "The token is invalid or has expired, or its user may not sign in.")
 
-    /// RFC 6750 §2.1: the scheme in any case, one space or more, the token.
-    private func bearerToken(of request: HTTPRequest) -> String? {
-        let values = request.headers.values("authorization")
-        guard values.count == 1, let value = values.first else { return nil }
-        let parts = value.split(separator: " ", maxSplits: 1)
-        guard parts.count == 2, parts[0].lowercased() == "bearer" else { return nil }
-        return parts[1].trimmingWhitespace()
+    private static let tokenMissing = APIError(
+        .authenticationRequired, "Send a token in the Authorization field, as Bearer and the token.")
+
+    /// RFC 6750 §2.1: the scheme in any case, one space or more, the token. A field's value has no white space at its ends.
+    private static func bearerToken(in value: Span<UInt8>) -> Range<Int>? {
+        let scheme: StaticString = "bearer "
+        let length = scheme.utf8CodeUnitCount
+        guard value.count > length, value.extracting(first: length).equalsIgnoringCase(scheme) else { return nil }
+        return value.trimming(length..<value.count)
     }
 }
 

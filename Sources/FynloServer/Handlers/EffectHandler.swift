@@ -69,7 +69,7 @@ final class EffectHandler {
 
     private func respond(to request: HTTPRequest, _ route: Route, connection number: UInt64) {
         let begin = loop.now.instant
-        let reply: Reply = { [hub, log, id = request.id, method = request.method, path = request.path] result in
+        let reply: Reply = { [hub, log] result in
             let response: HTTPResponse
             switch result {
             case .success(let answer): response = answer
@@ -83,7 +83,8 @@ final class EffectHandler {
                 log.debug(
                     "answered",
                     [
-                        "request": id, "connection": hub.name(of: number), "method": method.name, "path": path,
+                        "request": request.id.description, "connection": hub.name(of: number),
+                        "method": request.method.name, "path": request.path,
                         "status": String(response.status),
                     ])
             }

@@ -42,7 +42,7 @@ final class EventHandler {
                     }
                     reply(EventHandler.answer(page, after: query.after))
                 case .failure(let error):
-                    log.warning("events_unread", ["request": request.id, "error": error.description])
+                    log.warning("events_unread", ["request": request.id.description, "error": error.description])
                     reply(.failure(APIError(error)))
                 }
             }

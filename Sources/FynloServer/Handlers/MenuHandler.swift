@@ -42,16 +42,16 @@ final class MenuHandler {
                 return cache.document(part, version: version) { result in
                     switch result {
                     case .success((let document, let state)):
-                        reply(.success(MenuHandler.response(request, part, document, state)))
+                        reply(.success(document.response(to: request, from: state)))
                     case .failure(let error):
-                        log.warning("menu_unread", ["request": request.id, "error": error.description])
+                        log.warning("menu_unread", ["request": request.id.description, "error": error.description])
                         reply(.failure(APIError(error)))
                     }
                 }
             }
             cache.copy(of: part, version: version) { document in
                 guard let document else { return reply(.failure(.unavailable)) }
-                reply(.success(MenuHandler.response(request, part, document, .stale)))
+                reply(.success(document.response(to: request, from: .stale)))
             }
         }
     }
@@ -74,7 +74,8 @@ final class MenuHandler {
                     response.headers.append("Cache-Control", "no-store")
                     reply(.success(response))
                 case .failure(let error):
-                    log.warning("menu_not_invalidated", ["request": request.id, "error": error.description])
+                    log.warning(
+                        "menu_not_invalidated", ["request": request.id.description, "error": error.description])
                     // 503 for a time-out too: nothing was read too slowly, something was not recorded.
                     reply(.failure(error.isTimeout ? .unavailable : APIError(error)))
                 }
@@ -90,31 +91,5 @@ final class MenuHandler {
             page: try parameters.integer("page", in: 1...1_000_000, default: 1),
             limit: try parameters.integer("limit", in: 1...100, default: 50),
             includesInactive: try parameters.boolean("include_inactive", default: false))
-    }
-
-    private static func response(
-        _ request: HTTPRequest, _ part: MenuPart, _ document: MenuDocument, _ state: CacheState
-    ) -> HTTPResponse {
-        let tag = document.tag
-        let isFresh = request.holds(entityTag: tag)
-        var response = HTTPResponse(status: isFresh ? 304 : 200, body: isFresh ? [] : document.body)
-        if !isFresh { response.headers.append("Content-Type", "application/json") }
-        response.headers.append("Cache-Control", "private, no-cache")
-        response.headers.append("Vary", "Authorization")
-        response.headers.append("ETag", tag)
-        response.headers.append("X-Cache", state.rawValue)
-        response.headers.append("X-Menu-Version", String(document.version))
-        if case .page(let page) = part {
-            response.headers.append("X-Total-Count", String(document.total))
-            response.headers.append("Link", MenuHandler.links(page, total: document.total))
-        }
-        return response
-    }
-
-    private static func links(_ page: MenuPageRequest, total: Int64) -> String {
-        var query = "restaurant_id=\(page.restaurant)"
-        if let category = page.category { query += "&category=\(category)" }
-        if page.includesInactive { query += "&include_inactive=true" }
-        return PageLinks.field("/api/v1/menu", query: query, page: page.page, limit: page.limit, total: total)
     }
 }

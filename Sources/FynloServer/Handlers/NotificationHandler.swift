@@ -38,7 +38,7 @@ final class NotificationHandler {
                         })
                     if let event = outcome.event { feeds.committed(event) }
                 case .failure(let error):
-                    log.warning("command_failed", ["request": request.id, "error": error.description])
+                    log.warning("command_failed", ["request": request.id.description, "error": error.description])
                     reply(.failure(APIError(error, ofRepeatableCommand: parsed.key != nil)))
                 }
             }

@@ -37,7 +37,7 @@ final class OrderAPIHandler {
                     response.headers.append("Link", OrderAPIHandler.links(page, total: found.total))
                     reply(.success(response))
                 case .failure(let error):
-                    log.warning("orders_unread", ["request": request.id, "error": error.description])
+                    log.warning("orders_unread", ["request": request.id.description, "error": error.description])
                     reply(.failure(APIError(error)))
                 }
             }
@@ -78,7 +78,7 @@ final class OrderAPIHandler {
                 case .success(nil):
                     reply(.failure(.orderNotFound))
                 case .failure(let error):
-                    log.warning("orders_unread", ["request": request.id, "error": error.description])
+                    log.warning("orders_unread", ["request": request.id.description, "error": error.description])
                     reply(.failure(APIError(error)))
                 }
             }
@@ -134,7 +134,7 @@ final class OrderAPIHandler {
             reply(outcome.answer.map(response))
             if let event = outcome.event { feeds.committed(event) }
         case .failure(let error):
-            log.warning("command_failed", ["request": request.id, "error": error.description])
+            log.warning("command_failed", ["request": request.id.description, "error": error.description])
             reply(.failure(APIError(error, ofRepeatableCommand: isRepeatable)))
         }
     }

@@ -228,19 +228,3 @@ extension HTTPResponse {
         return response
     }
 }
-
-/// The Link field of a list that comes in pages.
-enum PageLinks {
-    /// RFC 8288: first, prev, next and last, as far as they exist, relative to the host. `query` has the parameters but for
-    /// page and limit.
-    static func field(_ path: String, query: String, page: Int, limit: Int, total: Int64) -> String {
-        let last = max(1, Int((total + Int64(limit) - 1) / Int64(limit)))
-        var targets = [("first", 1)]
-        if page > 1 { targets.append(("prev", min(page - 1, last))) }
-        if page < last { targets.append(("next", page + 1)) }
-        targets.append(("last", last))
-        return targets.map { name, number in
-            "<\(path)?\(query)&page=\(number)&limit=\(limit)>; rel=\"\(name)\""
-        }.joined(separator: ", ")
-    }
-}

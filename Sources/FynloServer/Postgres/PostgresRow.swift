@@ -93,35 +93,49 @@ enum PostgresValue: Equatable {
     static func optional(_ number: Int64?) -> PostgresValue { number.map { .integer($0) } ?? .null }
     static func optional(_ uuid: UUID128?) -> PostgresValue { uuid.map { .uuid($0) } ?? .null }
 
-    /// The text form as libpq wants it, with its closing NUL; `nil` is NULL. The repositories let no text with a NUL of
+    /// Writes the text form as libpq wants it, with its closing NUL; false is NULL. The repositories let no text with a NUL of
     /// its own come here.
-    func append(to buffer: inout ByteBuffer) -> Bool {
+    fileprivate func append(to text: inout ByteWriter) -> Bool {
         switch self {
         case .null: return false
-        case .text(let text): buffer.append(text)
-        case .integer(let number): buffer.append(decimal: number)
-        case .boolean(let flag): buffer.append(flag ? "t" : "f")
-        case .uuid(let uuid): buffer.append(uuid)
+        case .text(let value): text.append(value.utf8Span.span)
+        case .integer(let number): text.append(decimal: number)
+        case .boolean(let flag): text.append(UInt8(ascii: flag ? "t" : "f"))
+        case .uuid(let uuid): text.append(uuid)
         }
-        buffer.append(0 as UInt8)
+        text.append(0 as UInt8)
         return true
+    }
+
+    /// At least the bytes of that.
+    fileprivate var roomBytes: Int {
+        switch self {
+        case .null, .boolean: 2
+        case .text(let value): value.utf8.count + 1
+        case .integer: 22
+        case .uuid: 37
+        }
     }
 }
 
 extension [PostgresValue] {
     /// Lends the values' text forms as libpq's array of C strings; NULL is a null pointer.
     func withPointers<Result>(_ body: (Int32, [UnsafePointer<CChar>?]) -> Result) -> Result {
+        // Room for all of them at once: they are written several times for every command.
         var text = ByteBuffer()
-        var starts: [Int?] = []
-        for value in self {
-            let start = text.count
-            starts.append(value.append(to: &text) ? start : nil)
+        var starts: [Int] = []
+        starts.reserveCapacity(count)
+        text.write(atMost: reduce(0) { $0 + $1.roomBytes }) { writer in
+            for value in self {
+                let start = writer.count
+                starts.append(value.append(to: &writer) ? start : -1)
+            }
         }
         return text.withReadable { bytes in
             bytes.withUnsafeBytes { bytes in
                 // The pointers live as long as `bytes`; libpq copies what it sends.
                 let base = bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
-                return body(Int32(count), starts.map { start in start.flatMap { base?.advanced(by: $0) } })
+                return body(Int32(count), starts.map { start in start < 0 ? nil : base?.advanced(by: start) })
             }
         }
     }

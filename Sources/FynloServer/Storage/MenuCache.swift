@@ -7,16 +7,6 @@
 import FynloCore
 import FynloIO
 
-/// Where a document came from: the X-Cache field.
-enum CacheState: String {
-    case hit = "HIT"
-    case miss = "MISS"
-    /// A copy that could not be compared with Postgres, which is away.
-    case stale = "STALE"
-    /// From Postgres, since Redis is of no use.
-    case bypass = "BYPASS"
-}
-
 /// Parts of menus.
 final class MenuCache {
     /// What a reader is given.
@@ -103,7 +93,7 @@ final class MenuCache {
         ask(flight) { [self] answer in
             switch answer {
             case .document(let document):
-                copies.keep(document, as: part)
+                copies.keep(document)
                 finish(flight, .success((document, .hit)))
             case .nothing: read(flight, isRedisRefusing ? .bypass : .miss)
             case .failure: read(flight, .bypass)
@@ -123,7 +113,7 @@ final class MenuCache {
                 return reply(nil)
             }
             answers.stale += 1
-            copies.keep(document, as: part)
+            copies.keep(document)
             reply(document)
         }
     }
@@ -159,11 +149,10 @@ final class MenuCache {
 
     private func start(_ flight: Flight, _ state: CacheState) {
         readsUnderWay += 1
-        menus.read(flight.part) { [weak self] result in
-            guard let self else { return }
-            self.readsUnderWay -= 1
-            self.finish(flight, state, result)
-            self.startWaiting()
+        menus.read(flight.part) { [self] result in
+            readsUnderWay -= 1
+            finish(flight, state, result)
+            startWaiting()
         }
     }
 
@@ -182,9 +171,9 @@ final class MenuCache {
         switch result {
         case .success(let document):
             known.menuUpdated(flight.part.restaurant, to: document.version)
-            copies.keep(document, as: flight.part)
+            copies.keep(document)
             // A Redis that was slow just now is left alone.
-            if state == .miss || isRedisRefusing { store(document, as: flight.part) }
+            if state == .miss || isRedisRefusing { store(document) }
             finish(flight, .success((document, state)))
         case .failure(let error):
             guard error.isAway, let copy = copies.copy(of: flight.part, version: flight.version) else {
@@ -221,7 +210,7 @@ final class MenuCache {
         redis.send(["GET", .text(MenuCache.key(flight.part).name)], budget: settings.redisBudget) { result in
             switch result {
             case .success(.string(let bytes)):
-                if let document = MenuCache.decode(bytes, version: flight.version) {
+                if let document = MenuCache.decode(bytes, as: flight.part, version: flight.version) {
                     reply(.document(document))
                 } else {
                     reply(.nothing)
@@ -234,15 +223,15 @@ final class MenuCache {
         }
     }
 
-    private func store(_ document: MenuDocument, as part: MenuPart) {
+    private func store(_ document: MenuDocument) {
         guard let redis, redis.isReady else { return }
-        let key = MenuCache.key(part)
+        let key = MenuCache.key(document.part)
         redis.send(
             ["SET", .text(key.name), .bytes(MenuCache.encode(document)), "EX", .integer(key.seconds)],
             budget: settings.redisBudget
-        ) { [weak self] result in
+        ) { [self] result in
             // A lost copy is a miss for the next reader.
-            if case .success(let answer) = result { self?.isRedisRefusing = answer != .status("OK") }
+            if case .success(let answer) = result { isRedisRefusing = answer != .status("OK") }
         }
     }
 
@@ -252,7 +241,7 @@ final class MenuCache {
         Array("\(document.version) \(document.total)\n".utf8) + document.body
     }
 
-    private static func decode(_ bytes: [UInt8], version: Int64) -> MenuDocument? {
+    private static func decode(_ bytes: [UInt8], as part: MenuPart, version: Int64) -> MenuDocument? {
         guard let end = bytes.prefix(64).firstIndex(of: UInt8(ascii: "\n")) else { return nil }
         let parts = String(decoding: bytes[..<end], as: UTF8.self).split(separator: " ")
         guard parts.count == 2, Int64(parts[0]) == version, let total = Int64(parts[1]),
@@ -261,6 +250,6 @@ final class MenuCache {
         let body = Array(bytes[(end + 1)...])
         // Rubbish that begins like a value of ours is not passed on as a menu.
         guard (try? JSON.scan(body.span))?.kind == .array else { return nil }
-        return MenuDocument(version: version, total: total, body: body)
+        return MenuDocument(part, version: version, total: total, body: body, digest: SignatureVerifier.sha1(of: body))
     }
 }

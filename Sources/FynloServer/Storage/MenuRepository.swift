@@ -2,6 +2,7 @@
 // it is.
 
 import FynloCore
+import FynloIO
 
 /// Reads menus.
 struct MenuRepository {
@@ -85,11 +86,11 @@ struct MenuRepository {
         switch part {
         case .page(let page):
             pool.send(MenuRepository.statement(page), MenuRepository.parameters(page), .exclusive) {
-                reply($0.flatMap(MenuRepository.document))
+                reply($0.flatMap { MenuRepository.document($0, part) })
             }
         case .categories(let restaurant):
             pool.send(MenuRepository.categories, [.uuid(restaurant.uuid)], .exclusive) {
-                reply($0.flatMap(MenuRepository.document))
+                reply($0.flatMap { MenuRepository.document($0, part) })
             }
         }
     }
@@ -110,10 +111,14 @@ struct MenuRepository {
         }
     }
 
-    private static func document(_ result: PostgresResult) -> Result<MenuDocument, PostgresError> {
+    private static func document(
+        _ result: PostgresResult, _ part: MenuPart
+    ) -> Result<MenuDocument, PostgresError> {
         guard let row = result.first, let version = row.integer(0), let total = row.integer(1),
             let body = row.bytes(2)
         else { return .failure(.unexpectedAnswer("a menu")) }
-        return .success(MenuDocument(version: version, total: total, body: body))
+        return .success(
+            MenuDocument(
+                part, version: version, total: total, body: body, digest: SignatureVerifier.sha1(of: body)))
     }
 }

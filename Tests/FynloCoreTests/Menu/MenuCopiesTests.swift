@@ -11,20 +11,21 @@ struct MenuCopiesTests {
                 restaurant: Sample.restaurant, category: nil, page: number, limit: 50, includesInactive: false))
     }
 
-    private static func document(version: Int64, bytes: Int = 10) -> MenuDocument {
-        MenuDocument(version: version, total: 0, body: [UInt8](repeating: 0x20, count: bytes))
+    private static func document(version: Int64, bytes: Int = 10, as part: MenuPart = part) -> MenuDocument {
+        let body = [UInt8](repeating: 0x20, count: bytes)
+        return MenuDocument(part, version: version, total: 0, body: body, digest: SHA1.digest(body.span))
     }
 
     @Test("gives a copy to who asks for its version only")
     func version() {
         var copies = MenuCopies(limits: Limits())
-        copies.keep(Self.document(version: 5), as: Self.part)
+        copies.keep(Self.document(version: 5))
         #expect(copies.copy(of: Self.part, version: 5)?.version == 5)
         #expect(copies.copy(of: Self.page(1), version: 5) == nil)
         #expect(copies.copy(of: Self.part, version: 5) != nil)
         // Who asks for another one ends it: also for an earlier one, as when the database was restored.
         for other in [6, 4] as [Int64] {
-            copies.keep(Self.document(version: 5), as: Self.part)
+            copies.keep(Self.document(version: 5))
             #expect(copies.copy(of: Self.part, version: other) == nil)
             #expect(copies.byteCount == 0)
         }
@@ -33,10 +34,10 @@ struct MenuCopiesTests {
     @Test("does not give a newer copy up for what a slow reader brings")
     func slowReader() {
         var copies = MenuCopies(limits: Limits())
-        copies.keep(Self.document(version: 5), as: Self.part)
-        copies.keep(Self.document(version: 4), as: Self.part)
+        copies.keep(Self.document(version: 5))
+        copies.keep(Self.document(version: 4))
         #expect(copies.copy(of: Self.part, version: 5) != nil)
-        copies.keep(Self.document(version: 6), as: Self.part)
+        copies.keep(Self.document(version: 6))
         #expect(copies.copy(of: Self.part, version: 6) != nil)
     }
 
@@ -46,12 +47,12 @@ struct MenuCopiesTests {
         limits.menuCopiesBytes = 100_000
         var copies = MenuCopies(limits: limits)
         for number in 1...100 {
-            copies.keep(Self.document(version: 1, bytes: 9_000), as: Self.page(number))
+            copies.keep(Self.document(version: 1, bytes: 9_000, as: Self.page(number)))
             #expect(copies.byteCount <= 100_000)
         }
         #expect(copies.copy(of: Self.page(100), version: 1) != nil)
         #expect(copies.copy(of: Self.page(1), version: 1) == nil)
-        copies.keep(Self.document(version: 1, bytes: 100_000), as: Self.page(101))
+        copies.keep(Self.document(version: 1, bytes: 100_000, as: Self.page(101)))
         #expect(copies.copy(of: Self.page(101), version: 1) == nil)
         #expect(copies.copy(of: Self.page(100), version: 1) != nil)
     }

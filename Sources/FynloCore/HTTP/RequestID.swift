@@ -1,0 +1,66 @@
+// What a request is called in the log and in its answer's X-Request-ID: kept as what it is made of, since most of them are
+// only written into an answer, and into that as bytes.
+
+/// The name of one request.
+public enum RequestID: Equatable, Sendable {
+    /// It has none yet.
+    case none
+    /// The client's own: 1 to 64 letters, digits, `-`, `_` and `.`.
+    case given(String)
+    /// The how-manieth request of a connection.
+    case counted(ConnectionID, UInt64)
+
+    /// The client's X-Request-ID if it is sane, else one of ours.
+    init(_ headers: HTTPHeaders, connection: ConnectionID, count: UInt64) {
+        if headers.contains("x-request-id"), let given = headers.first("x-request-id"), RequestID.isSane(given) {
+            self = .given(given)
+        } else {
+            self = .counted(connection, count)
+        }
+    }
+
+    private static func isSane(_ text: String) -> Bool {
+        (1...64).contains(text.utf8.count)
+            && text.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                    UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+                    true
+                default: false
+                }
+            }
+    }
+}
+
+extension RequestID: CustomStringConvertible {
+    public var description: String {
+        var text = ByteBuffer()
+        text.write(atMost: roomBytes) { $0.append(self) }
+        return text.withReadable { String(validating: $0) ?? "" }
+    }
+
+    /// More than its field takes, name and line break included.
+    var roomBytes: Int {
+        switch self {
+        case .none: 0
+        case .given(let text): text.utf8.count + 32
+        case .counted: 96
+        }
+    }
+}
+
+extension ByteWriter {
+    /// Appends the text of a request's name: none of its bytes ends a line.
+    mutating func append(_ id: RequestID) {
+        switch id {
+        case .none: break
+        case .given(let text): append(text.utf8Span.span)
+        case .counted(let connection, let count):
+            append(hexadecimal: connection.node)
+            append(UInt8(ascii: "-"))
+            append(decimal: connection.number)
+            append(UInt8(ascii: "-"))
+            append(decimal: count)
+        }
+    }
+}
