@@ -58,12 +58,16 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "FynloServerTests",
-            dependencies: ["FynloServer", "FynloClient", "FynloCLI", "FynloIO", "FynloCore", "TestSupport"],
+            dependencies: [
+                "FynloServer", "FynloClient", "FynloCLI", "FynloIO", "FynloCore", "TestSupport", "AllocationCounter",
+            ],
             // What tablets of each generation say, read where it lies.
             exclude: ["Recordings"],
             swiftSettings: strict),
 
         // For the tests: certificates and tokens made by the openssl program, and a model of the database.
+        // For the test that a message needs no memory: counts what the tests' program asks the C library for.
+        .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
         .target(name: "TestSupport", dependencies: ["FynloCore"], path: "Tests/TestSupport", swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]

@@ -190,7 +190,8 @@ class Memory(Row):
             for server in servers:
                 before[server.key] = machine.anonymous_kib(server.pid)
                 holding.append(load.fynlo_beside(
-                    self.bench, server, "idle", "--connections", self.connections, "--duration", "5m"))
+                    self.bench, server, "idle", "--connections", self.connections, "--concurrency", 100,
+                    "--duration", "5m"))
                 self.wait_until_there(server)
             time.sleep(self.patience)
             for server in servers:

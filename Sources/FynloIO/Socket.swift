@@ -73,7 +73,8 @@ public enum Socket {
     ) throws(SystemError) -> Received {
         let limit = max(limit, 1)
         var result = Received.wouldBlock
-        _ = try buffer.withWritable(atLeast: limit) { room throws(SystemError) -> Int in
+        var failure: Int32 = 0
+        buffer.withWritable(atLeast: limit) { room in
             while true {
                 let count = recv(descriptor, room.baseAddress, limit, 0)
                 if count > 0 {
@@ -84,11 +85,11 @@ public enum Socket {
                     result = .endOfStream
                     return 0
                 }
-                let code = errno
-                if code == EAGAIN { return 0 }
-                guard code == EINTR else { throw .call("recv", code: code) }
+                failure = errno
+                if failure != EINTR { return 0 }
             }
         }
+        if case .wouldBlock = result, failure != EAGAIN { throw .call("recv", code: failure) }
         return result
     }
 

@@ -34,9 +34,10 @@ public struct SystemClock {
     public static func processorTime(of process: Int) -> Duration? {
         var clock = clockid_t()
         var time = timespec()
-        guard clock_getcpuclockid(pid_t(clamping: process), &clock) == 0, clock_gettime(clock, &time) == 0 else {
-            return nil
-        }
+        // No number is greater than 2^22 (proc(5), pid_max), and the clock's name has no room for one: it would be another's.
+        guard (1...1 << 22).contains(process), clock_getcpuclockid(pid_t(process), &clock) == 0,
+            clock_gettime(clock, &time) == 0
+        else { return nil }
         return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
     }
 }

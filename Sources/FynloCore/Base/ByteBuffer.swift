@@ -173,16 +173,17 @@ public struct ByteBuffer: Sendable {
         write(atMost: 20) { $0.append(decimal: number) }
     }
 
-    /// Lends at least `capacity` writable bytes after the readable ones; `body` returns how many it wrote.
-    public mutating func withWritable<Failure: Error>(
-        atLeast capacity: Int, _ body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Int
-    ) throws(Failure) -> Int {
+    /// Lends at least `capacity` writable bytes after the readable ones; `body` returns how many it wrote. Not generic over
+    /// errors: every read goes through here, and would look up the types that it is made for.
+    @discardableResult
+    public mutating func withWritable(
+        atLeast capacity: Int, _ body: (UnsafeMutableRawBufferPointer) -> Int
+    ) -> Int {
         reserve(capacity)
         let start = tail
         // The pointer covers initialised bytes of `storage` and is not kept by contract of `body`.
-        let written = try unsafe storage.withUnsafeMutableBufferPointer { (all) throws(Failure) -> Int in
-            let room = unsafe UnsafeMutableBufferPointer(rebasing: all[start...])
-            return try unsafe body(UnsafeMutableRawBufferPointer(room))
+        let written = unsafe storage.withUnsafeMutableBytes { all in
+            unsafe body(UnsafeMutableRawBufferPointer(rebasing: all[start...]))
         }
         precondition(written >= 0 && start + written <= storage.count, "no more was written than was lent")
         tail += written

@@ -48,6 +48,12 @@ class TestSocket: EventSource {
         updateInterest()
     }
 
+    /// Hands bytes to the kernel without waiting for the loop's next turn.
+    func sendAtOnce(_ bytes: inout ByteBuffer) throws {
+        guard let number = descriptor?.rawValue else { return }
+        _ = try Socket.send(number, from: &bytes)
+    }
+
     /// Closes without a word, as a tablet that is switched off.
     func close() {
         if let token { loop.remove(token) }
@@ -226,6 +232,13 @@ final class TestTablet: TestSocket {
         guard phase == .open else { return queued.append(text) }
         webSocket.sendText(to: &outbound) { $0.append(text) }
         send([])
+    }
+
+    /// Says something at once, and not in the loop's next turn.
+    func sayAtOnce(_ text: String) throws {
+        var frame = ByteBuffer()
+        webSocket.sendText(to: &frame) { $0.append(text) }
+        try sendAtOnce(&frame)
     }
 
     /// Sends one frame as it is given.
