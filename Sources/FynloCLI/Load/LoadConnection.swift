@@ -45,7 +45,13 @@ final class LoadConnection: EventSource {
         identity = ClientIdentity(
             authority: run.plan.server.server.authority, pathPrefix: run.plan.server.server.pathPrefix,
             restaurant: account.restaurant, client: run.plan.clientType, user: account.user, token: account.token,
-            deviceID: "load-\(run.name)-\(index)", clientVersion: "fynlo load 0.1.0")
+            deviceID: LoadConnection.device(index, of: run.name), clientVersion: "fynlo load 0.1.0")
+    }
+
+    /// A UUID, as tablets have them: eight digits of the run, twelve of the tablet.
+    private static func device(_ index: Int, of run: String) -> String {
+        let digits = String(index)
+        return "\(run)-0000-4000-8000-" + String(repeating: "0", count: max(0, 12 - digits.count)) + digits
     }
 
     // MARK: Connecting

@@ -16,15 +16,36 @@ public struct ConnectionRegistry: Sendable {
         /// ConnectionID.number.
         public let connection: UInt64
         public let user: UserID
+        fileprivate let tablet: Device?
         /// The role the user had when the connection was taken in.
         public let role: Role
         /// What the shell knows the tablet's program by; 0: it did not say.
         public let version: UInt16
-        public let device: String?
+
+        /// What the tablet calls itself.
+        public var device: String? {
+            switch tablet {
+            case .uuid(let uuid): uuid.description
+            case .name(let name): name
+            case nil: nil
+            }
+        }
+    }
+
+    /// A tablet's name for itself. Nearly all draw a UUID: as text each would take 80 bytes more.
+    fileprivate enum Device: Equatable, Sendable {
+        case uuid(UUID128)
+        case name(String)
+
+        init(_ text: String) {
+            // Names that differ in nothing but case are two.
+            if let uuid = UUID128(text), uuid.description == text { self = .uuid(uuid) } else { self = .name(text) }
+        }
     }
 
     // A restaurant has about a hundred tablets: scanning an array that small beats hashing, and holds less memory.
     private var rooms: [RestaurantID: [Member]] = [:]
+    private static let roomStep = 8
 
     public init() {}
 
@@ -44,7 +65,7 @@ public struct ConnectionRegistry: Sendable {
         let room = rooms[restaurant] ?? []
         var (count, ofUser) = (room.count, 0)
         for other in room where other.user == member.user {
-            if let device = member.device, other.device == device { count -= 1 } else { ofUser += 1 }
+            if let device = member.tablet, other.tablet == device { count -= 1 } else { ofUser += 1 }
         }
         return count < perRestaurant && ofUser < perUser
     }
@@ -55,18 +76,24 @@ public struct ConnectionRegistry: Sendable {
         _ member: Member, to restaurant: RestaurantID, perRestaurant: Int, perUser: Int
     ) -> Admission {
         guard admits(member, to: restaurant, perRestaurant: perRestaurant, perUser: perUser) else { return .refused }
-        var room = rooms[restaurant] ?? []
+        let replaced = ConnectionRegistry.seat(member, in: &rooms[restaurant, default: []])
+        if replaced == nil { count += 1 }
+        return .admitted(replacing: replaced)
+    }
+
+    /// Adds a member, in the place of the same device's older one, whose number is returned.
+    private static func seat(_ member: Member, in room: inout [Member]) -> UInt64? {
         var replaced: UInt64?
-        if let device = member.device,
-            let index = room.firstIndex(where: { $0.user == member.user && $0.device == device })
+        if let device = member.tablet,
+            let index = room.firstIndex(where: { $0.user == member.user && $0.tablet == device })
         {
             replaced = room[index].connection
             room.remove(at: index)
         }
+        // In small steps: there are as many rooms as restaurants, and each would hold twice what it needs.
+        if room.count == room.capacity { room.reserveCapacity(room.count + roomStep) }
         room.append(member)
-        rooms[restaurant] = room
-        if replaced == nil { count += 1 }
-        return .admitted(replacing: replaced)
+        return replaced
     }
 
     /// Lets a connection go; true when it was in.
@@ -86,6 +113,8 @@ public struct ConnectionRegistry: Sendable {
 
 extension ConnectionRegistry.Member {
     public init(_ connection: UInt64, user: UserID, role: Role = .employee, device: String?, version: UInt16 = 0) {
-        self.init(connection: connection, user: user, role: role, version: version, device: device)
+        self.init(
+            connection: connection, user: user, tablet: device.map(ConnectionRegistry.Device.init), role: role,
+            version: version)
     }
 }

@@ -36,11 +36,21 @@ public struct LeaseBook: Sendable {
         case lapsed
     }
 
+    /// In one word, as there is one for every tablet.
     private struct Slot {
+        private var word: Int64
+
+        init(order: Int64, isWritten: Bool) {
+            word = order << 1 | (isWritten ? 1 : 0)
+        }
+
         /// Microseconds since 1970, or more: who came later has the higher number, on whichever node.
-        let order: Int64
+        var order: Int64 { word >> 1 }
         /// The table was asked to take it, and may have done so.
-        var isWritten: Bool
+        var isWritten: Bool {
+            get { word & 1 == 1 }
+            set { word = word & ~1 | (newValue ? 1 : 0) }
+        }
     }
 
     /// The year 2286, in microseconds.
