@@ -15,8 +15,9 @@ class Tablet:
         self.rng = rng
 
     async def connect(self, **options):
-        """Options of asyncio.open_connection, such as local_addr."""
-        self.reader, self.writer = await asyncio.open_connection(self.host, self.port, **options)
+        """Options of asyncio.open_connection, such as local_addr; with sock, which is connected already, nobody is dialed."""
+        address = {} if "sock" in options else {"host": self.host, "port": self.port}
+        self.reader, self.writer = await asyncio.open_connection(**address, **options)
 
     async def upgrade(self):
         key = base64.b64encode(self.rng.randbytes(16)).decode()

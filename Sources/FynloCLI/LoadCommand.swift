@@ -17,6 +17,7 @@ enum LoadCommand {
           storm                   all connect and authenticate, as fast as possible
           ping                    all send pings, and the next one when one is answered (or at a --rate)
           fan-out                 one tablet of each restaurant sends events, which all of its tablets get
+          orders                  all change orders of theirs to pending, the next one when one is acknowledged (or refused)
           reconnect               all are cut at once, and come back with a tablet's jittered back-off, within 5 minutes
           idle                    all stay, with nothing but their heartbeat, for the --duration
 
@@ -26,6 +27,8 @@ enum LoadCommand {
           --outstanding N         pings per connection, or events per restaurant, that are under way together [1]
           --rate N                instead: pings per second in all, or events per second and restaurant. Latency then
                                   counts from when a message was due
+          --orders FILE           of the orders scenario: lines of RESTAURANT-UUID ORDER-UUID, the orders in status draft
+          --at-once               of reconnect: without the back-off, all at the same time
           --duration TIME         of the measurement, such as 30s or 5m [10s]
           --timeout TIME          of one attempt to connect and authenticate [30s]
           --server-pid PID        report this process of the same machine, too
@@ -62,6 +65,7 @@ enum LoadCommand {
           ping                    seconds, outstanding, rate, sent, answered, refused, lost, per_second, latency_ms
           fan_out                 seconds, restaurants, outstanding, rate, events, complete, refused, deliveries, lost,
                                   deliveries_per_second, delivery_latency_ms, last_receipt_latency_ms
+          orders                  seconds, sent, acknowledged, refused, lost, left (in the file), per_second, latency_ms
           reconnect               dropped, back, not_back, seconds (until all were back; -1: never), retried, most_attempts,
                                   latency_ms (from the cut to authenticated)
           idle                    seconds, open_at_end, missed_pongs, heartbeat_latency_ms
@@ -75,7 +79,7 @@ enum LoadCommand {
         """
 
     static func run(_ words: [String]) throws(UsageError) -> Int32 {
-        let plan = try LoadPlan(try Arguments(words, flags: LoadPlan.flags))
+        let plan = try LoadPlan(try Arguments(words, flags: LoadPlan.flags, switches: LoadPlan.switches))
         do {
             let tls = try plan.server.server.usesTLS ? plan.server.tls ?? TLSContext() : nil
             let target = try findTarget(plan.server.server)

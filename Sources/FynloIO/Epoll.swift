@@ -57,7 +57,7 @@ public struct Readiness: OptionSet, Sendable {
 /// One epoll instance, level-triggered, and the array it fills, allocated once.
 struct Epoll: ~Copyable {
     /// Events taken per wait; more stay in the kernel, which hands them out in turn.
-    private static let capacity = 512
+    private static let capacity = 64
 
     private let descriptor: FileDescriptor
     private let events: UnsafeMutablePointer<epoll_event>

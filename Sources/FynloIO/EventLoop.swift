@@ -129,13 +129,12 @@ public final class EventLoop {
     /// Has the source's `tick` called at or after `instant` (at most about 2 ms after), or earlier if it asked for an earlier
     /// time before. Asking for a later time than before costs nothing and changes nothing: `tick` returns the real one.
     public func wake(_ token: SourceToken, by instant: Instant) {
-        guard let slot = table.slot(of: token), instant < table.slots[slot].wakeAt else { return }
-        table.slots[slot].wakeAt = instant
+        guard instant != .never, let slot = table.slot(of: token) else { return }
         let timer = table.slots[slot].timer
         if timer == .none {
             table.slots[slot].timer = timers.insert(token.rawValue, at: instant)
         } else {
-            timers.move(timer, to: instant)
+            timers.hasten(timer, to: instant)
         }
     }
 
@@ -239,18 +238,14 @@ public final class EventLoop {
     }
 
     private func tellDue() {
-        timers.advance(to: now.instant, due: &due)
+        let earliest = timers.advance(to: now.instant, due: &due)
         guard !due.isEmpty else { return }
         var tokens: [UInt64] = []
         swap(&tokens, &due)
-        if let first = tokens.first, let slot = table.slot(of: SourceToken(rawValue: first)) {
-            figures.lateness.observe(now.instant - table.slots[slot].wakeAt)
-        }
+        if let earliest { figures.lateness.observe(now.instant - earliest) }
         // All timers are forgotten before the first source is told: it may wake or remove any other.
         for key in tokens {
-            let slot = SourceToken(rawValue: key).slot
-            table.slots[slot].timer = .none
-            table.slots[slot].wakeAt = Instant(nanoseconds: .max)
+            table.slots[SourceToken(rawValue: key).slot].timer = .none
         }
         for key in tokens {
             let token = SourceToken(rawValue: key)

@@ -34,9 +34,8 @@ struct SourceTable {
         /// -1 when there is nothing in epoll.
         var descriptor: Int32 = -1
         var interest: Interest = []
+        /// When it is to be told the time.
         var timer: TimerWheel.Timer = .none
-        /// What `timer` waits for; the farthest future without one.
-        var wakeAt = Instant(nanoseconds: .max)
     }
 
     var slots: [Slot] = []

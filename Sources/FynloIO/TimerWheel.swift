@@ -71,6 +71,13 @@ package struct TimerWheel {
         link(timer.node)
     }
 
+    /// Changes the deadline of a timer to an earlier one; costs a comparison when it is not earlier.
+    @inline(__always)
+    package mutating func hasten(_ timer: Timer, to deadline: Instant) {
+        let end = start.nanoseconds + Int64(nodes[Int(timer.node)].tick) * Self.nanosecondsPerTick
+        if deadline.nanoseconds <= end - Self.nanosecondsPerTick { move(timer, to: deadline) }
+    }
+
     /// Takes a timer out before it is due.
     package mutating func remove(_ timer: Timer) {
         unlink(timer.node)
@@ -87,17 +94,21 @@ package struct TimerWheel {
     }
 
     /// Serves the time up to `now`: appends the keys of all timers due by then, earliest first, to `due` and forgets them.
-    package mutating func advance(to now: Instant, due: inout [UInt64]) {
+    /// Returns when the first of them was due, if there is one.
+    @discardableResult
+    package mutating func advance(to now: Instant, due: inout [UInt64]) -> Instant? {
         let (elapsed, overflow) = now.nanoseconds.subtractingReportingOverflow(start.nanoseconds)
-        guard !overflow, elapsed > 0 else { return }
+        guard !overflow, elapsed > 0 else { return nil }
+        var earliest: UInt64?
         let target = min(UInt64(elapsed / Self.nanosecondsPerTick), Self.lastTick)
         while let bucket = nextBucket() {
             let tick = firstTick(of: bucket)
             guard tick <= target else { break }
             present = tick
-            empty(bucket, due: &due)
+            empty(bucket, due: &due, earliest: &earliest)
         }
         present = max(present, target)
+        return earliest.map { Instant(nanoseconds: start.nanoseconds + Int64($0) * Self.nanosecondsPerTick) }
     }
 
     // MARK: Buckets
@@ -115,13 +126,14 @@ package struct TimerWheel {
     }
 
     /// Its timers are due now, or move to a lower level, in the order in which they came.
-    private mutating func empty(_ bucket: Int32, due: inout [UInt64]) {
+    private mutating func empty(_ bucket: Int32, due: inout [UInt64], earliest: inout UInt64?) {
         while true {
             let node = nodes[Int(bucket)].next
             guard node != bucket else { return }
             unlink(node)
             if nodes[Int(node)].tick <= present {
                 due.append(nodes[Int(node)].key)
+                if earliest == nil { earliest = nodes[Int(node)].tick }
                 free(node)
             } else {
                 link(node)

@@ -23,6 +23,14 @@ struct ProcessTests {
         for loop in loops { loop.close() }
     }
 
+    @Test("tells the processor time of a process by its number, and none of one that is not there")
+    func processorTime() throws {
+        let before = SystemClock.processorTime
+        let own = try #require(SystemClock.processorTime(of: Int(getpid())))
+        #expect(own >= before && own <= SystemClock.processorTime)
+        #expect(SystemClock.processorTime(of: Int(Int32.max)) == nil && SystemClock.processorTime(of: .max) == nil)
+    }
+
     @Test("random bytes come in the number asked for and differ")
     func randomBytes() {
         #expect(ProcessSetup.randomBytes(0) == [])

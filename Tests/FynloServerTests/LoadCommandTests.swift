@@ -116,6 +116,29 @@ struct LoadCommandTests {
         #expect(exitCode == 0, "\(result)")
         #expect(result["reconnect"]["dropped"].integer == 20 && result["reconnect"]["back"].integer == 20)
         #expect(result["reconnect"]["not_back"].integer == 0)
+
+        let atOnce = try target.run("reconnect", "--connections", "20", "--at-once")
+        #expect(atOnce.exitCode == 0 && atOnce.result["reconnect"]["back"].integer == 20)
+        // A tablet's back-off is half a second at least.
+        #expect(atOnce.result["reconnect"]["latency_ms"]["min"].integer.map { $0 < 500 } == true, "\(atOnce.result)")
+    }
+
+    @Test("changes each order of the file once, and counts those that are refused")
+    func orders() throws {
+        let target = try Target()
+        var lines = ["# restaurant order"]
+        for status in [OrderStatus.draft, .draft, .draft, .completed] {
+            let order = try target.server.database.addOrder(at: target.restaurant, status: status)
+            lines.append("\(target.restaurant) \(order)")
+        }
+        let folder = try TestFolder()
+        let path = try folder.write(lines.joined(separator: "\n"), to: "orders")
+        let (exitCode, result) = try target.run(
+            "orders", "--connections", "2", "--orders", path, "--duration", "30s")
+        let orders = result["orders"]
+        #expect(exitCode == 0, "\(result)")
+        #expect(orders["sent"].integer == 4 && orders["acknowledged"].integer == 3 && orders["refused"].integer == 1)
+        #expect(orders["left"].integer == 0 && orders["lost"].integer == 0)
     }
 
     @Test(
@@ -123,6 +146,7 @@ struct LoadCommandTests {
         arguments: [
             ([], 64), (["dance"], 64), (["ping", "--connections", "0"], 64), (["ping", "--duration", "10"], 64),
             (["ping", "--connections", "9999999"], 64), (["ping", "http://127.0.0.1:1", "more"], 64),
+            (["orders"], 64), (["orders", "--orders", "/nowhere"], 64),
             (["storm", "http://127.0.0.1:1"], 2), (["storm", "--accounts", "/nowhere"], 64),
         ] as [([String], Int32)])
     func usage(words: [String], exitCode: Int32) throws {

@@ -1,6 +1,5 @@
 # shellcheck shell=bash
-# Sourced by scripts/soak, hostile and bench-menu, after steps.sh and services.sh: a release build that serves the
-# demonstration data on loopback, from databases of its own.
+# Sourced by scripts/bench, soak and hostile, after steps.sh and services.sh: a release build, and databases of its own.
 # shellcheck disable=SC2154 # `root` is set by the script, `step` by steps.sh
 
 bench_state=$root/.bench
@@ -8,6 +7,23 @@ programs=$root/.build/release
 
 remove_bench() {
     remove_services "$bench_state"
+}
+
+# prepare_release PURPOSE lasting|throwaway: installs what PURPOSE needs (see ensure_packages), builds, and starts PostgreSQL,
+# with the schema, and Redis.
+prepare_release() {
+    stop_on_exit remove_bench
+    ensure_packages "$1"
+    open_directory "$bench_state"
+    remove_bench # what a killed run has left
+    say "Building"
+    run_step swift build -c release
+    say "Starting PostgreSQL and Redis"
+    start_postgres "$bench_state" "$2"
+    start_redis "$bench_state"
+    FYNLO_JWT_SECRET=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+    export FYNLO_JWT_SECRET
+    "$programs/fynlo-server" migrate up
 }
 
 # One --user TOKEN:USER:RESTAURANT for everybody of the demo restaurants who may sign in.
@@ -18,22 +34,11 @@ list_users() {
     done < <(query "select email, id, restaurant_id from users where is_active and restaurant_id is not null")
 }
 
-# serve_release [bench]: builds it, and starts it as the script's step; with `bench`, what it is compared with is installed as
-# well. Sets `load`: the arguments with which bench/*.py finds it.
+# serve_release: builds it, and starts it as the script's step, with the demonstration data. Sets `load`: the arguments with
+# which bench/*.py finds it.
 serve_release() {
     local users
-    stop_on_exit remove_bench
-    ensure_packages "${1:-test}"
-    open_directory "$bench_state"
-    remove_bench # what a killed run has left
-    say "Building"
-    run_step swift build -c release
-    say "Starting PostgreSQL and Redis"
-    start_postgres "$bench_state" throwaway
-    start_redis "$bench_state"
-    FYNLO_JWT_SECRET=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
-    export FYNLO_JWT_SECRET
-    "$programs/fynlo-server" migrate up
+    prepare_release test throwaway
     "$programs/fynlo-server" demo-data
     mapfile -t users < <(list_users)
 

@@ -81,6 +81,10 @@ list_missing_packages() {
     if [[ $1 == bench ]]; then
         command -v wrk >/dev/null || missing+=(wrk)
         command -v nginx >/dev/null || missing+=(nginx-light)
+        command -v cc >/dev/null || missing+=(gcc)
+        command -v node >/dev/null || missing+=(nodejs)
+        [[ -d /usr/share/nodejs/ws ]] || missing+=(node-ws)
+        python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
     fi
     if [[ $1 == test || $1 == bench ]]; then
         command -v openssl >/dev/null || missing+=(openssl)

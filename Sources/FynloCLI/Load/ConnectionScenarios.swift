@@ -52,6 +52,7 @@ final class IdleScenario: LoadScenario {
 final class ReconnectScenario: LoadScenario {
     let isPrecise = true
     private weak var run: LoadRun?
+    private let isAtOnce: Bool
     private var agenda = LoadAgenda(start: Instant(nanoseconds: 0))
     private var policies: [ReconnectPolicy] = []
     private var latencies = LatencyHistogram()
@@ -65,6 +66,10 @@ final class ReconnectScenario: LoadScenario {
 
     /// How long all together may take.
     private static let limit = Duration.seconds(300)
+
+    init(_ plan: LoadPlan) {
+        isAtOnce = plan.isBackAtOnce
+    }
 
     func attach(to run: LoadRun) { self.run = run }
 
@@ -82,8 +87,10 @@ final class ReconnectScenario: LoadScenario {
 
     private func schedule(_ connection: LoadConnection, atLeast least: Duration?, now: Instant) {
         guard let run else { return }
-        let delay = max(policies[connection.index].nextDelay(using: &run.generator), least ?? .zero)
-        agenda.add(connection.index, at: now + delay)
+        let delay = policies[connection.index].nextDelay(using: &run.generator)
+        // Who is refused waits even then.
+        let isFirst = connection.attempts == 0
+        agenda.add(connection.index, at: now + (isAtOnce && isFirst ? .zero : max(delay, least ?? .zero)))
     }
 
     func joined(_ connection: LoadConnection, now: Moment) {

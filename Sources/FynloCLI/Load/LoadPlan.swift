@@ -17,6 +17,7 @@ struct LoadPlan {
         case storm
         case ping
         case fanOut = "fan-out"
+        case orders
         case reconnect
         case idle
     }
@@ -24,8 +25,9 @@ struct LoadPlan {
     static let flags =
         ServerOptions.flags + [
             "--restaurant", "--user-id", "--client-type", "--accounts", "--connections", "--concurrency",
-            "--outstanding", "--duration", "--rate", "--bind", "--timeout", "--server-pid",
+            "--outstanding", "--duration", "--rate", "--bind", "--timeout", "--server-pid", "--orders",
         ]
+    static let switches = ["--at-once"]
 
     let scenario: Scenario
     let server: ServerOptions
@@ -45,6 +47,10 @@ struct LoadPlan {
     let timeout: Duration
     /// Own addresses to connect from; empty: the kernel's choice.
     let sources: [SocketAddress]
+    /// Who was cut comes back at once, without a tablet's back-off.
+    let isBackAtOnce: Bool
+    /// What the orders scenario changes, by restaurant; empty in others.
+    let orders: [RestaurantID: [OrderID]]
     /// A process of this machine whose use of processor and memory is reported, too.
     let serverProcess: Int?
 
@@ -69,6 +75,8 @@ struct LoadPlan {
         duration = try arguments.duration("--duration") ?? .seconds(10)
         rate = try arguments.integer("--rate", in: 1...10_000_000)
         timeout = try arguments.duration("--timeout") ?? .seconds(30)
+        isBackAtOnce = arguments.has("--at-once")
+        orders = scenario == .orders ? try LoadPlan.orders(arguments) : [:]
         serverProcess = try arguments.integer("--server-pid", in: 1...Int(Int32.max))
         sources = try LoadPlan.sources(arguments, server.server, connections: connections)
         let limit = ProcessSetup.raiseDescriptorLimit()
@@ -85,20 +93,41 @@ struct LoadPlan {
             let token = try server.requireToken()
             return [LoadAccount(restaurant: try arguments.restaurant(), user: user, token: token)]
         }
-        guard let bytes = File.contents(of: path, limit: 256 << 20) else {
-            throw UsageError("The accounts in \(path) cannot be read.")
-        }
         var accounts: [LoadAccount] = []
-        for (index, line) in bytes.split(separator: 0x0a, omittingEmptySubsequences: false).enumerated() {
-            let words = line.split { $0 <= 0x20 }.map { String(decoding: $0, as: UTF8.self) }
-            if words.isEmpty || words[0].hasPrefix("#") { continue }
+        try forEachLine(of: path) { (number, words) throws(UsageError) in
             guard words.count == 3, let restaurant = RestaurantID(words[0]), let user = UserID(words[1]) else {
-                throw UsageError("Line \(index + 1) of \(path) is not RESTAURANT-UUID USER-UUID TOKEN.")
+                throw UsageError("Line \(number) of \(path) is not RESTAURANT-UUID USER-UUID TOKEN.")
             }
             accounts.append(LoadAccount(restaurant: restaurant, user: user, token: words[2]))
         }
         guard !accounts.isEmpty else { throw UsageError("There are no accounts in \(path).") }
         return accounts
+    }
+
+    private static func orders(_ arguments: Arguments) throws(UsageError) -> [RestaurantID: [OrderID]] {
+        guard let path = arguments["--orders"] else { throw UsageError("Say which --orders FILE are to be changed.") }
+        var orders: [RestaurantID: [OrderID]] = [:]
+        try forEachLine(of: path) { (number, words) throws(UsageError) in
+            guard words.count == 2, let restaurant = RestaurantID(words[0]), let order = OrderID(words[1]) else {
+                throw UsageError("Line \(number) of \(path) is not RESTAURANT-UUID ORDER-UUID.")
+            }
+            orders[restaurant, default: []].append(order)
+        }
+        return orders
+    }
+
+    /// Calls `body` with the number and the words of each line that has any; `#` begins a comment.
+    private static func forEachLine(
+        of path: String, _ body: (Int, [String]) throws(UsageError) -> Void
+    ) throws(UsageError) {
+        guard let bytes = File.contents(of: path, limit: 256 << 20) else {
+            throw UsageError("The file \(path) cannot be read.")
+        }
+        for (index, line) in bytes.split(separator: 0x0a, omittingEmptySubsequences: false).enumerated() {
+            let words = line.split { $0 <= 0x20 }.map { String(decoding: $0, as: UTF8.self) }
+            if words.isEmpty || words[0].hasPrefix("#") { continue }
+            try body(index + 1, words)
+        }
     }
 
     private static func sources(

@@ -207,9 +207,9 @@ struct LoadUsage {
             return wall > 0 ? (to.processor - from.processor).inSeconds / wall : 0
         }
         return [
-            "connect_cpu_seconds": .decimal((middle.processor - start.processor).inSeconds, 3),
+            "connect_cpu_seconds": .decimal((middle.processor - start.processor).inSeconds, 6),
             "connect_cores": .decimal(share(start, middle), 3),
-            "cpu_seconds": .decimal((end.processor - middle.processor).inSeconds, 3),
+            "cpu_seconds": .decimal((end.processor - middle.processor).inSeconds, 6),
             "cores": .decimal(share(middle, end), 3),
         ]
     }
@@ -217,17 +217,8 @@ struct LoadUsage {
     private static func samples(_ process: Int?) -> (own: Sample, server: Sample) {
         let processor = SystemClock.processorTime
         let wall = SystemClock.instant
-        let servers = process.flatMap { processorTime($0) } ?? .zero
+        let servers = process.flatMap { SystemClock.processorTime(of: $0) } ?? .zero
         return (Sample(processor: processor, wall: wall), Sample(processor: servers, wall: wall))
-    }
-
-    /// proc(5): utime and stime are the 14th and 15th field of `stat`, in clock ticks.
-    private static func processorTime(_ process: Int) -> Duration? {
-        guard let bytes = File.contents(of: "/proc/\(process)/stat", limit: 4_096) else { return nil }
-        let text = String(decoding: bytes, as: UTF8.self)
-        let fields = text.drop { $0 != ")" }.split(separator: " ").dropFirst(12).prefix(2).compactMap { Int64($0) }
-        guard fields.count == 2 else { return nil }
-        return .milliseconds((fields[0] + fields[1]) * 1_000 / Int64(max(1, sysconf(Int32(_SC_CLK_TCK)))))
     }
 
     private static func residentKibibytes(_ process: Int) -> Int? {

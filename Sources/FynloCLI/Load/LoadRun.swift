@@ -63,7 +63,8 @@ final class LoadRun: EventSource {
         case .storm: scenario = StormScenario()
         case .ping: scenario = PingScenario(plan)
         case .fanOut: scenario = FanOutScenario(plan)
-        case .reconnect: scenario = ReconnectScenario()
+        case .orders: scenario = OrdersScenario(plan)
+        case .reconnect: scenario = ReconnectScenario(plan)
         case .idle: scenario = IdleScenario(plan)
         }
         takesWebSockets = scenario.takesWebSockets

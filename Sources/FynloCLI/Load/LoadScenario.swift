@@ -48,6 +48,8 @@ enum LoadMessage {
     case pong(due: Int64)
     /// An event of ours, with its number, and when it was due.
     case event(number: Int64, due: Int64)
+    /// A command of ours is done.
+    case ack
     /// The server asks whether we live.
     case ping
     /// A refusal.
@@ -55,6 +57,62 @@ enum LoadMessage {
     case other
 
     init(_ text: Span<UInt8>) {
+        self = LoadMessage(asUsual: text) ?? LoadMessage(inAnyOrder: text)
+    }
+
+    /// Pongs and events as servers write them: without white space, `type` before `data`. Then their numbers are found by
+    /// looking for them, as these bytes cannot stand inside a string; what needs a closer look is `nil`. The load has to
+    /// cost less than what it measures: this takes 0.2 µs, the scanner 0.7.
+    private init?(asUsual text: Span<UInt8>) {
+        guard let type = LoadMessage.position(after: LoadMessage.typeKey, in: text, from: 0, to: 96) else { return nil }
+        if LoadMessage.stands(LoadMessage.pong, in: text, at: type) {
+            guard let due = LoadMessage.number(after: LoadMessage.dueKey, in: text, from: type) else { return nil }
+            self = .pong(due: due)
+        } else if LoadMessage.stands(LoadMessage.itemReady, in: text, at: type) {
+            guard let due = LoadMessage.number(after: LoadMessage.dueKey, in: text, from: type),
+                let number = LoadMessage.number(after: LoadMessage.numberKey, in: text, from: type)
+            else { return nil }
+            self = .event(number: number, due: due)
+        } else {
+            return nil
+        }
+    }
+
+    private static let typeKey = Array("\"type\":\"".utf8)
+    private static let pong = Array("pong\"".utf8)
+    private static let itemReady = Array("kitchen.item_ready\"".utf8)
+    private static let dueKey = Array("\"n\":".utf8)
+    private static let numberKey = Array("\"k\":".utf8)
+
+    private static func stands(_ word: [UInt8], in text: Span<UInt8>, at position: Int) -> Bool {
+        guard position + word.count <= text.count else { return false }
+        for offset in word.indices where text[position + offset] != word[offset] { return false }
+        return true
+    }
+
+    private static func position(after word: [UInt8], in text: Span<UInt8>, from start: Int, to end: Int) -> Int? {
+        let first = word[0]
+        for position in start..<max(start, min(end, text.count - word.count))
+        where text[position] == first && stands(word, in: text, at: position) { return position + word.count }
+        return nil
+    }
+
+    /// A whole number of at most 18 digits.
+    private static func number(after key: [UInt8], in text: Span<UInt8>, from start: Int) -> Int64? {
+        guard let first = position(after: key, in: text, from: start, to: text.count) else { return nil }
+        var number: Int64 = 0
+        var position = first
+        while position < text.count, case let digit = text[position], (0x30...0x39).contains(digit) {
+            guard position - first < 18 else { return nil }
+            number = number * 10 + Int64(digit - 0x30)
+            position += 1
+        }
+        // A comma or the end of the object, not a fraction.
+        let isWhole = position > first && position < text.count && (text[position] == 0x2c || text[position] == 0x7d)
+        return isWhole ? number : nil
+    }
+
+    private init(inAnyOrder text: Span<UInt8>) {
         var type: JSONValue?
         var data: JSONValue?
         let scanned = try? JSON.scanObject(text) { key, value in
@@ -80,6 +138,8 @@ enum LoadMessage {
                 return
             }
             self = .event(number: number, due: due)
+        } else if JSON.equals(type, "ack", in: text) {
+            self = .ack
         } else if JSON.equals(type, "ping", in: text) {
             self = .ping
         } else {

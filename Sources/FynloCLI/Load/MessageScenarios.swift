@@ -88,7 +88,7 @@ final class PingScenario: LoadScenario {
             if rate == nil { ping(connection, due: now.instant) }
         case .ping: connection.say { $0.append("{\"type\":\"pong\"}") }
         case .error: refused += 1
-        case .event, .other: break
+        case .event, .ack, .other: break
         }
     }
 
@@ -238,7 +238,7 @@ final class FanOutScenario: LoadScenario {
             if group.rate == nil, now.instant < endsAt { tell(group, due: now.instant) }
         case .ping: connection.say { $0.append("{\"type\":\"pong\"}") }
         case .error: refused += 1
-        case .pong, .other: break
+        case .pong, .ack, .other: break
         }
     }
 

@@ -30,12 +30,17 @@ public struct TokenVerifier {
     }
 
     /// As `AccessToken.verify`.
-    public mutating func verify(_ compact: String, now: UnixTime) throws(TokenError) -> AccessToken {
-        try verify(compact.utf8Span.span, now: now)
+    public mutating func verify(
+        _ compact: String, now: UnixTime, isToBeRemembered: Bool = true
+    ) throws(TokenError) -> AccessToken {
+        try verify(compact.utf8Span.span, now: now, isToBeRemembered: isToBeRemembered)
     }
 
-    /// As `AccessToken.verify`, for the bytes of a token.
-    public mutating func verify(_ text: Span<UInt8>, now: UnixTime) throws(TokenError) -> AccessToken {
+    /// As `AccessToken.verify`, for the bytes of a token. One that is not expected to come again soon, as a WebSocket's, need
+    /// not be remembered.
+    public mutating func verify(
+        _ text: Span<UInt8>, now: UnixTime, isToBeRemembered: Bool = true
+    ) throws(TokenError) -> AccessToken {
         guard let key = TokenVerifier.key(of: text) else {
             return try AccessToken.verify(text, keys: keys, policy: policy, now: now)
         }
@@ -44,9 +49,11 @@ public struct TokenVerifier {
             return known.token
         }
         let token = try AccessToken.verify(text, keys: keys, policy: policy, now: now)
-        remembered.insert(
-            Remembered(text: [UInt8](copying: text), token: token), for: key,
-            cost: text.count + TokenVerifier.overheadBytes)
+        if isToBeRemembered {
+            remembered.insert(
+                Remembered(text: [UInt8](copying: text), token: token), for: key,
+                cost: text.count + TokenVerifier.overheadBytes)
+        }
         return token
     }
 

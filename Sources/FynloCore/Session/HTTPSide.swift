@@ -10,7 +10,7 @@ struct HTTPSide: Sendable {
     }
 
     private let id: ConnectionID
-    private let settings: SessionSettings
+    let settings: SessionSettings
     private let place: ProtocolStack.Origin
     /// The other end of the socket, if it is a trusted proxy.
     private let proxy: IPAddress?
@@ -25,7 +25,7 @@ struct HTTPSide: Sendable {
     private var requestCount: UInt64 = 0
     /// The page's origin, if it may read the answer.
     private var origin: String?
-    /// For whom a trusted proxy sent the request under way; `nil` between requests.
+    /// For whom a trusted proxy sent the request under way, or opened the WebSocket; `nil` between requests.
     private(set) var forwardedFor: IPAddress?
 
     init(

@@ -31,28 +31,30 @@ public struct ProtocolStack: Sendable {
 
     // Nearly all connections are idle WebSockets nearly always: what only others need lies elsewhere. The session is changed
     // where it is; it is the larger part of what a connection holds.
-    private let settings: SessionSettings
-    /// Until it is a WebSocket.
+    /// Until it is a WebSocket, and afterwards if a trusted proxy opened that.
     private var http: OutOfLine<HTTPSide>
     private var webSocket: WebSocketConnection?
+    /// True for a conformance echo: its queue is bounded by back-pressure alone, since one message may be 16 MiB.
+    public private(set) var isEcho = false
+    private var isAborted = false
     /// `nil` before the upgrade, and for an echo.
     private var tabletSession: ServerSession?
     /// What the session has counted and noted.
     public private(set) var log = SessionLog()
-    /// For whom a trusted proxy opened the WebSocket.
-    private var webSocketForwardedFor = OutOfLine<IPAddress>()
-    /// True for a conformance echo: its queue is bounded by back-pressure alone, since one message may be 16 MiB.
-    public private(set) var isEcho = false
-    private var isAborted = false
 
     /// The stack of a socket that was just accepted from `peer`. With a `refusal`, any request gets that answer.
     public init(
         id: ConnectionID, settings: SessionSettings, peer: IPAddress? = nil, from place: Origin = .remote,
         refusal: APIError? = nil, now: Moment
     ) {
-        self.settings = settings
         http = OutOfLine(
             HTTPSide(id: id, settings: settings, peer: peer, from: place, refusal: refusal, now: now))
+    }
+
+    /// That of no socket at all.
+    public init() {
+        http = OutOfLine()
+        isAborted = true
     }
 
     // MARK: State
@@ -72,7 +74,7 @@ public struct ProtocolStack: Sendable {
     /// way, or its WebSocket has not asked to be authenticated.
     public var isStranger: Bool {
         if let tabletSession { return tabletSession.isAwaitingAuthentication }
-        return http.read { $0.isStranger } ?? false
+        return webSocket == nil && http.read { $0.isStranger } == true
     }
 
     /// True while the answer to `authenticate` is awaited.
@@ -94,7 +96,7 @@ public struct ProtocolStack: Sendable {
 
     /// For whom a trusted proxy sent the request under way, or opened the WebSocket; `nil` for its own requests, between
     /// requests, and for peers that speak for themselves.
-    public var forwardedFor: IPAddress? { webSocketForwardedFor.value ?? http.read { $0.forwardedFor } ?? nil }
+    public var forwardedFor: IPAddress? { http.read { $0.forwardedFor } ?? nil }
 
     /// False while too many WebSockets wait for their authentication: an upgrade is then answered 503.
     public var admitsUpgrades: Bool {
@@ -118,7 +120,7 @@ public struct ProtocolStack: Sendable {
         _ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer, outputLimit: Int = .max,
         effects: inout [Effect], admits: (IPAddress) -> APIError? = { _ in nil }
     ) {
-        if !http.isEmpty {
+        if webSocket == nil {
             let upgrade = http.change { http in
                 http.receive(
                     &input, now: now, output: &output, outputLimit: outputLimit, log: &log, effects: &effects,
@@ -131,9 +133,9 @@ public struct ProtocolStack: Sendable {
     }
 
     private mutating func become(_ upgrade: HTTPSide.Upgrade) {
-        if let client = forwardedFor { webSocketForwardedFor = OutOfLine(client) }
-        http.clear()
-        var messageBytes = settings.limits.unauthenticatedMessageBytes
+        guard let limits = http.read({ $0.settings.limits }) else { return }
+        if forwardedFor == nil { http.clear() }
+        var messageBytes = limits.unauthenticatedMessageBytes
         switch upgrade {
         case .session(let session): tabletSession = session
         case .echo:
@@ -141,7 +143,7 @@ public struct ProtocolStack: Sendable {
             messageBytes = 16 << 20
         }
         webSocket = WebSocketConnection(
-            role: .server, maximumMessageBytes: messageBytes, closeTimeout: settings.limits.closeTimeout)
+            role: .server, maximumMessageBytes: messageBytes, closeTimeout: limits.closeTimeout)
     }
 
     private mutating func receiveFrames(
@@ -222,7 +224,7 @@ public struct ProtocolStack: Sendable {
         let reason = tabletSession?.deliver(
             authentication: outcome, now: now, output: &output, log: &log, effects: &effects)
         close(after: reason ?? nil, now: now, output: &output)
-        if user != nil { webSocket?.maximumMessageBytes = settings.limits.messageBytes }
+        if let bytes = tabletSession?.messageBytes { webSocket?.maximumMessageBytes = bytes }
     }
 
     /// The outcome of Effect.reauthenticate.

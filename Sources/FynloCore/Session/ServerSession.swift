@@ -19,14 +19,21 @@ public struct ServerSession: Sendable {
     private struct Active {
         // In the order that packs best.
         let user: UserID
-        var tokenExpiresAt: UnixTime
         /// The end of use of the token, on the loop's clock.
         var tokenEnd: Instant
-        /// When to warn of it; `.never` once done.
+        /// When to warn of its expiry; `.never` once done.
         var tokenWarning: Instant
         var cursor: ResumeCursor
         let role: Role
         var isReauthenticating = false
+    }
+
+    /// What a tablet has while a command is under way, or that was too fast.
+    private struct Trouble {
+        /// Commands that are under way, or wait.
+        var commands = CommandFlow()
+        /// When messages were refused for their rate, within the window; never more than close it.
+        var refusals: [Instant] = []
     }
 
     // In the order that packs best, and what most do without elsewhere: there is one of these for every tablet.
@@ -34,10 +41,7 @@ public struct ServerSession: Sendable {
     public let restaurant: RestaurantID
     private let settings: SessionSettings
     private var bucket: TokenBucket
-    /// When messages were refused for their rate, within the window; usually none, and never more than close it.
-    private var refusals: [Instant] = []
-    /// Those that are under way, or wait.
-    private var commands = OutOfLine<CommandFlow>()
+    private var trouble = OutOfLine<Trouble>()
     private var sentMessages: UInt64 = 0
     private var heartbeat: Heartbeat
     public let client: ClientType
@@ -93,6 +97,9 @@ public struct ServerSession: Sendable {
     public var user: UserID? {
         if case .active(let active) = state { active.user } else { nil }
     }
+
+    /// The bytes that a message may have from now on; `nil` until it is authenticated.
+    var messageBytes: Int? { user == nil ? nil : settings.limits.messageBytes }
 
     /// The last sign of life.
     public var lastHeard: Instant { heartbeat.lastHeard }
@@ -265,15 +272,18 @@ public struct ServerSession: Sendable {
         let limits = settings.limits
         log.counts.rateRefusals &+= 1
         log.trace.note(.rateRefusal, at: now.instant)
-        refusals.removeAll { now.instant - $0 > limits.rateRefusalWindow }
-        refusals.append(now.instant)
+        let refusals = trouble.change(orFrom: Trouble()) { trouble in
+            trouble.refusals.removeAll { now.instant - $0 > limits.rateRefusalWindow }
+            trouble.refusals.append(now.instant)
+            return trouble.refusals.count
+        }
         let id = try? settings.decoder.commandID(of: settings.decoder.decode(text), in: text)
         let error = APIError(
             .rateLimited,
             "More than \(limits.messagesPerSecond) messages per second; wait before you send the next.",
             retryAfter: retryAfter)
         sendError(error, id: id ?? nil, now: now, output: &output, log: &log, effects: &effects)
-        return refusals.count >= limits.rateRefusals ? end(.rateLimited, effects: &effects) : nil
+        return refusals >= limits.rateRefusals ? end(.rateLimited, effects: &effects) : nil
     }
 
     // MARK: Commands
@@ -299,8 +309,8 @@ public struct ServerSession: Sendable {
 
     private mutating func enqueue(_ command: Command, limit: Int) -> CommandFlow.Submission {
         // With nobody before it, it is over at once.
-        if commands.isEmpty, case .relay = command.work { return .starts }
-        return commands.change(orFrom: CommandFlow()) { $0.submit(command, limit: limit) }
+        if trouble.isEmpty, case .relay = command.work { return .starts }
+        return trouble.change(orFrom: Trouble()) { $0.commands.submit(command, limit: limit) }
     }
 
     private mutating func begin(
@@ -332,7 +342,8 @@ public struct ServerSession: Sendable {
         command answer: CommandAnswer, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
         effects: inout [Effect]
     ) -> CloseReason? {
-        guard case .active(let active) = state, let current = commands.read({ $0.current }) ?? nil else { return nil }
+        guard case .active(let active) = state, let current = trouble.read({ $0.commands.current }) ?? nil
+        else { return nil }
         take(answer, to: current, active, now: now, output: &output, log: &log, effects: &effects)
         return isLeaving ? end(.goingAway, effects: &effects) : nil
     }
@@ -346,17 +357,17 @@ public struct ServerSession: Sendable {
         case .done(let sequence):
             acknowledge(current, sequence: sequence, now: now, output: &output, log: &log)
         case .refused(let error) where error.code == .unavailable || error.code == .queryTimeout:
-            for command in commands.change({ $0.abandon() }) ?? [] {
+            for command in trouble.change({ $0.commands.abandon() }) ?? [] {
                 sendError(.unavailable, id: command.id, now: now, output: &output, log: &log, effects: &effects)
             }
             return
         case .refused(let error):
             sendError(error, id: current.id, now: now, output: &output, log: &log, effects: &effects)
         }
-        for command in commands.change({ $0.finish() }) ?? [] {
+        for command in trouble.change({ $0.commands.finish() }) ?? [] {
             begin(command, active, now: now, output: &output, log: &log, effects: &effects)
         }
-        if commands.read({ $0.current == nil }) == true { commands.clear() }
+        if trouble.read({ $0.commands.current == nil && $0.refusals.isEmpty }) == true { trouble.clear() }
     }
 
     private mutating func transientFrame(
@@ -386,14 +397,15 @@ public struct ServerSession: Sendable {
             heartbeat.heard(now: now.instant)
             let cursor = startingCursor(identity, lastSequence)
             var active = Active(
-                user: identity.user, tokenExpiresAt: identity.tokenExpiresAt, tokenEnd: now.instant,
-                tokenWarning: .never, cursor: cursor, role: identity.role)
+                user: identity.user, tokenEnd: now.instant, tokenWarning: .never, cursor: cursor, role: identity.role)
             renewToken(
                 of: &active, expiresAt: identity.tokenExpiresAt, endsAt: identity.tokenEndsAt, now: now)
             state = .active(active)
             log.trace.note(.authenticated, at: now.instant)
             let isResumed = lastSequence == cursor.sequence
-            sendAuthenticated(active, sequence: identity.sequence, isResumed: isResumed, now: now, output: &output)
+            sendAuthenticated(
+                active, sequence: identity.sequence, tokenExpiresAt: identity.tokenExpiresAt, isResumed: isResumed,
+                now: now, output: &output)
             if lastSequence != nil, !isResumed {
                 log.trace.note(.resync, at: now.instant)
                 send(.resyncRequired(head: identity.sequence), now: now, output: &output)
@@ -445,7 +457,8 @@ public struct ServerSession: Sendable {
             state = .active(active)
             log.trace.note(.authenticated, at: now.instant)
             sendAuthenticated(
-                active, sequence: active.cursor.sequence, isResumed: false, now: now, output: &output)
+                active, sequence: active.cursor.sequence, tokenExpiresAt: token.expiresAt, isResumed: false, now: now,
+                output: &output)
             return tickToken(now: now, output: &output, log: &log, effects: &effects)
         }
     }
@@ -453,18 +466,18 @@ public struct ServerSession: Sendable {
     private func renewToken(of active: inout Active, expiresAt: UnixTime, endsAt: UnixTime, now: Moment) {
         let left = Duration.milliseconds(endsAt.milliseconds - now.unixTime.milliseconds)
         let leftUntilExpiry = Duration.milliseconds(expiresAt.milliseconds - now.unixTime.milliseconds)
-        active.tokenExpiresAt = expiresAt
         active.tokenEnd = now.instant + left
         active.tokenWarning = now.instant + (leftUntilExpiry - settings.limits.tokenWarning)
     }
 
     private mutating func sendAuthenticated(
-        _ active: Active, sequence: EventSequence, isResumed: Bool, now: Moment, output: inout ByteBuffer
+        _ active: Active, sequence: EventSequence, tokenExpiresAt: UnixTime, isResumed: Bool, now: Moment,
+        output: inout ByteBuffer
     ) {
         let message = Authenticated(
             user: active.user, restaurant: restaurant, connection: connection.uuid, role: active.role,
             sequence: sequence, heartbeatInterval: settings.limits.heartbeatInterval,
-            tokenExpiresAt: active.tokenExpiresAt, isResumed: isResumed)
+            tokenExpiresAt: tokenExpiresAt, isResumed: isResumed)
         send(.authenticated(message), now: now, output: &output)
     }
 
@@ -555,9 +568,9 @@ public struct ServerSession: Sendable {
         guard case .active(var active) = state else { return nil }
         if now.instant >= active.tokenEnd { return end(.tokenExpired, effects: &effects) }
         if now.instant >= active.tokenWarning {
+            let left = (active.tokenWarning + settings.limits.tokenWarning - now.instant).inMilliseconds
             active.tokenWarning = .never
             state = .active(active)
-            let left = active.tokenExpiresAt.milliseconds - now.unixTime.milliseconds
             log.trace.note(.tokenWarning, at: now.instant)
             send(.tokenExpiring(seconds: max(0, left / 1000)), now: now, output: &output)
         }
@@ -577,9 +590,9 @@ public struct ServerSession: Sendable {
         isLeaving = true
         log.trace.note(.reconnect, at: now.instant)
         send(.reconnect(retryAfter: retryAfter), now: now, output: &output)
-        let isWaitedFor = commands.change { commands in
-            commands.dropWaiting()
-            return commands.current != nil
+        let isWaitedFor = trouble.change { trouble in
+            trouble.commands.dropWaiting()
+            return trouble.commands.current != nil
         }
         return isWaitedFor != true ? end(.goingAway, effects: &effects) : nil
     }
@@ -596,7 +609,7 @@ public struct ServerSession: Sendable {
         var wasAuthenticated = false
         if case .active = state { wasAuthenticated = true }
         state = .closed
-        commands.clear()
+        trouble.clear()
         effects.append(.sessionEnded(restaurant: restaurant, end, wasAuthenticated: wasAuthenticated))
         return true
     }

@@ -11,47 +11,61 @@ final class ClientConnection: EventSource {
         case nobody
         /// The other end of the socket.
         case peer
-        /// A trusted proxy's client, while a request of its is under way, and as a WebSocket.
-        indirect case client(IPAddress)
+        /// A trusted proxy's client, while a request of its is under way, and as a WebSocket: `Extras.client`.
+        case client
     }
 
     /// How the kernel takes what is written.
     private enum Outlet {
         case open
-        /// It takes nothing; `since`: when it last took something.
-        case stalled(since: Instant)
-        /// The last byte is written: the peer may still read it, so its own close is waited for until then.
-        case lingering(until: Instant)
+        /// It takes nothing since `Extras.changedAt`, when it last took something.
+        case stalled
+        /// The last byte was written at `Extras.changedAt`: the peer may still read it, so its own close is waited for.
+        case lingering
+    }
+
+    /// What few have, or have for a short time.
+    private final class Extras {
+        /// Encrypts, if the connection does.
+        var tls: TLSEngine?
+        /// What is encrypted and not written yet.
+        var ciphertext = ByteBuffer()
+        /// No byte has come yet: the first one tells TLS from plain HTTP.
+        var isUntouched = true
+        /// What was read and could not be used yet.
+        var leftover = ByteBuffer()
+        /// For whom a trusted proxy speaks, and whom this connection counts for.
+        var client: IPAddress?
+        /// When the outlet became what it is.
+        var changedAt = Instant.never
+
+        var isEmpty: Bool {
+            tls == nil && leftover.isEmpty && ciphertext.isEmpty && client == nil && changedAt == .never
+        }
     }
 
     // There is one of these for every tablet, and nearly all are idle nearly always: in the order that packs best, with what
     // only some need elsewhere.
     private let hub: Hub
     /// Counted by the hub, from 1.
-    let number: UInt64
+    private(set) var number: UInt64 = 0
     /// When it was accepted, became a WebSocket, or was authenticated.
     private(set) var since: Instant
     private var allowance: ReadAllowance
-    /// When the stack is next to be looked at, as it last said.
-    private var deadline = Instant.never
-    /// Encrypts, if the connection does.
-    private var tls: EncryptedSide?
-    private var counted: Counted
-    /// What was read and could not be used yet.
-    private var leftover = ByteBuffer()
+    private var extras: Extras?
     /// What is queued for the peer, as plaintext.
     private var outbound = ByteBuffer()
-    let peer: SocketAddress
+    private(set) var peer = SocketAddress.none
     private var token = SourceToken.none
-    private var outlet = Outlet.open
-    private var descriptor: FileDescriptor?
     /// How many bytes at the front of `outbound` belong to a frame (or a response) that was written in part: a queue is
     /// only ever cut behind them.
     private var partialFrameBytes: UInt32 = 0
+    private var descriptor: FileDescriptor?
     private var interest: Interest = .read
-    private let isProxied: Bool
+    private var outlet = Outlet.open
+    private var counted = Counted.nobody
     /// For operators: it counts for nothing else.
-    let isOperators: Bool
+    private(set) var isOperators = false
     /// There are requests in `leftover` that wait until the answers to earlier ones are written.
     private var isHeldBack = false
     /// Set while the hub has it wait to be read from.
@@ -90,29 +104,33 @@ final class ClientConnection: EventSource {
     /// How long a peer has to close its side after our last byte.
     private static let lingerTimeout = Duration.seconds(2)
 
-    init(
-        descriptor: consuming FileDescriptor, peer: SocketAddress, hub: Hub, id: ConnectionID,
-        countedFor: IPAddress?, isOperators: Bool = false, refusal: APIError?
+    /// One without a socket, for the hub's store.
+    init(hub: Hub) {
+        self.hub = hub
+        since = hub.loop.now.instant
+        allowance = ReadAllowance(now: since)
+        stack = ProtocolStack()
+    }
+
+    /// Takes over a socket and joins the loop.
+    func start(
+        descriptor: consuming FileDescriptor, peer: SocketAddress, number: UInt64, countedFor: IPAddress?,
+        isOperators: Bool = false, refusal: APIError?
     ) {
-        number = id.number
+        self.number = number
         self.peer = peer
         counted = countedFor == nil ? .nobody : .peer
-        isProxied = countedFor == nil
         self.isOperators = isOperators
         since = hub.loop.now.instant
         allowance = ReadAllowance(now: since)
-        self.hub = hub
+        let number = descriptor.rawValue
         self.descriptor = consume descriptor
-        tls = isOperators ? nil : hub.makeTLSEngine().map(EncryptedSide.init)
         stack = ProtocolStack(
             id: id, settings: hub.settings, peer: isOperators ? nil : peer.ipAddress,
             from: isOperators ? .operations : peer.isLoopback ? .local : .remote, refusal: refusal, now: hub.loop.now)
-        deadline = stack.nextDeadline ?? .never
-    }
-
-    /// Joins the loop.
-    func start() {
-        guard let number = descriptor?.rawValue else { return }
+        transport = stack.transport
+        if !isOperators, let engine = hub.makeTLSEngine() { extra().tls = engine }
+        hub.enter(self)
         Socket.setNoDelay(number)
         do {
             token = try hub.loop.add(self, descriptor: number, interest: interest)
@@ -121,7 +139,7 @@ final class ClientConnection: EventSource {
                 "connection_refused", ["connection": id.uuid.description, "error": error.description])
             return abort()
         }
-        settle()
+        settle(by: stack.nextDeadline)
     }
 
     /// Its name.
@@ -133,7 +151,7 @@ final class ClientConnection: EventSource {
         switch counted {
         case .nobody: nil
         case .peer: peer.ipAddress
-        case .client(let address): address
+        case .client: extras?.client
         }
     }
 
@@ -175,13 +193,22 @@ final class ClientConnection: EventSource {
         return Socket.roundTrip(of: number)
     }
 
-    private var isLingering: Bool {
-        if case .lingering = outlet { true } else { false }
+    private var isLingering: Bool { outlet == .lingering }
+
+    /// Room for what few have.
+    private func extra() -> Extras {
+        if let extras { return extras }
+        let made = Extras()
+        extras = made
+        return made
     }
 
-    private var isStalled: Bool {
-        if case .stalled = outlet { true } else { false }
+    private func setOutlet(_ outlet: Outlet, at now: Instant) {
+        self.outlet = outlet
+        if outlet != .open { extra().changedAt = now } else { extras?.changedAt = .never }
     }
+
+    private var hasLeftover: Bool { extras.map { !$0.leftover.isEmpty } ?? false }
 
     /// True while `authenticate` has no answer yet.
     var isAuthenticating: Bool { stack.isAuthenticating }
@@ -222,15 +249,15 @@ final class ClientConnection: EventSource {
     private func read(_ now: Moment, limit: Int) {
         guard let number = descriptor?.rawValue, canRead else { return }
         // Handshakes are dear: those beyond a turn's share wait for the next turn, which finds them ready again.
-        if let tls, !tls.engine.isEstablished, !hub.takeHandshake() { return }
+        if let tls = extras?.tls, !tls.isEstablished, !hub.takeHandshake() { return }
         var input = hub.borrowReadBuffer()
         defer { hub.returnReadBuffer(input) }
         // Its answers are written at once, while they are in the processor's cache.
         isReading = true
         defer { finishReading() }
-        if !leftover.isEmpty {
-            input.append(leftover)
-            leftover = ByteBuffer()
+        if let extras, !extras.leftover.isEmpty {
+            input.append(extras.leftover)
+            extras.leftover = ByteBuffer()
         }
         do {
             switch try receive(number, into: &input, limit: limit) {
@@ -261,38 +288,43 @@ final class ClientConnection: EventSource {
 
     /// Reads once; with TLS, what was read is decrypted.
     private func receive(_ number: Int32, into input: inout ByteBuffer, limit: Int) throws -> Socket.Received {
-        guard let tls else { return try Socket.receive(number, into: &input, limit: limit) }
+        guard let extras, let tls = extras.tls else {
+            return try Socket.receive(number, into: &input, limit: limit)
+        }
         var encrypted = hub.borrowCipherBuffer()
         defer { hub.returnCipherBuffer(encrypted) }
         let received = try Socket.receive(number, into: &encrypted, limit: limit)
         guard case .bytes = received else { return received }
-        if tls.isUntouched {
-            tls.isUntouched = false
+        if extras.isUntouched {
+            extras.isUntouched = false
             if UInt8(ascii: "A")...UInt8(ascii: "Z") ~= encrypted[0] {
                 servePlainRefusal()
                 input.append(encrypted)
                 return received
             }
         }
-        try tls.engine.receive(&encrypted, plaintext: &input, output: &tls.ciphertext)
+        try tls.receive(&encrypted, plaintext: &input, output: &extras.ciphertext)
         return received
     }
 
     /// TLS cannot go on. What OpenSSL has to say to the peer is an alert of a few bytes: it is written if it can be at
     /// once. A peer that could not finish its handshake gets the time to read it.
     private func endTLS(_ number: Int32, _ error: TLSError) {
-        let wasEstablished = tls?.engine.isEstablished == true
+        let wasEstablished = extras?.tls?.isEstablished == true
         hub.log.info(
             "tls_failed",
             ["connection": id.uuid.description, "client": clientAddress, "error": error.description])
-        if let tls { _ = try? Socket.send(number, from: &tls.ciphertext) }
-        tls = nil
+        if let extras {
+            _ = try? Socket.send(number, from: &extras.ciphertext)
+            extras.ciphertext = ByteBuffer()
+            extras.tls = nil
+        }
         if wasEstablished { abort() } else { linger(number) }
     }
 
     /// A method's name where a TLS record should begin: the peer speaks plain HTTP, and is told so in plain HTTP.
     private func servePlainRefusal() {
-        tls = nil
+        extras?.tls = nil
         stack = ProtocolStack(
             id: id, settings: hub.settings,
             refusal: APIError(
@@ -306,7 +338,8 @@ final class ClientConnection: EventSource {
             let queued = output.count
             stack.receive(&input, now: now, output: &output, outputLimit: limit, effects: &effects) { client in
                 releaseCount()
-                counted = .client(client)
+                counted = .client
+                extra().client = client
                 return hub.occupy(client)
             }
             isHeldBack = !input.isEmpty && output.count >= limit
@@ -317,7 +350,7 @@ final class ClientConnection: EventSource {
 
     private func keep(_ input: ByteBuffer) {
         guard descriptor != nil, !input.isEmpty else { return }
-        leftover = ByteBuffer(input.bytes())
+        extra().leftover = ByteBuffer(input.bytes())
     }
 
     private func endOfInput() {
@@ -326,12 +359,12 @@ final class ClientConnection: EventSource {
 
     /// The peer may have said, in TLS, that it will send nothing more.
     private func noteEndOfTLS() {
-        if !isHeldBack, tls?.engine.isInputEnded == true { endOfInput() }
+        if !isHeldBack, extras?.tls?.isInputEnded == true { endOfInput() }
     }
 
     /// What was left unread while an answer was awaited, at once or when the others have been served.
     private func readOn() {
-        guard !leftover.isEmpty, canRead else { return }
+        guard hasLeftover, canRead else { return }
         if isHeldBack || allowance.isSpent(now: hub.loop.now.instant) {
             isHeldBack = true
             hub.readLater(self)
@@ -341,9 +374,9 @@ final class ClientConnection: EventSource {
     }
 
     private func readLeftover() {
-        guard !leftover.isEmpty, canRead else { return }
+        guard hasLeftover, canRead else { return }
         var input = ByteBuffer()
-        swap(&input, &leftover)
+        if let extras { swap(&input, &extras.leftover) }
         process(&input, now: hub.loop.now)
         noteEndOfTLS()
     }
@@ -353,7 +386,7 @@ final class ClientConnection: EventSource {
     }
 
     /// What waits to be written.
-    var queuedBytes: Int { outbound.count + (tls?.ciphertext.count ?? 0) }
+    var queuedBytes: Int { outbound.count + (extras?.ciphertext.count ?? 0) }
 
     // MARK: The stack
 
@@ -370,19 +403,23 @@ final class ClientConnection: EventSource {
         if output.capacity == 0 { output = hub.borrowBuffer() }
         let wasWebSocket = isWebSocket
         let mayUpgrade = wasWebSocket || hub.admitsUpgrades
-        (transport, deadline, isWebSocket) = change(&stack) { stack in
+        let deadline = change(&stack) { stack in
             if !wasWebSocket { stack.admitsUpgrades = mayUpgrade }
             body(&stack, &output, &effects)
-            return (stack.transport, stack.nextDeadline ?? .never, stack.isWebSocket)
+            transport = stack.transport
+            isWebSocket = stack.isWebSocket
+            return stack.nextDeadline
         }
         if isWebSocket, !wasWebSocket {
             partialFrameBytes = UInt32(output.count)
             since = hub.loop.now.instant
         }
         swap(&output, &outbound)
-        if isProxied, case .client = counted, stack.forwardedFor == nil { releaseCount() }
+        if counted == .client, stack.forwardedFor == nil { releaseCount() }
+        if effects.isEmpty { return settle(by: deadline) }
         for effect in effects { hub.carryOut(effect, self) }
-        settle()
+        // What was answered at once may have changed it.
+        settle(by: stack.nextDeadline)
     }
 
     @inline(__always)
@@ -393,6 +430,7 @@ final class ClientConnection: EventSource {
     private func releaseCount() {
         if let countedFor { hub.release(countedFor) }
         counted = .nobody
+        extras?.client = nil
     }
 
     /// The answer to a request.
@@ -445,7 +483,7 @@ final class ClientConnection: EventSource {
         change(&stack) { $0.deliver(frame: frame, sequence: sequence, now: hub.loop.now, output: &output) }
         swap(&output, &outbound)
         if queuedBytes >= ClientConnection.backPressureBytes || queuedBytes > hub.settings.limits.sendQueueBytes {
-            settle()
+            settle(by: stack.nextDeadline)
         } else {
             scheduleFlush()
         }
@@ -483,31 +521,36 @@ final class ClientConnection: EventSource {
 
     func tick(now: Moment) -> Instant? {
         guard descriptor != nil else { return nil }
-        switch outlet {
-        case .lingering(let until) where now.instant >= until:
-            finish()
-            return nil
-        case .stalled(let since) where now.instant - since >= ClientConnection.stallTimeout && !isWebSocket:
-            abort()
-            return nil
-        case .open, .stalled, .lingering: break
+        if let held = extras?.changedAt, held != .never {
+            if isLingering, now.instant - held >= ClientConnection.lingerTimeout {
+                finish()
+                return nil
+            }
+            if outlet == .stalled, !isWebSocket, now.instant - held >= ClientConnection.stallTimeout {
+                abort()
+                return nil
+            }
         }
         withStack { stack, output, effects in stack.tick(now: now, output: &output, effects: &effects) }
-        return descriptor == nil ? nil : nextDeadline
+        return descriptor == nil ? nil : deadline(stack.nextDeadline)
     }
 
-    private var nextDeadline: Instant {
+    /// When to look at it next: `deadline` is the stack's.
+    private func deadline(_ deadline: Instant?) -> Instant? {
+        guard let extras, extras.changedAt != .never else { return deadline }
         switch outlet {
-        case .lingering(let until): until
-        case .stalled(let since) where !isWebSocket: min(deadline, since + ClientConnection.stallTimeout)
-        case .open, .stalled: deadline
+        case .lingering: return extras.changedAt + ClientConnection.lingerTimeout
+        case .stalled where !isWebSocket:
+            let end = extras.changedAt + ClientConnection.stallTimeout
+            return deadline.map { min($0, end) } ?? end
+        case .open, .stalled: return deadline
         }
     }
 
     // MARK: Writing
 
     /// Brings socket, timers and interest in line with what the stack decided.
-    private func settle() {
+    private func settle(by deadline: Instant?) {
         guard descriptor != nil, !token.isNone, !isLingering else { return }
         if transport == .aborted { return abort() }
         if queuedBytes > hub.settings.limits.sendQueueBytes, isWebSocket, !isSlow, !stack.isEcho {
@@ -519,7 +562,8 @@ final class ClientConnection: EventSource {
             returnOutbound()
         }
         updateInterest()
-        hub.loop.wake(token, by: nextDeadline)
+        if let next = self.deadline(deadline) { hub.loop.wake(token, by: next) }
+        if let extras, extras.isEmpty { self.extras = nil }
     }
 
     private func scheduleFlush() {
@@ -531,7 +575,7 @@ final class ClientConnection: EventSource {
     /// There is something to write that the kernel may take, or the end.
     private var wantsFlush: Bool {
         if transport == .closing { return !isLingering }
-        return queuedBytes > 0 && !isStalled
+        return queuedBytes > 0 && outlet == .open
     }
 
     private func updateInterest() {
@@ -543,7 +587,7 @@ final class ClientConnection: EventSource {
             // it again would be two calls of the kernel, a microsecond, for every request.
             wanted.formUnion(interest.intersection(.read))
         }
-        if isStalled { wanted.insert(.write) }
+        if outlet == .stalled { wanted.insert(.write) }
         guard wanted != interest else { return }
         interest = wanted
         hub.loop.setInterest(wanted, for: token)
@@ -560,11 +604,11 @@ final class ClientConnection: EventSource {
         }
         guard queuedBytes == 0 else {
             updateInterest()
-            hub.loop.wake(token, by: nextDeadline)
+            if let next = deadline(stack.nextDeadline) { hub.loop.wake(token, by: next) }
             return
         }
         partialFrameBytes = 0
-        outlet = .open
+        if outlet != .open { setOutlet(.open, at: hub.loop.now.instant) }
         returnOutbound()
         if transport == .closing { return linger(number) }
         updateInterest()
@@ -581,16 +625,16 @@ final class ClientConnection: EventSource {
         swap(&queue, &outbound)
         defer { swap(&queue, &outbound) }
         let result: Socket.Sent
-        if let tls {
-            if tls.ciphertext.isEmpty {
+        if let extras, let tls = extras.tls {
+            if extras.ciphertext.isEmpty {
                 // What is queued before the handshake is done, a refusal say, waits for it.
-                guard tls.engine.isEstablished else { return false }
+                guard tls.isEstablished else { return false }
                 let whole = queue
-                try tls.engine.send(&queue, limit: ClientConnection.encryptedBytesAhead, output: &tls.ciphertext)
+                try tls.send(&queue, limit: ClientConnection.encryptedBytesAhead, output: &extras.ciphertext)
                 notePartial(whole, sent: whole.count - queue.count)
             }
-            result = try Socket.send(number, from: &tls.ciphertext)
-            if tls.ciphertext.isEmpty { tls.ciphertext = ByteBuffer() }
+            result = try Socket.send(number, from: &extras.ciphertext)
+            if extras.ciphertext.isEmpty { extras.ciphertext = ByteBuffer() }
         } else {
             result = try Socket.send(number, from: &queue)
             if case .sent(let count) = result, !queue.isEmpty {
@@ -601,13 +645,13 @@ final class ClientConnection: EventSource {
         switch result {
         case .sent(let count):
             hub.metrics.bytesSent &+= UInt64(count)
-            if tls?.ciphertext.isEmpty ?? queue.isEmpty {
-                outlet = .open
+            if extras?.tls == nil ? queue.isEmpty : extras?.ciphertext.isEmpty == true {
+                if outlet != .open { setOutlet(.open, at: hub.loop.now.instant) }
                 return true
             }
-            outlet = .stalled(since: hub.loop.now.instant)
+            setOutlet(.stalled, at: hub.loop.now.instant)
         case .wouldBlock:
-            if !isStalled { outlet = .stalled(since: hub.loop.now.instant) }
+            if outlet != .stalled { setOutlet(.stalled, at: hub.loop.now.instant) }
         }
         return false
     }
@@ -648,18 +692,17 @@ final class ClientConnection: EventSource {
     /// reset the connection under the peer's unread data.
     private func linger(_ number: Int32) {
         guard !token.isNone else { return }
-        if let tls {
-            tls.engine.close(output: &tls.ciphertext)
+        if let extras, let tls = extras.tls {
+            tls.close(output: &extras.ciphertext)
             // If the kernel does not take even that, the peer learns it from the end of the connection.
-            _ = try? Socket.send(number, from: &tls.ciphertext)
-            tls.ciphertext = ByteBuffer()
+            _ = try? Socket.send(number, from: &extras.ciphertext)
+            extras.ciphertext = ByteBuffer()
         }
         Socket.shutdownWrite(number)
-        let deadline = hub.loop.now.instant + ClientConnection.lingerTimeout
-        outlet = .lingering(until: deadline)
-        leftover = ByteBuffer()
+        setOutlet(.lingering, at: hub.loop.now.instant)
+        extras?.leftover = ByteBuffer()
         updateInterest()
-        hub.loop.wake(token, by: deadline)
+        hub.loop.wake(token, by: hub.loop.now.instant + ClientConnection.lingerTimeout)
     }
 
     /// Reads and forgets what still comes while the end is waited for.
@@ -699,20 +742,7 @@ final class ClientConnection: EventSource {
         counted = .nobody
         for effect in effects { hub.carryOut(effect, self) }
         returnOutbound()
-        leftover = ByteBuffer()
+        extras = nil
         return descriptor
-    }
-}
-
-/// What a connection with TLS has beside the others.
-private final class EncryptedSide {
-    let engine: TLSEngine
-    /// What is encrypted and not written yet.
-    var ciphertext = ByteBuffer()
-    /// No byte has come yet: the first one tells TLS from plain HTTP.
-    var isUntouched = true
-
-    init(_ engine: TLSEngine) {
-        self.engine = engine
     }
 }

@@ -23,6 +23,7 @@ final class Hub {
     var whenLeft: (UInt64, RestaurantID) -> Void = { _, _ in }
 
     private var connections = ConnectionTable()
+    private var store: [ClientConnection] = []
     /// The most there were since they were counted.
     private var mostConnections = 0
     private var lastNumber: UInt64 = 0
@@ -91,14 +92,20 @@ final class Hub {
         let address = peer.ipAddress.flatMap { settings.trustedProxies.trusts($0) ? nil : $0 }
         let refusal = admission.accepted(from: address)
         lastNumber += 1
-        let connection = ClientConnection(
-            descriptor: descriptor, peer: peer, hub: self, id: ConnectionID(node: node, number: lastNumber),
-            countedFor: address, refusal: refusal)
-        connections.insert(connection)
-        mostConnections = max(mostConnections, connections.count)
         metrics.acceptedSockets += 1
-        connection.start()
+        let connection = takeFromStore()
+        connection.start(
+            descriptor: descriptor, peer: peer, number: lastNumber, countedFor: address, refusal: refusal)
     }
+
+    /// Connections are made many at a time: what comes and goes while a crowd is let in, tokens and requests, then lies
+    /// between stretches of them and not between each two, and whole pages of it can be given back.
+    private func takeFromStore() -> ClientConnection {
+        if store.isEmpty { for _ in 0..<Hub.storeSize { store.append(ClientConnection(hub: self)) } }
+        return store.removeLast()
+    }
+
+    private static let storeSize = 128
 
     /// Takes over a socket of the operators' listener, as long as there are few of them: they are let in when tablets have
     /// taken all places.
@@ -106,12 +113,15 @@ final class Hub {
         guard operators < Hub.operatorsSockets else { return }
         operators += 1
         lastNumber += 1
-        let connection = ClientConnection(
-            descriptor: descriptor, peer: peer, hub: self, id: ConnectionID(node: node, number: lastNumber),
-            countedFor: nil, isOperators: true, refusal: nil)
-        connections.insert(connection)
         metrics.acceptedOperationsSockets += 1
-        connection.start()
+        takeFromStore().start(
+            descriptor: descriptor, peer: peer, number: lastNumber, countedFor: nil, isOperators: true, refusal: nil)
+    }
+
+    /// A connection has its number.
+    func enter(_ connection: ClientConnection) {
+        connections.insert(connection)
+        mostConnections = max(mostConnections, connections.count)
     }
 
     /// More than programs that watch a server open.

@@ -57,7 +57,9 @@ final class AuthenticationHandler {
     }
 
     private func verify(_ token: String) -> Result<AccessToken, TokenError> {
-        Result { () throws(TokenError) in try verifier.verify(token, now: loop.now.unixTime) }
+        Result { () throws(TokenError) in
+            try verifier.verify(token, now: loop.now.unixTime, isToBeRemembered: false)
+        }
     }
 
     // MARK: Tablets
