@@ -2,8 +2,8 @@
 """Measures the server beside its yardsticks, and prints one table. scripts/bench starts it with all that it needs.
 
 usage: bench.py --server FYNLO-SERVER --fynlo FYNLO --limit LIMIT --postgres DIRECTORY --folder DIRECTORY
-                [--uvicorn UVICORN] [--runs 5] [--seconds 2] [--patience 120] [--without CONTESTANT] [--plots] [--verbose]
-                [ROW ...]
+                [--uvicorn UVICORN] [--runs 5] [--seconds 2] [--patience 120] [--without CONTESTANT]
+                [--plots | --plot NAME] [--verbose] [ROW ...]
 """
 import argparse
 import os
@@ -58,7 +58,8 @@ def parse():
     parser.add_argument("--without", action="append", default=[], choices=CONTESTANTS[2:])
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--check", action="store_true", help="only whether all words are understood")
-    parser.add_argument("--plots", action="store_true")
+    parser.add_argument("--plot", action="append", default=[], choices=("latency", "connections"), dest="plots")
+    parser.add_argument("--plots", action="store_const", const=["latency", "connections"])
     parser.add_argument("rows", nargs="*")
     arguments = parser.parse_args()
     known = [*rows.ROWS, *SECTIONS]
@@ -107,7 +108,7 @@ def main():
             import plots  # needs matplotlib, which nothing else does
 
             say("plots")
-            plots.draw(bench)
+            plots.draw(bench, arguments.plots)
         print("\n" + bench.quiet.describe())
     finally:
         machine.Process.stop_all()

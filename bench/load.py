@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -79,8 +80,15 @@ class Storms:
         self.process = machine.Process(["bash", "-c", loop, "storms", *words])
 
     def stop(self):
-        # The shell's child is told too, and the shell then ends.
-        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
-            for child in file.read().split():
-                os.kill(int(child), 15)
+        # The shell is held, so that it starts no other child while it and the one it has are ended.
+        pid = self.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            children = [int(child) for child in file.read().split()]
+        self.process.child.kill()
         self.process.stop()
+        for child in children:
+            try:
+                os.kill(child, signal.SIGTERM)
+            except ProcessLookupError:
+                pass  # it has just ended by itself

@@ -1,6 +1,7 @@
 """The machine under the bench: its cores, what processes use of it, and starting and stopping them."""
 import os
 import platform
+import re
 import signal
 import socket
 import subprocess
@@ -55,13 +56,12 @@ class Quiet:
 
 def describe():
     """The kind of machine, in one line."""
-    model = platform.machine()
     with open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    virtual = ", virtual" if "hypervisor" in open("/proc/cpuinfo").read() else ""
+        text = file.read()
+    found = re.search(r"^model name\s*: (.*)$", text, re.M)
+    model = found[1].strip() if found else platform.machine()
+    is_virtual = re.search(r"^flags\s*:.*\bhypervisor\b", text, re.M)
+    virtual = ", virtual" if is_virtual else ""
     return f"{model}{virtual}, {os.cpu_count()} cores, Linux {platform.release().split('-')[0]}"
 
 

@@ -83,6 +83,8 @@ def cost_against_connections(bench):
     save(figure, "connections.svg", caption())
 
 
-def draw(bench):
-    latency_against_load(bench)
-    cost_against_connections(bench)
+def draw(bench, names):
+    if "latency" in names:
+        latency_against_load(bench)
+    if "connections" in names:
+        cost_against_connections(bench)

@@ -227,7 +227,7 @@ struct CrowdTests {
     }
 
     /// Connections to PostgreSQL are opened on demand, and stay.
-    private static let newDatabaseConnections = 8
+    private static let newDatabaseConnections = 16
 
     @Test("a thousand at once, of every kind, disturb no tablet, and leave nothing behind")
     func crowd() throws {
