@@ -30,7 +30,7 @@ public final class EventLoop {
     private var table = SourceTable()
     private var timers: TimerWheel
     private var due: [UInt64] = []
-    private var endOfTurn: [() -> Void] = []
+    private var endOfTurn: [PutOffWork] = []
     private var removed: [any EventSource] = []
     private var helpers: [OffloadLane: OffloadSource] = [:]
     private var isTurning = false
@@ -153,7 +153,7 @@ public final class EventLoop {
 
     /// Runs `work` once at the end of this turn, before the next wait; what it adds in its turn runs in the same phase.
     public func atEndOfTurn(_ work: @escaping () -> Void) {
-        if !isClosed { endOfTurn.append(work) }
+        if !isClosed { endOfTurn.append(PutOffWork(run: work)) }
     }
 
     /// Runs `work`, which may block, on the lane's helper thread, after what was handed over to it before, and then hands
@@ -257,9 +257,9 @@ public final class EventLoop {
     }
 
     private func runEndOfTurn() {
-        var batch: [() -> Void] = []
+        var batch: [PutOffWork] = []
         swap(&batch, &endOfTurn)
-        for work in batch { work() }
+        for work in batch { work.run() }
         guard endOfTurn.isEmpty else { return }
         batch.removeAll(keepingCapacity: true)
         swap(&batch, &endOfTurn)
@@ -272,6 +272,11 @@ public final class EventLoop {
         batch.removeAll(keepingCapacity: true)
         if removed.isEmpty { swap(&batch, &removed) }
     }
+}
+
+/// What is done at the end of the turn. A structure around the closure, as an array of bare closures makes a box for each.
+private struct PutOffWork {
+    let run: () -> Void
 }
 
 /// A piece of work for later, as a source.

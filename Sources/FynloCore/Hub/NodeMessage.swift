@@ -108,9 +108,8 @@ extension NodeMessage.Content {
 extension NodeMessage {
     /// What every message of a node begins with.
     public static func beginning(of node: UInt64) -> [UInt8] {
-        var text = ByteBuffer("{\"v\":\(NodeMessage.version),\"node\":\"")
-        text.append(hexadecimal: node, digits: 16)
-        text.append("\",")
+        var text = ByteBuffer()
+        text.append(beginningOf: node)
         return text.bytes()
     }
 }
@@ -118,8 +117,10 @@ extension NodeMessage {
 extension ByteBuffer {
     /// Appends a message as it travels.
     public mutating func append(_ message: NodeMessage) {
-        append(NodeMessage.beginning(of: message.node))
-        append("\"kind\":\"\(message.content.kind.rawValue)\"")
+        append(beginningOf: message.node)
+        append("\"kind\":\"")
+        append(message.content.kind.rawValue)
+        append("\"")
         switch message.content {
         case .head(let restaurant, let head):
             append("restaurant", restaurant)
@@ -153,6 +154,14 @@ extension ByteBuffer {
             append("\n")
             append(body)
         }
+    }
+
+    fileprivate mutating func append(beginningOf node: UInt64) {
+        append("{\"v\":")
+        append(decimal: Int64(NodeMessage.version))
+        append(",\"node\":\"")
+        append(hexadecimal: node, digits: 16)
+        append("\",")
     }
 
     private mutating func append(_ name: StaticString, _ restaurant: RestaurantID?) {

@@ -27,12 +27,15 @@ final class AuthenticationHandler {
 
     private var applicants = FairQueue<Applicant>()
     private var lookupsUnderWay = 0
-    private var signaturesLeft = AuthenticationHandler.signaturesPerTurn
+    /// Until when signatures are checked in this turn; `nil`: none has been.
+    private var checkingEnds: Instant?
 
-    /// Look-ups of tablets at the same time: enough to keep Postgres busy.
-    private static let concurrentLookups = 32
-    /// Signatures checked in one turn: with RSA at 30 µs and ECDSA at 100 µs the others still get their turn within 2 ms.
-    private static let signaturesPerTurn = 16
+    /// Look-ups of tablets at the same time: those of a turn are one statement, and while Postgres works on one the next is
+    /// made.
+    private static let concurrentLookups = 128
+    /// Signatures are checked for so long in one turn, and one more (HMAC 2 µs, RSA 30, ECDSA 100), so that the others still
+    /// get their turn.
+    private static let checkingTime = Duration.milliseconds(2)
     /// How long a tablet waits for its turn: the others before it have then had more time than a healthy database needs.
     private static let patience = Duration.seconds(5)
 
@@ -78,7 +81,7 @@ final class AuthenticationHandler {
     }
 
     private func admitNext() {
-        while lookupsUnderWay < AuthenticationHandler.concurrentLookups, signaturesLeft > 0,
+        while lookupsUnderWay < AuthenticationHandler.concurrentLookups, !applicants.isEmpty, hasTimeToCheck(),
             let applicant = applicants.popFirst()
         {
             guard hub.connection(applicant.connection)?.isAuthenticating == true else { continue }
@@ -86,15 +89,20 @@ final class AuthenticationHandler {
                 answer(applicant, .failed(.unavailable, retryAfter: nil))
                 continue
             }
-            if signaturesLeft == AuthenticationHandler.signaturesPerTurn {
-                loop.after(.zero) { [weak self] in
-                    self?.signaturesLeft = AuthenticationHandler.signaturesPerTurn
-                    self?.admitNext()
-                }
-            }
-            signaturesLeft -= 1
             lookUp(applicant)
         }
+    }
+
+    /// False when this turn's time for signatures is used up; they are gone on with in the next one.
+    private func hasTimeToCheck() -> Bool {
+        let now = SystemClock.instant
+        if let checkingEnds { return now < checkingEnds }
+        checkingEnds = now + AuthenticationHandler.checkingTime
+        loop.after(.zero) { [weak self] in
+            self?.checkingEnds = nil
+            self?.admitNext()
+        }
+        return true
     }
 
     private func lookUp(_ applicant: Applicant) {

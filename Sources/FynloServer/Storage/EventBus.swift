@@ -223,7 +223,7 @@ final class EventBus: EventSource {
             figures.unsent += 1
             return loop.atEndOfTurn { then(nil) }
         }
-        var bytes = ByteBuffer()
+        var bytes = ByteBuffer(capacity: 512)
         bytes.append(NodeMessage(node: node, content))
         figures.sent[content.kind, default: 0] += 1
         let arguments: [RedisArgument] = ["PUBLISH", .text(name(of: channel)), .bytes(bytes.bytes())]

@@ -11,8 +11,27 @@ struct AccessRights {
 }
 
 /// Reads users and their restaurants.
-struct UserRepository {
-    let pool: PostgresPool
+///
+/// Who is asked for in one turn of the loop is asked for together, by one statement: of a crowd that comes back each costs
+/// PostgreSQL 10 µs, and not 100.
+final class UserRepository {
+    private let pool: PostgresPool
+
+    /// One who is to be looked up, for a restaurant.
+    private struct Question {
+        let subject: String
+        let restaurant: RestaurantID
+        let reply: (Result<AccessRecord?, PostgresError>) -> Void
+    }
+
+    /// Those of this turn.
+    private var questions: [Question] = []
+    /// So many, at most, wait for one another.
+    private static let questionsPerStatement = 64
+
+    init(pool: PostgresPool) {
+        self.pool = pool
+    }
 
     private static let access = PostgresStatement(
         name: "access",
@@ -20,6 +39,16 @@ struct UserRepository {
             select user_id, role, user_is_active, home_restaurant, is_member, restaurant_is_active, head, menu_version,
                 access_version, (select min(seq) - 1 from restaurant_events where restaurant_id = $2)
             from fynlo_access($1::text, $2::uuid)
+            """)
+
+    private static let accessOfMany = PostgresStatement(
+        name: "access_of_many",
+        sql: """
+            select f.user_id, f.role, f.user_is_active, f.home_restaurant, f.is_member, f.restaurant_is_active, f.head,
+                f.menu_version, f.access_version,
+                (select min(seq) - 1 from restaurant_events where restaurant_id = asked.restaurant), asked.place
+            from unnest($1::text[], $2::uuid[]) with ordinality asked (subject, restaurant, place)
+            cross join lateral fynlo_access(asked.subject, asked.restaurant) f
             """)
 
     private static let rights = PostgresStatement(
@@ -44,15 +73,73 @@ struct UserRepository {
             // Postgres has no text with a NUL in it, so no user has such a subject.
             return pool.defer { reply(.success(nil)) }
         }
+        guard let restaurant else { return ask(of: subject, to: nil, reply: reply) }
+        if questions.isEmpty { pool.defer { [self] in askQuestions() } }
+        questions.append(Question(subject: subject, restaurant: restaurant, reply: reply))
+    }
+
+    private func ask(
+        of subject: String, to restaurant: RestaurantID?,
+        reply: @escaping (Result<AccessRecord?, PostgresError>) -> Void
+    ) {
         pool.send(
             UserRepository.access, [.text(subject), .optional(restaurant?.uuid)], .shortRead
         ) { result in
-            reply(result.flatMap(UserRepository.record))
+            reply(
+                result.flatMap { rows in
+                    guard let row = rows.first else { return .success(nil) }
+                    return UserRepository.record(row).map { $0 }
+                })
         }
     }
 
-    private static func record(_ result: PostgresResult) -> Result<AccessRecord?, PostgresError> {
-        guard let row = result.first else { return .success(nil) }
+    private func askQuestions() {
+        let all = questions
+        questions.removeAll(keepingCapacity: true)
+        for start in stride(from: 0, to: all.count, by: UserRepository.questionsPerStatement) {
+            let some = Array(all[start..<min(start + UserRepository.questionsPerStatement, all.count)])
+            if let one = some.first, some.count == 1 {
+                ask(of: one.subject, to: one.restaurant, reply: one.reply)
+            } else {
+                ask(some)
+            }
+        }
+    }
+
+    private func ask(_ questions: [Question]) {
+        let subjects = UserRepository.array(questions.map(\.subject))
+        let restaurants = UserRepository.array(questions.map(\.restaurant.description))
+        pool.send(UserRepository.accessOfMany, [.text(subjects), .text(restaurants)], .shortRead) { result in
+            switch result {
+            case .failure(let error):
+                for question in questions { question.reply(.failure(error)) }
+            case .success(let rows):
+                var answers = [Result<AccessRecord?, PostgresError>](repeating: .success(nil), count: questions.count)
+                for row in rows.rows {
+                    guard let place = row.integer(10), (1...Int64(questions.count)).contains(place) else { continue }
+                    answers[Int(place) - 1] = UserRepository.record(row).map { $0 }
+                }
+                for (question, answer) in zip(questions, answers) { question.reply(answer) }
+            }
+        }
+    }
+
+    /// An array in PostgreSQL's text form (8.15.2), each element in quotation marks.
+    static func array(_ elements: [String]) -> String {
+        let quoted = elements.map { element in
+            let escaped = element.utf8.contains { $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }
+            guard escaped else { return "\"" + element + "\"" }
+            var text = "\""
+            for character in element.unicodeScalars {
+                if character == "\"" || character == "\\" { text.unicodeScalars.append("\\") }
+                text.unicodeScalars.append(character)
+            }
+            return text + "\""
+        }
+        return "{" + quoted.joined(separator: ",") + "}"
+    }
+
+    private static func record(_ row: PostgresRow) -> Result<AccessRecord, PostgresError> {
         guard let user = row.uuid(0), let role = row.string(1), let isActive = row.boolean(2) else {
             return .failure(.unexpectedAnswer("fynlo_access"))
         }
