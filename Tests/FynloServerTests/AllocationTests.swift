@@ -1,5 +1,6 @@
 import AllocationCounter
 import FynloCore
+import FynloIO
 import Testing
 
 @testable import FynloServer

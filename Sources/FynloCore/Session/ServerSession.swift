@@ -7,7 +7,7 @@
 /// The session of one WebSocket, on the server's side. Its methods append whole text frames to `output`; one that returns
 /// a reason asks for the connection to be closed with it, and the session is over.
 public struct ServerSession: Sendable {
-    private enum State {
+    enum State {
         case awaitingAuthentication(deadline: Instant)
         /// `lastSequence`: how far the tablet says that it has come.
         case authenticating(lastSequence: EventSequence?)
@@ -16,7 +16,7 @@ public struct ServerSession: Sendable {
     }
 
     /// Small values only: a state's payload is copied when it is written back.
-    private struct Active {
+    struct Active {
         // In the order that packs best.
         let user: UserID
         /// The end of use of the token, on the loop's clock.
@@ -29,7 +29,7 @@ public struct ServerSession: Sendable {
     }
 
     /// What a tablet has while a command is under way, or that was too fast.
-    private struct Trouble {
+    struct Extras {
         /// Commands that are under way, or wait.
         var commands = CommandFlow()
         /// When messages were refused for their rate, within the window; never more than close it.
@@ -39,17 +39,17 @@ public struct ServerSession: Sendable {
     // In the order that packs best, and what most do without elsewhere: there is one of these for every tablet.
     public let connection: ConnectionID
     public let restaurant: RestaurantID
-    private let settings: SessionSettings
-    private var bucket: TokenBucket
-    private var trouble = OutOfLine<Trouble>()
-    private var sentMessages: UInt64 = 0
-    private var heartbeat: Heartbeat
+    let settings: SessionSettings
+    var bucket: TokenBucket
+    var extras = OutOfLine<Extras>()
+    var sentMessages: UInt64 = 0
+    var heartbeat: Heartbeat
     public let client: ClientType
     /// True for a tablet that had been here before: it said how far it had come.
     public private(set) var isReturning = false
     /// The server is going away, and the tablet knows: it is there for the answer to its last command only.
-    private var isLeaving = false
-    private var state: State
+    var isLeaving = false
+    var state: State
 
     public init(
         connection: ConnectionID, restaurant: RestaurantID, client: ClientType, settings: SessionSettings, now: Moment
@@ -153,7 +153,7 @@ public struct ServerSession: Sendable {
         effects.append(.authenticate(request, restaurant: restaurant, client: client))
     }
 
-    private mutating func receiveFirst(
+    mutating func receiveFirst(
         _ text: Span<UInt8>, now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
     ) -> CloseReason? {
         guard let envelope = try? settings.decoder.decode(text),
@@ -173,7 +173,7 @@ public struct ServerSession: Sendable {
         return nil
     }
 
-    private mutating func receive(
+    mutating func receive(
         _ text: Span<UInt8>, from active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
         effects: inout [Effect]
     ) -> CloseReason? {
@@ -217,7 +217,7 @@ public struct ServerSession: Sendable {
     }
 
     /// A message that is answered under its id.
-    private mutating func command(
+    mutating func command(
         _ envelope: ClientEnvelope, _ text: Span<UInt8>, _ active: Active, now: Moment, output: inout ByteBuffer,
         log: inout SessionLog,
         effects: inout [Effect]
@@ -265,17 +265,17 @@ public struct ServerSession: Sendable {
     }
 
     /// Over the rate: refused by name, and closed when it goes on.
-    private mutating func refuse(
+    mutating func refuse(
         _ text: Span<UInt8>, retryAfter: Duration, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
         effects: inout [Effect]
     ) -> CloseReason? {
         let limits = settings.limits
         log.counts.rateRefusals &+= 1
         log.trace.note(.rateRefusal, at: now.instant)
-        let refusals = trouble.change(orFrom: Trouble()) { trouble in
-            trouble.refusals.removeAll { now.instant - $0 > limits.rateRefusalWindow }
-            trouble.refusals.append(now.instant)
-            return trouble.refusals.count
+        let refusals = extras.change(orFrom: Extras()) { extras in
+            extras.refusals.removeAll { now.instant - $0 > limits.rateRefusalWindow }
+            extras.refusals.append(now.instant)
+            return extras.refusals.count
         }
         let id = try? settings.decoder.commandID(of: settings.decoder.decode(text), in: text)
         let error = APIError(
@@ -284,201 +284,6 @@ public struct ServerSession: Sendable {
             retryAfter: retryAfter)
         sendError(error, id: id ?? nil, now: now, output: &output, log: &log, effects: &effects)
         return refusals >= limits.rateRefusals ? end(.rateLimited, effects: &effects) : nil
-    }
-
-    // MARK: Commands
-
-    /// Returns the refusal of a command that cannot be taken.
-    private mutating func submit(
-        _ command: Command, _ active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect]
-    ) -> APIError? {
-        let limit = settings.limits.waitingCommands
-        switch enqueue(command, limit: limit) {
-        case .starts:
-            begin(command, active, now: now, output: &output, log: &log, effects: &effects)
-            return nil
-        case .waits:
-            return nil
-        case .refused:
-            return APIError(
-                .rateLimited, "\(limit) commands of this connection are waiting; send this one again later.",
-                retryAfter: .seconds(1))
-        }
-    }
-
-    private mutating func enqueue(_ command: Command, limit: Int) -> CommandFlow.Submission {
-        // With nobody before it, it is over at once.
-        if trouble.isEmpty, case .relay = command.work { return .starts }
-        return trouble.change(orFrom: Trouble()) { $0.commands.submit(command, limit: limit) }
-    }
-
-    private mutating func begin(
-        _ command: Command, _ active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect]
-    ) {
-        switch command.work {
-        case .updateStatus(let update):
-            effects.append(
-                .storage(
-                    .updateOrderStatus(update, restaurant: restaurant, user: active.user, messageID: command.id),
-                    receivedAt: command.receivedAt))
-        case .relay(let frame):
-            effects.append(.broadcast(frame, restaurant: restaurant, receivedAt: command.receivedAt))
-            acknowledge(command, sequence: nil, now: now, output: &output, log: &log)
-        }
-    }
-
-    private mutating func acknowledge(
-        _ command: Command, sequence: EventSequence?, now: Moment, output: inout ByteBuffer, log: inout SessionLog
-    ) {
-        guard let id = command.id else { return }
-        log.trace.note(.acknowledgement, at: now.instant)
-        send(.acknowledgement(id: id, sequence: sequence), now: now, output: &output)
-    }
-
-    /// The answer of storage to the current command.
-    public mutating func deliver(
-        command answer: CommandAnswer, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect]
-    ) -> CloseReason? {
-        guard case .active(let active) = state, let current = trouble.read({ $0.commands.current }) ?? nil
-        else { return nil }
-        take(answer, to: current, active, now: now, output: &output, log: &log, effects: &effects)
-        return isLeaving ? end(.goingAway, effects: &effects) : nil
-    }
-
-    private mutating func take(
-        _ answer: CommandAnswer, to current: Command, _ active: Active, now: Moment, output: inout ByteBuffer,
-        log: inout SessionLog,
-        effects: inout [Effect]
-    ) {
-        switch answer {
-        case .done(let sequence):
-            acknowledge(current, sequence: sequence, now: now, output: &output, log: &log)
-        case .refused(let error) where error.code == .unavailable || error.code == .queryTimeout:
-            for command in trouble.change({ $0.commands.abandon() }) ?? [] {
-                sendError(.unavailable, id: command.id, now: now, output: &output, log: &log, effects: &effects)
-            }
-            return
-        case .refused(let error):
-            sendError(error, id: current.id, now: now, output: &output, log: &log, effects: &effects)
-        }
-        for command in trouble.change({ $0.commands.finish() }) ?? [] {
-            begin(command, active, now: now, output: &output, log: &log, effects: &effects)
-        }
-        if trouble.read({ $0.commands.current == nil && $0.refusals.isEmpty }) == true { trouble.clear() }
-    }
-
-    private mutating func transientFrame(
-        _ event: TransientEventType, _ data: Span<UInt8>, _ active: Active, now: Moment
-    ) -> ByteBuffer {
-        let id = nextMessageID()
-        var frame = ByteBuffer(capacity: data.count + MessageEncoder.pongBytes)
-        WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { payload in
-            MessageEncoder.appendTransient(
-                event, data: data, user: active.user, id: id, restaurant: restaurant, at: now.unixTime, to: &payload)
-        }
-        return frame
-    }
-
-    // MARK: Authentication
-
-    /// The outcome of `authenticate`.
-    public mutating func deliver(
-        authentication outcome: AuthenticationOutcome, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect]
-    ) -> CloseReason? {
-        guard case .authenticating(let lastSequence) = state else { return nil }
-        switch outcome {
-        case .failed(let failure, let retryAfter):
-            return fail(failure, retryAfter: retryAfter, now: now, output: &output, log: &log, effects: &effects)
-        case .accepted(let identity):
-            heartbeat.heard(now: now.instant)
-            let cursor = startingCursor(identity, lastSequence)
-            var active = Active(
-                user: identity.user, tokenEnd: now.instant, tokenWarning: .never, cursor: cursor, role: identity.role)
-            renewToken(
-                of: &active, expiresAt: identity.tokenExpiresAt, endsAt: identity.tokenEndsAt, now: now)
-            state = .active(active)
-            log.trace.note(.authenticated, at: now.instant)
-            let isResumed = lastSequence == cursor.sequence
-            sendAuthenticated(
-                active, sequence: identity.sequence, tokenExpiresAt: identity.tokenExpiresAt, isResumed: isResumed,
-                now: now, output: &output)
-            if lastSequence != nil, !isResumed {
-                log.trace.note(.resync, at: now.instant)
-                send(.resyncRequired(head: identity.sequence), now: now, output: &output)
-            }
-            if cursor.isReplaying { effects.append(.replay(restaurant: restaurant)) }
-            return tickToken(now: now, output: &output, log: &log, effects: &effects)
-        }
-    }
-
-    /// Where a tablet joins the stream: after what it has seen, if that can be continued exactly, else at the newest event.
-    private func startingCursor(_ identity: AcceptedIdentity, _ lastSequence: EventSequence?) -> ResumeCursor {
-        guard let seen = lastSequence, seen >= identity.oldestResumable, seen < identity.sequence,
-            identity.sequence - seen <= EventSequence(settings.limits.replayedEvents)
-        else { return ResumeCursor(after: identity.sequence) }
-        return ResumeCursor(after: seen, isReplaying: true)
-    }
-
-    private mutating func reauthenticate(
-        _ token: String?, _ active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect]
-    ) {
-        guard let token, !active.isReauthenticating else {
-            log.trace.note(.authError, at: now.instant)
-            send(.authenticationError(.invalidToken, retryAfter: nil), now: now, output: &output)
-            return
-        }
-        var active = active
-        active.isReauthenticating = true
-        state = .active(active)
-        effects.append(.reauthenticate(token: token, user: active.user))
-    }
-
-    /// The outcome of `reauth`; after a failure the connection stays up on its old token.
-    public mutating func deliver(
-        reauthentication outcome: ReauthenticationOutcome, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect]
-    ) -> CloseReason? {
-        guard case .active(var active) = state else { return nil }
-        active.isReauthenticating = false
-        switch outcome {
-        case .failed(let failure):
-            state = .active(active)
-            log.trace.note(.authError, at: now.instant)
-            send(.authenticationError(failure, retryAfter: nil), now: now, output: &output)
-            return nil
-        case .accepted(let token):
-            let end = token.endOfUse(acceptedAt: now.unixTime, leeway: settings.limits.tokenLeeway)
-            renewToken(of: &active, expiresAt: token.expiresAt, endsAt: end, now: now)
-            state = .active(active)
-            log.trace.note(.authenticated, at: now.instant)
-            sendAuthenticated(
-                active, sequence: active.cursor.sequence, tokenExpiresAt: token.expiresAt, isResumed: false, now: now,
-                output: &output)
-            return tickToken(now: now, output: &output, log: &log, effects: &effects)
-        }
-    }
-
-    private func renewToken(of active: inout Active, expiresAt: UnixTime, endsAt: UnixTime, now: Moment) {
-        let left = Duration.milliseconds(endsAt.milliseconds - now.unixTime.milliseconds)
-        let leftUntilExpiry = Duration.milliseconds(expiresAt.milliseconds - now.unixTime.milliseconds)
-        active.tokenEnd = now.instant + left
-        active.tokenWarning = now.instant + (leftUntilExpiry - settings.limits.tokenWarning)
-    }
-
-    private mutating func sendAuthenticated(
-        _ active: Active, sequence: EventSequence, tokenExpiresAt: UnixTime, isResumed: Bool, now: Moment,
-        output: inout ByteBuffer
-    ) {
-        let message = Authenticated(
-            user: active.user, restaurant: restaurant, connection: connection.uuid, role: active.role,
-            sequence: sequence, heartbeatInterval: settings.limits.heartbeatInterval,
-            tokenExpiresAt: tokenExpiresAt, isResumed: isResumed)
-        send(.authenticated(message), now: now, output: &output)
     }
 
     // MARK: From the restaurant
@@ -562,7 +367,7 @@ public struct ServerSession: Sendable {
         }
     }
 
-    private mutating func tickToken(
+    mutating func tickToken(
         now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
     ) -> CloseReason? {
         guard case .active(var active) = state else { return nil }
@@ -590,9 +395,9 @@ public struct ServerSession: Sendable {
         isLeaving = true
         log.trace.note(.reconnect, at: now.instant)
         send(.reconnect(retryAfter: retryAfter), now: now, output: &output)
-        let isWaitedFor = trouble.change { trouble in
-            trouble.commands.dropWaiting()
-            return trouble.commands.current != nil
+        let isWaitedFor = extras.change { extras in
+            extras.commands.dropWaiting()
+            return extras.commands.current != nil
         }
         return isWaitedFor != true ? end(.goingAway, effects: &effects) : nil
     }
@@ -609,12 +414,12 @@ public struct ServerSession: Sendable {
         var wasAuthenticated = false
         if case .active = state { wasAuthenticated = true }
         state = .closed
-        trouble.clear()
+        extras.clear()
         effects.append(.sessionEnded(restaurant: restaurant, end, wasAuthenticated: wasAuthenticated))
         return true
     }
 
-    private mutating func fail(
+    mutating func fail(
         _ failure: AuthenticationFailure, retryAfter: Duration?, now: Moment, output: inout ByteBuffer,
         log: inout SessionLog,
         effects: inout [Effect]
@@ -626,19 +431,19 @@ public struct ServerSession: Sendable {
 
     // MARK: Writing
 
-    private mutating func nextMessageID() -> MessageID {
+    mutating func nextMessageID() -> MessageID {
         sentMessages += 1
         return .direct(connection, number: sentMessages)
     }
 
-    private mutating func send(_ message: ServerMessage, now: Moment, output: inout ByteBuffer) {
+    mutating func send(_ message: ServerMessage, now: Moment, output: inout ByteBuffer) {
         let id = nextMessageID()
         WebSocketFrameEncoder.appendTextFrame(to: &output, mask: nil) { payload in
             MessageEncoder.append(message, id: id, restaurant: restaurant, at: now.unixTime, to: &payload)
         }
     }
 
-    private mutating func sendError(
+    mutating func sendError(
         _ error: APIError, id: String?, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
         effects: inout [Effect]
     ) {
@@ -648,7 +453,7 @@ public struct ServerSession: Sendable {
         effects.append(.refused(error.code))
     }
 
-    private mutating func pong(echo: Span<UInt8>?, now: Moment, output: inout ByteBuffer) {
+    mutating func pong(echo: Span<UInt8>?, now: Moment, output: inout ByteBuffer) {
         let id = nextMessageID()
         WebSocketFrameEncoder.appendTextFrame(
             to: &output, payloadAtMost: MessageEncoder.pongBytes + (echo?.count ?? 0)

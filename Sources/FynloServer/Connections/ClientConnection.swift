@@ -7,7 +7,7 @@ import FynloIO
 /// A client's connection.
 final class ClientConnection: EventSource {
     /// Whom this connection counts for, of the clients' addresses.
-    private enum Counted {
+    enum Counted {
         case nobody
         /// The other end of the socket.
         case peer
@@ -16,7 +16,7 @@ final class ClientConnection: EventSource {
     }
 
     /// How the kernel takes what is written.
-    private enum Outlet {
+    enum Outlet {
         case open
         /// It takes nothing since `Extras.changedAt`, when it last took something.
         case stalled
@@ -25,7 +25,7 @@ final class ClientConnection: EventSource {
     }
 
     /// What few have, or have for a short time.
-    private final class Extras {
+    final class Extras {
         /// Encrypts, if the connection does.
         var tls: TLSEngine?
         /// What is encrypted and not written yet.
@@ -46,63 +46,63 @@ final class ClientConnection: EventSource {
 
     // There is one of these for every tablet, and nearly all are idle nearly always: in the order that packs best, with what
     // only some need elsewhere.
-    private let hub: Hub
+    let hub: Hub
     /// Counted by the hub, from 1.
     private(set) var number: UInt64 = 0
     /// When it was accepted, became a WebSocket, or was authenticated.
     private(set) var since: Instant
-    private var allowance: ReadAllowance
-    private var extras: Extras?
+    var allowance: ReadAllowance
+    var extras: Extras?
     /// What is queued for the peer, as plaintext.
-    private var outbound = ByteBuffer()
+    var outbound = ByteBuffer()
     private(set) var peer = SocketAddress.none
-    private var token = SourceToken.none
+    var token = SourceToken.none
     /// How many bytes at the front of `outbound` belong to a frame (or a response) that was written in part: a queue is
     /// only ever cut behind them.
-    private var partialFrameBytes: UInt32 = 0
-    private var descriptor: FileDescriptor?
-    private var interest: Interest = .read
-    private var outlet = Outlet.open
-    private var counted = Counted.nobody
+    var partialFrameBytes: UInt32 = 0
+    var descriptor: FileDescriptor?
+    var interest: Interest = .read
+    var outlet = Outlet.open
+    var counted = Counted.nobody
     /// For operators: it counts for nothing else.
     private(set) var isOperators = false
     /// There are requests in `leftover` that wait until the answers to earlier ones are written.
-    private var isHeldBack = false
+    var isHeldBack = false
     /// Set while the hub has it wait to be read from.
     var isWaitingToRead = false
     /// A hang-up was seen while it waited.
-    private var isHungUp = false
+    var isHungUp = false
     /// What the socket is used for.
     private(set) var isWebSocket = false
     /// It will be written at the end of the turn.
-    private var isFlushScheduled = false
+    var isFlushScheduled = false
     /// It is being read from, and will be written right after.
-    private var isReading = false
-    private var isSlow = false
+    var isReading = false
+    var isSlow = false
     /// The memory of `outbound` is a frame's, which others have, too.
-    private var sharesOutbound = false
+    var sharesOutbound = false
     /// What becomes of the socket, as the stack said when it was last changed.
-    private var transport = ProtocolStack.Transport.open
+    var transport = ProtocolStack.Transport.open
     /// Set while the tablet is to read some before it is sent more of what it missed.
     var resumesReplay = false
-    private var stack: ProtocolStack
+    var stack: ProtocolStack
 
     /// Bytes read at once: the others want to be served too.
-    private static let promptBytes = 4_096
+    static let promptBytes = 4_096
     /// Bytes read when all the others have been served.
-    private static let readBytesPerTurn = 65_536
+    static let readBytesPerTurn = 65_536
     /// What a tablet missed is queued no further ahead than this.
-    private static let replayBytesAhead = 65_536
+    static let replayBytesAhead = 65_536
     /// A peer that does not read what it asked for is neither read from nor answered.
-    private static let backPressureBytes = 131_072
+    static let backPressureBytes = 131_072
     /// Plaintext encrypted at a time; what is not encrypted yet can still be dropped.
-    private static let encryptedBytesAhead = 65_536
+    static let encryptedBytesAhead = 65_536
     /// An answer that is worth a write of its own.
-    private static let pageBytes = 8_192
+    static let pageBytes = 8_192
     /// How long a peer may take nothing of an answer before its connection is reset.
-    private static let stallTimeout = Duration.seconds(30)
+    static let stallTimeout = Duration.seconds(30)
     /// How long a peer has to close its side after our last byte.
-    private static let lingerTimeout = Duration.seconds(2)
+    static let lingerTimeout = Duration.seconds(2)
 
     /// One without a socket, for the hub's store.
     init(hub: Hub) {
@@ -193,200 +193,25 @@ final class ClientConnection: EventSource {
         return Socket.roundTrip(of: number)
     }
 
-    private var isLingering: Bool { outlet == .lingering }
+    var isLingering: Bool { outlet == .lingering }
 
     /// Room for what few have.
-    private func extra() -> Extras {
+    func extra() -> Extras {
         if let extras { return extras }
         let made = Extras()
         extras = made
         return made
     }
 
-    private func setOutlet(_ outlet: Outlet, at now: Instant) {
+    func setOutlet(_ outlet: Outlet, at now: Instant) {
         self.outlet = outlet
         if outlet != .open { extra().changedAt = now } else { extras?.changedAt = .never }
     }
 
-    private var hasLeftover: Bool { extras.map { !$0.leftover.isEmpty } ?? false }
+    var hasLeftover: Bool { extras.map { !$0.leftover.isEmpty } ?? false }
 
     /// True while `authenticate` has no answer yet.
     var isAuthenticating: Bool { stack.isAuthenticating }
-
-    // MARK: Reading
-
-    func ready(_ readiness: Readiness, now: Moment) {
-        guard descriptor != nil else { return }
-        if transport == .paused, interest.contains(.read) { return unwatch(readiness) }
-        // Told without being asked for: the connection has failed in both directions, and nobody waits for an answer. It
-        // would be told in every turn.
-        if readiness.contains(.hangup), !canRead, !isLingering { return abort() }
-        if readiness.contains(.write) { flush() }
-        if readiness.contains(.read) || readiness.contains(.hangup) {
-            if readiness.contains(.hangup) { isHungUp = true }
-            if isLingering {
-                drain()
-            } else if isWaitingToRead || isHeldBack || allowance.isSpent(now: now.instant) {
-                hub.readLater(self)
-            } else {
-                read(now, limit: ClientConnection.promptBytes)
-            }
-        }
-    }
-
-    /// What came while an answer is awaited is read after it. That a connection has failed is told again.
-    private func unwatch(_ readiness: Readiness) {
-        interest.remove(.read)
-        hub.loop.setInterest(interest, for: token)
-        if readiness.contains(.write) { flush() }
-    }
-
-    /// Its turn has come to be read from.
-    func readInTurn() {
-        if isHeldBack { readLeftover() } else { read(hub.loop.now, limit: ClientConnection.readBytesPerTurn) }
-    }
-
-    private func read(_ now: Moment, limit: Int) {
-        guard let number = descriptor?.rawValue, canRead else { return }
-        // Handshakes are dear: those beyond a turn's share wait for the next turn, which finds them ready again.
-        if let tls = extras?.tls, !tls.isEstablished, !hub.takeHandshake() { return }
-        var input = hub.borrowReadBuffer()
-        defer { hub.returnReadBuffer(input) }
-        // Its answers are written at once, while they are in the processor's cache.
-        isReading = true
-        defer { finishReading() }
-        if let extras, !extras.leftover.isEmpty {
-            input.append(extras.leftover)
-            extras.leftover = ByteBuffer()
-        }
-        do {
-            switch try receive(number, into: &input, limit: limit) {
-            case .bytes(let count):
-                hub.metrics.bytesReceived &+= UInt64(count)
-                allowance.spend(count, now: now.instant)
-                process(&input, now: now)
-                noteEndOfTLS()
-            case .endOfStream:
-                process(&input, now: now)
-                // Requests that are held back are answered before the end is read again.
-                if !isHeldBack { endOfInput() }
-            case .wouldBlock:
-                keep(input)
-                if isHungUp { abort() }
-            }
-        } catch let error as TLSError {
-            endTLS(number, error)
-        } catch {
-            abort()
-        }
-    }
-
-    private func finishReading() {
-        isReading = false
-        if !isFlushScheduled, wantsFlush { flush() }
-    }
-
-    /// Reads once; with TLS, what was read is decrypted.
-    private func receive(_ number: Int32, into input: inout ByteBuffer, limit: Int) throws -> Socket.Received {
-        guard let extras, let tls = extras.tls else {
-            return try Socket.receive(number, into: &input, limit: limit)
-        }
-        var encrypted = hub.borrowCipherBuffer()
-        defer { hub.returnCipherBuffer(encrypted) }
-        let received = try Socket.receive(number, into: &encrypted, limit: limit)
-        guard case .bytes = received else { return received }
-        if extras.isUntouched {
-            extras.isUntouched = false
-            if UInt8(ascii: "A")...UInt8(ascii: "Z") ~= encrypted[0] {
-                servePlainRefusal()
-                input.append(encrypted)
-                return received
-            }
-        }
-        try tls.receive(&encrypted, plaintext: &input, output: &extras.ciphertext)
-        return received
-    }
-
-    /// TLS cannot go on. What OpenSSL has to say to the peer is an alert of a few bytes: it is written if it can be at
-    /// once. A peer that could not finish its handshake gets the time to read it.
-    private func endTLS(_ number: Int32, _ error: TLSError) {
-        let wasEstablished = extras?.tls?.isEstablished == true
-        hub.log.info(
-            "tls_failed",
-            ["connection": id.uuid.description, "client": clientAddress, "error": error.description])
-        if let extras {
-            _ = try? Socket.send(number, from: &extras.ciphertext)
-            extras.ciphertext = ByteBuffer()
-            extras.tls = nil
-        }
-        if wasEstablished { abort() } else { linger(number) }
-    }
-
-    /// A method's name where a TLS record should begin: the peer speaks plain HTTP, and is told so in plain HTTP.
-    private func servePlainRefusal() {
-        extras?.tls = nil
-        stack = ProtocolStack(
-            id: id, settings: hub.settings,
-            refusal: APIError(
-                .invalidRequest, "This port speaks TLS only; connect with https:// or wss://.", status: 400),
-            now: hub.loop.now)
-    }
-
-    private func process(_ input: inout ByteBuffer, now: Moment) {
-        let limit = ClientConnection.backPressureBytes
-        withStack { stack, output, effects in
-            let queued = output.count
-            stack.receive(&input, now: now, output: &output, outputLimit: limit, effects: &effects) { client in
-                releaseCount()
-                counted = .client
-                extra().client = client
-                return hub.occupy(client)
-            }
-            isHeldBack = !input.isEmpty && output.count >= limit
-            allowance.spend(output.count - queued, now: now.instant)
-        }
-        keep(input)
-    }
-
-    private func keep(_ input: ByteBuffer) {
-        guard descriptor != nil, !input.isEmpty else { return }
-        extra().leftover = ByteBuffer(input.bytes())
-    }
-
-    private func endOfInput() {
-        withStack { [now = hub.loop.now] stack, _, effects in stack.endOfInput(now: now, effects: &effects) }
-    }
-
-    /// The peer may have said, in TLS, that it will send nothing more.
-    private func noteEndOfTLS() {
-        if !isHeldBack, extras?.tls?.isInputEnded == true { endOfInput() }
-    }
-
-    /// What was left unread while an answer was awaited, at once or when the others have been served.
-    private func readOn() {
-        guard hasLeftover, canRead else { return }
-        if isHeldBack || allowance.isSpent(now: hub.loop.now.instant) {
-            isHeldBack = true
-            hub.readLater(self)
-        } else {
-            readLeftover()
-        }
-    }
-
-    private func readLeftover() {
-        guard hasLeftover, canRead else { return }
-        var input = ByteBuffer()
-        if let extras { swap(&input, &extras.leftover) }
-        process(&input, now: hub.loop.now)
-        noteEndOfTLS()
-    }
-
-    private var canRead: Bool {
-        !isLingering && transport == .open && queuedBytes < ClientConnection.backPressureBytes
-    }
-
-    /// What waits to be written.
-    var queuedBytes: Int { outbound.count + (extras?.ciphertext.count ?? 0) }
 
     // MARK: The stack
 
@@ -395,7 +220,7 @@ final class ClientConnection: EventSource {
     /// What it decided is asked while it is being changed, and kept: to read a computed property of a value that is a class'
     /// own, the value is copied first, with a count for each thing that it refers to, and each access to one that is also
     /// changed in place is looked up in the table of those under way. Both together were half of a message's cost.
-    private func withStack(_ body: (inout ProtocolStack, inout ByteBuffer, inout [Effect]) -> Void) {
+    func withStack(_ body: (inout ProtocolStack, inout ByteBuffer, inout [Effect]) -> Void) {
         guard descriptor != nil else { return }
         var effects: [Effect] = []
         var output = ByteBuffer()
@@ -423,11 +248,11 @@ final class ClientConnection: EventSource {
     }
 
     @inline(__always)
-    private func change<Answer>(_ stack: inout ProtocolStack, _ body: (inout ProtocolStack) -> Answer) -> Answer {
+    func change<Answer>(_ stack: inout ProtocolStack, _ body: (inout ProtocolStack) -> Answer) -> Answer {
         body(&stack)
     }
 
-    private func releaseCount() {
+    func releaseCount() {
         if let countedFor { hub.release(countedFor) }
         counted = .nobody
         extras?.client = nil
@@ -536,7 +361,7 @@ final class ClientConnection: EventSource {
     }
 
     /// When to look at it next: `deadline` is the stack's.
-    private func deadline(_ deadline: Instant?) -> Instant? {
+    func deadline(_ deadline: Instant?) -> Instant? {
         guard let extras, extras.changedAt != .never else { return deadline }
         switch outlet {
         case .lingering: return extras.changedAt + ClientConnection.lingerTimeout
@@ -547,150 +372,11 @@ final class ClientConnection: EventSource {
         }
     }
 
-    // MARK: Writing
-
-    /// Brings socket, timers and interest in line with what the stack decided.
-    private func settle(by deadline: Instant?) {
-        guard descriptor != nil, !token.isNone, !isLingering else { return }
-        if transport == .aborted { return abort() }
-        if queuedBytes > hub.settings.limits.sendQueueBytes, isWebSocket, !isSlow, !stack.isEcho {
-            return becomeSlow()
-        }
-        if wantsFlush {
-            scheduleFlush()
-        } else if queuedBytes == 0, outbound.capacity > 0 {
-            returnOutbound()
-        }
-        updateInterest()
-        if let next = self.deadline(deadline) { hub.loop.wake(token, by: next) }
-        if let extras, extras.isEmpty { self.extras = nil }
-    }
-
-    private func scheduleFlush() {
-        guard !isFlushScheduled, !isReading, wantsFlush else { return }
-        isFlushScheduled = true
-        hub.scheduleFlush(self)
-    }
-
-    /// There is something to write that the kernel may take, or the end.
-    private var wantsFlush: Bool {
-        if transport == .closing { return !isLingering }
-        return queuedBytes > 0 && outlet == .open
-    }
-
-    private func updateInterest() {
-        var wanted: Interest = []
-        if canRead || isLingering {
-            wanted.insert(.read)
-        } else if transport == .paused {
-            // As it was: the answer comes within the turn as a rule, and nothing more before it. To end the watch and to begin
-            // it again would be two calls of the kernel, a microsecond, for every request.
-            wanted.formUnion(interest.intersection(.read))
-        }
-        if outlet == .stalled { wanted.insert(.write) }
-        guard wanted != interest else { return }
-        interest = wanted
-        hub.loop.setInterest(wanted, for: token)
-    }
-
-    /// Writes what is queued, in one call where the kernel takes it.
-    func flush() {
-        isFlushScheduled = false
-        guard let number = descriptor?.rawValue, !token.isNone, !isLingering else { return }
-        do {
-            while queuedBytes > 0, try write(number) {}
-        } catch {
-            return abort()
-        }
-        guard queuedBytes == 0 else {
-            updateInterest()
-            if let next = deadline(stack.nextDeadline) { hub.loop.wake(token, by: next) }
-            return
-        }
-        partialFrameBytes = 0
-        if outlet != .open { setOutlet(.open, at: hub.loop.now.instant) }
-        returnOutbound()
-        if transport == .closing { return linger(number) }
-        updateInterest()
-        readOn()
-        if resumesReplay, let restaurant {
-            resumesReplay = false
-            hub.carryOut(.replay(restaurant: restaurant), self)
-        }
-    }
-
-    /// One write; true when the kernel took all of it.
-    private func write(_ number: Int32) throws -> Bool {
-        var queue = ByteBuffer()
-        swap(&queue, &outbound)
-        defer { swap(&queue, &outbound) }
-        let result: Socket.Sent
-        if let extras, let tls = extras.tls {
-            if extras.ciphertext.isEmpty {
-                // What is queued before the handshake is done, a refusal say, waits for it.
-                guard tls.isEstablished else { return false }
-                let whole = queue
-                try tls.send(&queue, limit: ClientConnection.encryptedBytesAhead, output: &extras.ciphertext)
-                notePartial(whole, sent: whole.count - queue.count)
-            }
-            result = try Socket.send(number, from: &extras.ciphertext)
-            if extras.ciphertext.isEmpty { extras.ciphertext = ByteBuffer() }
-        } else {
-            result = try Socket.send(number, from: &queue)
-            if case .sent(let count) = result, !queue.isEmpty {
-                // What is taken stays readable until something is appended.
-                notePartial(queue.before(consuming: count), sent: count)
-            }
-        }
-        switch result {
-        case .sent(let count):
-            hub.metrics.bytesSent &+= UInt64(count)
-            if extras?.tls == nil ? queue.isEmpty : extras?.ciphertext.isEmpty == true {
-                if outlet != .open { setOutlet(.open, at: hub.loop.now.instant) }
-                return true
-            }
-            setOutlet(.stalled, at: hub.loop.now.instant)
-        case .wouldBlock:
-            if outlet != .stalled { setOutlet(.stalled, at: hub.loop.now.instant) }
-        }
-        return false
-    }
-
-    private func returnOutbound() {
-        var buffer = ByteBuffer()
-        swap(&buffer, &outbound)
-        if !sharesOutbound { hub.returnBuffer(buffer) }
-        sharesOutbound = false
-    }
-
-    /// Finds where the frame ends in the middle of which the kernel stopped.
-    private func notePartial(_ queue: ByteBuffer, sent: Int) {
-        guard isWebSocket else { return }
-        let boundary = WebSocketFrameEncoder.frameBoundary(
-            in: queue, startingAt: Int(partialFrameBytes), atOrAfter: sent)
-        partialFrameBytes = UInt32(boundary - sent)
-    }
-
-    /// The peer does not read: its queue is dropped, down to the frame that is half written, so that the close frame can
-    /// be told from it. The close handshake's own time-out then resets the socket.
-    private func becomeSlow() {
-        isSlow = true
-        hub.metrics.slowConsumers += 1
-        hub.log.info(
-            "slow_consumer",
-            ["connection": id.uuid.description, "client": clientAddress, "queued_bytes": String(queuedBytes)])
-        var queue = ByteBuffer()
-        swap(&queue, &outbound)
-        queue.truncate(to: min(Int(partialFrameBytes), queue.count))
-        swap(&queue, &outbound)
-        close(.slowConsumer)
-    }
-
     // MARK: The end
 
     /// Everything is written: says so to the peer, and waits a little for it to have read it. Closing at once could
     /// reset the connection under the peer's unread data.
-    private func linger(_ number: Int32) {
+    func linger(_ number: Int32) {
         guard !token.isNone else { return }
         if let extras, let tls = extras.tls {
             tls.close(output: &extras.ciphertext)
@@ -706,7 +392,7 @@ final class ClientConnection: EventSource {
     }
 
     /// Reads and forgets what still comes while the end is waited for.
-    private func drain() {
+    func drain() {
         guard let number = descriptor?.rawValue else { return }
         var input = hub.borrowReadBuffer()
         defer { hub.returnReadBuffer(input) }
@@ -726,13 +412,13 @@ final class ClientConnection: EventSource {
         Socket.abortiveClose(descriptor)
     }
 
-    private func finish() {
+    func finish() {
         guard let descriptor = leave() else { return }
         descriptor.close()
     }
 
     /// Leaves loop and hub, once; gives back the descriptor to be closed.
-    private func leave() -> FileDescriptor? {
+    func leave() -> FileDescriptor? {
         guard let descriptor = descriptor.take() else { return nil }
         if !token.isNone { hub.loop.remove(token) }
         token = .none

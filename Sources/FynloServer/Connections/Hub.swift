@@ -422,6 +422,8 @@ final class Hub {
     /// Closes every socket at once.
     func abortAll() {
         for connection in connections.all { connection.abort() }
+        // They know their hub.
+        store = []
     }
 
     /// Every connection, in no order.
