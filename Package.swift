@@ -39,7 +39,7 @@ let package = Package(
         .executableTarget(
             name: "FynloCLI", dependencies: ["FynloCore", "FynloIO", "FynloClient"], swiftSettings: strict),
 
-        // Compiles the SQL files and the OpenAPI document into the program, so that the binary needs nothing beside it.
+        // Compiles the SQL files, the OpenAPI document and the console into the program, so that the binary needs nothing beside it.
         .executableTarget(name: "embed-files", path: "Plugins/embed-files", swiftSettings: strict),
         .plugin(name: "EmbedFiles", capability: .buildTool(), dependencies: ["embed-files"]),
 

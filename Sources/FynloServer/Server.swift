@@ -97,12 +97,14 @@ final class Server {
                 authentication: authentication, feeds: feeds,
                 notifications: NotificationRepository(pool: pool, idempotencyWindow: config.idempotencyWindow),
                 limits: config.limits, log: log),
+            profiles: ProfileHandler(authentication: authentication, users: users, log: log),
             health: health,
             metrics: MetricsPage(
                 loop: loop, hub: hub, feeds: feeds, pool: pool, redis: redis, bus: bus, cache: cache,
                 leases: leases, log: log),
             diagnostics: DiagnosticsHandler(
-                loop: loop, hub: hub, feeds: feeds, authentication: authentication, nodes: nodes, log: log),
+                loop: loop, hub: hub, feeds: feeds, authentication: authentication, nodes: nodes, cache: cache, log: log
+            ),
             log: log)
         pulse = Pulse(loop: loop, pool: pool, interval: config.pulseInterval) { [hub, known] in
             Set(hub.restaurants).union(known.watched)

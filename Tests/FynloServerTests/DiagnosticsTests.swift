@@ -56,6 +56,38 @@ struct DiagnosticsTests {
         #expect(report["health_metrics"]["connection_stability_percent"].number == 100)
     }
 
+    @Test("count what tablets sent and where menus were read from, for each restaurant by itself and for all")
+    func counters() throws {
+        let server = try TestServer()
+        let (here, there) = (try server.database.addRestaurant(), try server.database.addRestaurant())
+        let manager = try server.database.addUser(.manager, at: here)
+        let owner = try server.database.addUser(.platformOwner, at: nil)
+        func counters(_ user: TestUser) throws -> [String: Int] {
+            let counters = try Document(try server.request(.get, Self.path, token: user.token()).body)["counters"]
+            return counters.members.merging(counters["menu_reads"].members) { $1 }.compactMapValues(\.integer)
+        }
+        let none = [
+            "messages": 0, "heartbeats_received": 0, "heartbeats_expected": 0, "process": 0, "redis": 0, "database": 0,
+            "bypass": 0, "stale": 0, "failed": 0,
+        ]
+        #expect(try counters(manager) == none)
+        let tablets = [try server.staffTablet(at: here), try server.staffTablet(at: there)]
+        for tablet in tablets { for _ in 0..<3 { tablet.say(type: "ping", data: "{}") } }
+        try server.wait(for: "the pongs") { tablets.allSatisfy { $0.messages.count == 4 } }
+        tablets[0].reset()
+        for restaurant in [here, here, there] {
+            let path = "/api/v1/menu?restaurant_id=\(restaurant)"
+            #expect(try server.request(.get, path, token: owner.token()).status == 200)
+        }
+        try server.wait(for: "one to leave") { server.hub.tabletCount == 1 }
+        let own = try counters(manager)
+        let all = try counters(owner)
+        #expect(own["heartbeats_received"] == 3 && all["heartbeats_received"] == 6)
+        #expect(own["messages"] == 4 && all["messages"] == 8)
+        #expect((own["process"], own["database"]) == (1, 1))
+        #expect((all["process"], all["database"]) == (1, 2))
+    }
+
     @Test(
         "are a text for people who ask for one",
         arguments: [

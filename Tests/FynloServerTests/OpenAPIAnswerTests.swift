@@ -96,6 +96,9 @@ struct OpenAPIAnswerTests {
             let nobody = TestDatabase.randomUUID().description
             witness.expect(operation, "404", try client.send(operation, connection: nobody))
         }
+        if operation.path.contains("{asset}") {
+            witness.expect(operation, "404", try client.send(operation, asset: "console.000000000000.js"))
+        }
         let foreign = try client.server.database.addRestaurant()
         witness.observe(operation, try client.send(operation, restaurant: foreign), "a foreign restaurant")
         if hasOrder {
@@ -157,7 +160,7 @@ struct OpenAPIAnswerTests {
         of operation: OpenAPIDocument.Operation, _ client: OpenAPIClient, _ witness: Witness
     ) throws {
         let path = operation.path.replacing("{order_id}", with: client.order.description)
-            .replacing("{connection_id}", with: client.order.description)
+            .replacing("{connection_id}", with: client.order.description).replacing("{asset}", with: "x")
         let answer = try client.server.request(operation.method == "head" ? .delete : .put, path)
         // The body of this one is not left out, as HEAD's would be.
         let methods = witness.document.operations.filter { $0.path == operation.path }

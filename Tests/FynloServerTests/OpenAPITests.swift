@@ -20,6 +20,7 @@ struct OpenAPITests {
         case webSocket, echo, echoJSON, menu, menuCategories, invalidateMenuCache, orders, createOrder, order
         case updateOrderStatus, events, postNotification, diagnostics, closeConnection
         case metrics, health, healthLive, healthReady, openAPI
+        case profile, console, consoleTablet, consoleAsset
 
         init(_ route: Route) {
             self =
@@ -43,6 +44,10 @@ struct OpenAPITests {
                 case .healthLive: .healthLive
                 case .healthReady: .healthReady
                 case .openAPI: .openAPI
+                case .profile: .profile
+                case .console(.console): .console
+                case .console(.tablet): .consoleTablet
+                case .consoleAsset: .consoleAsset
                 }
         }
 
@@ -67,6 +72,10 @@ struct OpenAPITests {
             case .healthLive: ("/health/live", true)
             case .healthReady: ("/health/ready", true)
             case .openAPI: ("/openapi.json", true)
+            case .profile: ("/api/v1/me", true)
+            case .console: ("/console", true)
+            case .consoleTablet: ("/console/tablet", true)
+            case .consoleAsset: ("/console/assets/{asset}", true)
             }
         }
     }

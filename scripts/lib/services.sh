@@ -39,8 +39,8 @@ is_at_least() {
     [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]
 }
 
-# ensure_packages run|test|bench|package: installs from the distribution what is missing, for building and running, and for
-# the tests, for comparing with others, and for making a package.
+# ensure_packages run|test|bench|browser|pictures|package: installs from the distribution what is missing, for building and
+# running, and for the tests, for comparing with others, for the tests in a browser and their pictures, and for making a package.
 ensure_packages() {
     local purpose=$1 missing=() log as_root=()
     require_swift
@@ -91,6 +91,15 @@ list_missing_packages() {
         command -v pgrep >/dev/null || missing+=(procps)
         command -v systemd-analyze >/dev/null || missing+=(systemd)
         compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(libfaketime)
+    fi
+    if [[ $1 == browser || $1 == pictures ]]; then
+        command -v chromium >/dev/null || missing+=(chromium)
+        command -v chromedriver >/dev/null || missing+=(chromium-driver)
+        command -v python3 >/dev/null || missing+=(python3)
+    fi
+    if [[ $1 == pictures ]]; then
+        [[ -e /usr/share/fonts/opentype/inter/Inter-Regular.otf ]] || missing+=(fonts-inter)
+        [[ -e /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf ]] || missing+=(fonts-noto-color-emoji)
     fi
     if [[ $1 == package ]]; then
         command -v dpkg-shlibdeps >/dev/null || missing+=(dpkg-dev)

@@ -5,6 +5,14 @@ public enum ClientType: String, CaseIterable, Sendable {
     case pos, kitchen, management, platform
 }
 
+/// A page of the console.
+public enum ConsolePage: String, CaseIterable, Sendable {
+    /// For those who manage restaurants.
+    case console
+    /// A tablet, for demonstrations.
+    case tablet
+}
+
 /// One endpoint with the parts of its path that are values.
 public enum Route: Equatable, Sendable {
     case webSocket(client: ClientType, restaurant: RestaurantID)
@@ -19,6 +27,8 @@ public enum Route: Equatable, Sendable {
     case updateOrderStatus(OrderID)
     case events
     case postNotification
+    /// Who the token speaks for.
+    case profile
     case diagnostics
     /// The connection as its users see it: `ConnectionID.uuid`.
     case closeConnection(UUID128)
@@ -27,4 +37,7 @@ public enum Route: Equatable, Sendable {
     case healthLive
     case healthReady
     case openAPI
+    case console(ConsolePage)
+    /// A file of the console's pages, by its name in their paths.
+    case consoleAsset(String)
 }

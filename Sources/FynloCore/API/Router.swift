@@ -35,6 +35,11 @@ public struct Router: Sendable {
         guard isHere else { throw Router.notFound }
         let bytes = path.utf8Span.span
         if let route = try fixedRoute(method, bytes) { return route }
+        if bytes.hasPrefix("/console/assets/") {
+            let name = bytes.extracting(16..<bytes.count)
+            guard name.firstIndex(of: slash) == nil else { throw Router.notFound }
+            return try get(.consoleAsset(String(path.utf8.dropFirst(16)) ?? ""), method)
+        }
         // What is left has an identifier in it.
         if bytes.hasPrefix("/api/v1/websocket/ws/") {
             let segments = path.utf8.dropFirst(21).split(separator: slash, omittingEmptySubsequences: false)
@@ -77,12 +82,15 @@ public struct Router: Sendable {
         }
         if path.equals("/api/v1/events") { return try get(.events, method) }
         if path.equals("/api/v1/notifications") { return try post(.postNotification, method) }
+        if path.equals("/api/v1/me") { return try get(.profile, method) }
         if path.equals("/api/v1/websocket/diagnostics") { return try get(.diagnostics, method) }
         if path.equals("/metrics") { return try get(.metrics, method) }
         if path.equals("/health") { return try get(.health, method) }
         if path.equals("/health/live") { return try get(.healthLive, method) }
         if path.equals("/health/ready") { return try get(.healthReady, method) }
         if path.equals("/openapi.json") { return try get(.openAPI, method) }
+        if path.equals("/console") { return try get(.console(.console), method) }
+        if path.equals("/console/tablet") { return try get(.console(.tablet), method) }
         if hasEcho, path.equals("/debug/echo") {
             guard method == .get || method == .post else { throw notAllowed("GET, POST") }
             return .echo

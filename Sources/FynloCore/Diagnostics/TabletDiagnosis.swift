@@ -80,13 +80,20 @@ public struct TabletDiagnosis: Sendable {
         report.issues = issues
         report.fixes = fixes
         if knownTime > .zero { report.stability = min(1, max(0, connectedTime / knownTime)) }
-        let expected = tablets.reduce(pingsExpected) { $0 + $1.pingsExpected }
-        let received = tablets.reduce(pingsReceived) { $0 + $1.pingsReceived }
+        let (received, expected) = heartbeats
         if expected > 0 { report.heartbeatSuccess = min(1, Double(received) / Double(expected)) }
         report.latency = DiagnosticReport.Latency(tablets.compactMap(\.roundTrip))
         if uptime > .zero { report.messagesPerSecond = Double(messages) / (uptime / .seconds(1)) }
         report.errors = errors.filter { $0.count > 0 }.sorted { ($1.count, $0.type) < ($0.count, $1.type) }
         return report
+    }
+
+    /// Pings of all that are there, or have left.
+    public var heartbeats: (received: Int, expected: Int) {
+        (
+            tablets.reduce(pingsReceived) { $0 + $1.pingsReceived },
+            tablets.reduce(pingsExpected) { $0 + $1.pingsExpected }
+        )
     }
 
     private var issues: [String] {

@@ -132,7 +132,8 @@ struct HTTPSide: Sendable {
                     "Metrics are for programs on this machine that ask directly; for others set FYNLO_ADMIN_LISTEN.")
             case .metrics, .diagnostics, .closeConnection, .echoJSON, .menu, .menuCategories, .invalidateMenuCache,
                 .orders, .createOrder, .order,
-                .updateOrderStatus, .events, .postNotification, .health, .healthLive, .healthReady, .openAPI:
+                .updateOrderStatus, .events, .postNotification, .health, .healthLive, .healthReady, .openAPI,
+                .profile, .console, .consoleAsset:
                 var request = request
                 request.id = requestID
                 effects.append(.respond(request, route))

@@ -11,6 +11,7 @@ final class DiagnosticsHandler {
     private let feeds: FeedHandler
     private let authentication: AuthenticationHandler
     private let nodes: NodeHandler
+    private let cache: MenuCache
     private let log: Logger
     private let started: Instant
 
@@ -32,13 +33,14 @@ final class DiagnosticsHandler {
 
     init(
         loop: EventLoop, hub: Hub, feeds: FeedHandler, authentication: AuthenticationHandler, nodes: NodeHandler,
-        log: Logger
+        cache: MenuCache, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
         self.feeds = feeds
         self.authentication = authentication
         self.nodes = nodes
+        self.cache = cache
         self.log = log
         started = loop.now.instant
         nodes.describe = { [weak self] in self?.describe($0, $1) }
@@ -200,7 +202,9 @@ final class DiagnosticsHandler {
         body.append(",\"node\":\"")
         body.append(hexadecimal: hub.node, digits: 16)
         body.append("\",\"version\":\"\(fynloVersion)\",\"report\":")
-        diagnosis(of: restaurant).report.appendJSON(to: &body)
+        let diagnosis = diagnosis(of: restaurant)
+        diagnosis.report.appendJSON(to: &body)
+        appendCounters(diagnosis, restaurant, to: &body)
         body.append(",\"restaurants\":[")
         var left = extent.connections
         for (index, restaurant) in restaurants(restaurant).prefix(extent.restaurants).enumerated() {
@@ -221,6 +225,17 @@ final class DiagnosticsHandler {
             body.append("]}")
         }
         body.append("]")
+    }
+
+    /// What only grows as long as the process runs: whoever looks twice knows what was between.
+    private func appendCounters(_ diagnosis: TabletDiagnosis, _ restaurant: RestaurantID?, to body: inout ByteBuffer) {
+        body.append(",\"counters\":{\"messages\":\(diagnosis.messages)")
+        body.append(",\"heartbeats_received\":\(diagnosis.heartbeats.received)")
+        body.append(",\"heartbeats_expected\":\(diagnosis.heartbeats.expected)")
+        let reads = cache.answers(of: restaurant)
+        body.append(",\"menu_reads\":{\"process\":\(reads.process),\"redis\":\(reads.redis)")
+        body.append(",\"database\":\(reads.miss),\"bypass\":\(reads.bypass)")
+        body.append(",\"stale\":\(reads.stale),\"failed\":\(reads.failed)}}")
     }
 }
 

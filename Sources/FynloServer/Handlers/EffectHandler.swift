@@ -15,6 +15,7 @@ final class EffectHandler {
     private let orderAPI: OrderAPIHandler
     private let events: EventHandler
     private let notifications: NotificationHandler
+    private let profiles: ProfileHandler
     private let health: HealthHandler
     private let metrics: MetricsPage
     private let diagnostics: DiagnosticsHandler
@@ -23,7 +24,7 @@ final class EffectHandler {
     init(
         loop: EventLoop, hub: Hub, authentication: AuthenticationHandler, feeds: FeedHandler, nodes: NodeHandler,
         menus: MenuHandler, orders: OrderHandler, orderAPI: OrderAPIHandler, events: EventHandler,
-        notifications: NotificationHandler, health: HealthHandler, metrics: MetricsPage,
+        notifications: NotificationHandler, profiles: ProfileHandler, health: HealthHandler, metrics: MetricsPage,
         diagnostics: DiagnosticsHandler, log: Logger
     ) {
         self.loop = loop
@@ -36,6 +37,7 @@ final class EffectHandler {
         self.orderAPI = orderAPI
         self.events = events
         self.notifications = notifications
+        self.profiles = profiles
         self.health = health
         self.metrics = metrics
         self.diagnostics = diagnostics
@@ -100,6 +102,7 @@ final class EffectHandler {
         case .updateOrderStatus(let order): orderAPI.updateStatus(order, request, reply: reply)
         case .events: events.events(request, reply: reply)
         case .postNotification: notifications.post(request, reply: reply)
+        case .profile: profiles.profile(request, reply: reply)
         case .diagnostics: diagnostics.report(request, reply: reply)
         case .closeConnection(let id): diagnostics.close(id, request, reply: reply)
         case .metrics: metrics.page { reply(.success($0)) }
@@ -111,6 +114,12 @@ final class EffectHandler {
         case .openAPI:
             let response = OpenAPI.response(to: request)
             loop.atEndOfTurn { reply(.success(response)) }
+        case .console(let page):
+            let response = ConsoleHandler.page(page, request)
+            loop.atEndOfTurn { reply(.success(response)) }
+        case .consoleAsset(let name):
+            let response = ConsoleHandler.asset(name, request)
+            loop.atEndOfTurn { reply(response) }
         case .echoJSON:
             let isJSON = String(validating: request.body.span) != nil && (try? JSON.scan(request.body.span)) != nil
             let error = APIError(.invalidRequest, "The body is not JSON as this server reads it.")

@@ -164,6 +164,22 @@ extension AuthenticationHandler {
         }
     }
 
+    /// Lets any active user of a known role through to `then`.
+    func authorizeUser(
+        _ request: HTTPRequest, reply: @escaping Reply, then: @escaping (AccessRecord, Role) -> Void
+    ) {
+        guard let token = token(of: request, orTo: reply) else { return }
+        user(of: token, restaurant: nil) { result in
+            do throws(APIError) {
+                let record = try result.get()
+                guard let role = record.role else { throw .permissionDenied }
+                then(record, role)
+            } catch {
+                reply(.failure(error))
+            }
+        }
+    }
+
     /// Lets managers and owners through to `then`, with the restaurant that they name, or else their own; and platform owners
     /// who name none with `nil`: all of them.
     func authorizeDiagnostics(

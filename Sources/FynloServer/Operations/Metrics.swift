@@ -202,7 +202,7 @@ extension Route {
     static let names = [
         "menu", "menu_categories", "invalidate_menu_cache", "orders", "create_order", "order", "update_order_status",
         "events", "post_notification", "diagnostics", "close_connection", "metrics", "health", "health_live",
-        "health_ready", "openapi", "echo_json", "socket",
+        "health_ready", "openapi", "echo_json", "socket", "profile", "console", "console_asset",
     ]
 
     /// The place in `names`.
@@ -226,6 +226,9 @@ extension Route {
         case .openAPI: 15
         case .echoJSON: 16
         case .webSocket, .echo: 17
+        case .profile: 18
+        case .console: 19
+        case .consoleAsset: 20
         }
     }
 }

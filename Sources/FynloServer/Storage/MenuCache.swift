@@ -37,6 +37,8 @@ final class MenuCache {
     private var waiting: [Waiting] = []
     /// Readers' answers, by where they came from.
     private(set) var answers = Answers()
+    /// The same of each restaurant.
+    private var answersByRestaurant = RecentlyUsed<RestaurantID, Answers>(limit: 4_000)
     /// The last copy was refused: it has no room, for one.
     private var isRedisRefusing = false
 
@@ -48,6 +50,21 @@ final class MenuCache {
         var stale: UInt64 = 0
         var bypass: UInt64 = 0
         var failed: UInt64 = 0
+
+        fileprivate mutating func count(_ source: Source, _ readers: UInt64) {
+            switch source {
+            case .process: process += readers
+            case .redis: redis += readers
+            case .miss: miss += readers
+            case .stale: stale += readers
+            case .bypass: bypass += readers
+            case .failed: failed += readers
+            }
+        }
+    }
+
+    fileprivate enum Source {
+        case process, redis, miss, stale, bypass, failed
     }
 
     /// Its numbers.
@@ -80,7 +97,7 @@ final class MenuCache {
         // Who has lost Redis asks Postgres, as long as it has room for that.
         let isPreferred = redis?.isReady ?? true || readsUnderWay >= settings.limits.menuReads
         if isPreferred, let copy = copies.copy(of: part, version: version) {
-            answers.process += 1
+            count(.process, 1, part)
             return reply(.success((copy, .hit)))
         }
         let flight = Flight(part: part, version: version)
@@ -104,15 +121,15 @@ final class MenuCache {
     /// The part at `version`, for when Postgres is away; `nil`: there is no copy.
     func copy(of part: MenuPart, version: Int64, reply: @escaping (MenuDocument?) -> Void) {
         if let copy = copies.copy(of: part, version: version) {
-            answers.stale += 1
+            count(.stale, 1, part)
             return reply(copy)
         }
         ask(Flight(part: part, version: version)) { [self] answer in
             guard case .document(let document) = answer else {
-                answers.failed += 1
+                count(.failed, 1, part)
                 return reply(nil)
             }
-            answers.stale += 1
+            count(.stale, 1, part)
             copies.keep(document)
             reply(document)
         }
@@ -120,18 +137,23 @@ final class MenuCache {
 
     private func finish(_ flight: Flight, _ result: Result<(MenuDocument, CacheState), PostgresError>) {
         let replies = flights.removeValue(forKey: flight) ?? []
-        count(UInt64(replies.count), result)
+        count(Source(result), UInt64(replies.count), flight.part)
         for reply in replies { reply(result) }
     }
 
-    private func count(_ readers: UInt64, _ result: Result<(MenuDocument, CacheState), PostgresError>) {
-        switch result {
-        case .success((_, .hit)): answers.redis += readers
-        case .success((_, .miss)): answers.miss += readers
-        case .success((_, .stale)): answers.stale += readers
-        case .success((_, .bypass)): answers.bypass += readers
-        case .failure: answers.failed += readers
-        }
+    private func count(_ source: Source, _ readers: UInt64, _ part: MenuPart) {
+        answers.count(source, readers)
+        let isKnown: Void? = answersByRestaurant.update(part.restaurant) { $0.count(source, readers) }
+        guard isKnown == nil else { return }
+        var first = Answers()
+        first.count(source, readers)
+        answersByRestaurant.insert(first, for: part.restaurant, cost: 1)
+    }
+
+    /// How many readers of one restaurant's menu were answered from where, or of all.
+    func answers(of restaurant: RestaurantID?) -> Answers {
+        guard let restaurant else { return answers }
+        return answersByRestaurant[restaurant] ?? Answers()
     }
 
     // MARK: Postgres
@@ -251,5 +273,19 @@ final class MenuCache {
         // Rubbish that begins like a value of ours is not passed on as a menu.
         guard (try? JSON.scan(body.span))?.kind == .array else { return nil }
         return MenuDocument(part, version: version, total: total, body: body, digest: SignatureVerifier.sha1(of: body))
+    }
+}
+
+extension MenuCache.Source {
+    /// Where what a flight brought came from.
+    fileprivate init(_ result: Result<(MenuDocument, CacheState), PostgresError>) {
+        self =
+            switch result {
+            case .success((_, .hit)): .redis
+            case .success((_, .miss)): .miss
+            case .success((_, .stale)): .stale
+            case .success((_, .bypass)): .bypass
+            case .failure: .failed
+            }
     }
 }

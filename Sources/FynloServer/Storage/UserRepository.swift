@@ -10,6 +10,18 @@ struct AccessRights {
     var records: [UserID: AccessRecord] = [:]
 }
 
+/// A user, for themselves.
+struct UserProfile {
+    let name: String
+    /// Active restaurants that they may act for.
+    let restaurantCount: Int64
+    /// The first of them by name, as many as are told.
+    let restaurants: [(id: RestaurantID, name: String)]
+
+    /// How many restaurants are told: platform owners have all there are.
+    static let restaurants = 1_000
+}
+
 /// Reads users and their restaurants.
 ///
 /// Who is asked for in one turn of the loop is asked for together, by one statement: of a crowd that comes back each costs
@@ -150,6 +162,39 @@ final class UserRepository {
                 restaurantIsActive: row.boolean(5) ?? false, head: row.integer(6) ?? 0,
                 oldestResumable: row.integer(9) ?? row.integer(6) ?? 0, menuVersion: row.integer(7) ?? 0,
                 accessVersion: row.integer(8) ?? 0))
+    }
+
+    private static let profile = PostgresStatement(
+        name: "profile",
+        sql: """
+            select u.full_name, r.id, r.name, coalesce(r.total, 0)
+            from users u
+            left join lateral (
+                select r.id, r.name, count(*) over () as total
+                from restaurants r
+                where r.is_active
+                    and (u.role = 'platform_owner' or r.id = u.restaurant_id
+                        or exists (select from user_restaurants m where m.user_id = u.id and m.restaurant_id = r.id))
+                order by r.name, r.id
+                limit \(UserProfile.restaurants)
+            ) r on true
+            where u.id = $1::uuid
+            order by r.name, r.id
+            """)
+
+    /// What a user is called, and which restaurants they may act for.
+    func profile(of user: UserID, reply: @escaping (Result<UserProfile, PostgresError>) -> Void) {
+        pool.send(UserRepository.profile, [.uuid(user.uuid)], .exclusive) { result in
+            reply(
+                result.map { rows in
+                    UserProfile(
+                        name: rows.first?.string(0) ?? "", restaurantCount: rows.first?.integer(3) ?? 0,
+                        restaurants: rows.rows.compactMap { row in
+                            guard let id = row.uuid(1), let name = row.string(2) else { return nil }
+                            return (RestaurantID(id), name)
+                        })
+                })
+        }
     }
 
     /// The rights of these users in a restaurant, all as of one version.

@@ -34,7 +34,9 @@ struct RouterTests {
             ("/metrics", .metrics, "GET, HEAD"), ("/api/v1/websocket/diagnostics", .diagnostics, "GET, HEAD"),
             ("/api/v1/websocket/connections/\(Sample.order)", .closeConnection(Sample.order.uuid), "DELETE"),
             ("/openapi.json", .openAPI, "GET, HEAD"), ("/debug/echo", .echo, "GET, POST"),
-            ("/debug/json", .echoJSON, "POST"),
+            ("/debug/json", .echoJSON, "POST"), ("/api/v1/me", .profile, "GET, HEAD"),
+            ("/console", .console(.console), "GET, HEAD"), ("/console/tablet", .console(.tablet), "GET, HEAD"),
+            ("/console/assets/client.js", .consoleAsset("client.js"), "GET, HEAD"),
             (socket, .webSocket(client: .pos, restaurant: Sample.restaurant), "GET"),
         ] as [(String, Route, String)])
     func methods(path: String, expected: Route, allowed: String) {
@@ -56,7 +58,8 @@ struct RouterTests {
             ("/metrics", false, true), ("/health", false, true), ("/openapi.json", false, true),
             ("/health/live", true, true), ("/health/ready", true, true), ("/api/v1/websocket/diagnostics", true, true),
             ("/api/v1/menu", true, false), ("/debug/json", true, false), (socket, true, false),
-            ("/healthy", false, false),
+            ("/healthy", false, false), ("/api/v1/me", true, false), ("/console", true, false),
+            ("/console/tablet", true, false), ("/console/assets/client.js", true, false),
         ])
     func scopes(path: String, isAtService: Bool, isAtOperations: Bool) {
         for (scope, isHere) in [(Router.Scope.service, isAtService), (.operations, isAtOperations)] {
@@ -119,6 +122,7 @@ struct RouterTests {
             "/api/v1/orders/\(Sample.order)/status/", "/api/v1/websocket/ws/waiter/nonsense",
             "/api/v1/websockets/ws/pos/\(Sample.restaurant)", "/debug",
             "/debug/",
+            "/console/", "/console/assets", "/console/assets/a/b", "/console/tablets", "/api/v1/me/",
             "/debug/echo/", "/debug/json/x", "/ws/pos/\(Sample.restaurant)", "/api/v1/menu\0",
         ])
     func unknown(path: String) {

@@ -45,6 +45,9 @@ final class OpenAPIClient {
         isServing = false
     }
 
+    /// A file of the console's pages.
+    private let firstAsset = ConsoleHandler.files.assets.keys.min() ?? ""
+
     /// A body as the operation wants it.
     func body(of operation: OpenAPIDocument.Operation) -> String {
         switch operation.id {
@@ -67,8 +70,8 @@ final class OpenAPIClient {
     /// Sends a request that is as described but for what is given. `query` replaces parameters, or leaves them out.
     func send(
         _ operation: OpenAPIDocument.Operation, token: String?? = nil, restaurant: RestaurantID? = nil,
-        order: String? = nil, connection: String? = nil, query: [String: String?] = [:], headers: HTTPHeaders = [:],
-        body: String? = nil,
+        order: String? = nil, connection: String? = nil, asset: String? = nil,
+        query: [String: String?] = [:], headers: HTTPHeaders = [:], body: String? = nil,
         sourceLocation: SourceLocation = #_sourceLocation
     ) throws -> HTTPResponse {
         let restaurant = restaurant ?? orders.restaurant
@@ -79,6 +82,7 @@ final class OpenAPIClient {
         parameters.merge(query) { $1 }
         let pairs = parameters.compactMap { name, value in value.map { "\(name)=\($0)" } }.sorted()
         var path = operation.path.replacing("{order_id}", with: order ?? self.order.description)
+            .replacing("{asset}", with: asset ?? firstAsset)
             .replacing("{client_type}", with: "pos").replacing("{restaurant_id}", with: restaurant.description)
         if path.contains("{connection_id}") {
             path = path.replacing("{connection_id}", with: try connection ?? self.connection())

@@ -101,7 +101,7 @@ struct OpenAPIDocument {
             return ["the type \(type ?? "none") is not described"]
         }
         guard !isHead else { return answer.body.isEmpty ? [] : ["HEAD has a body"] }
-        if type.hasPrefix("text/plain") {
+        if type.hasPrefix("text/") || type.hasPrefix("image/") {
             return schemas.findings(.string(String(decoding: answer.body, as: UTF8.self)), content["schema"] ?? .null)
         }
         guard let body = try? Document(answer.body) else { return ["the body is not JSON"] }

@@ -1,0 +1,48 @@
+// Who a token speaks for: what a page needs to know before it can open a tablet's connection.
+
+import FynloCore
+
+/// Answers `GET /api/v1/me`.
+final class ProfileHandler {
+    private let authentication: AuthenticationHandler
+    private let users: UserRepository
+    private let log: Logger
+
+    init(authentication: AuthenticationHandler, users: UserRepository, log: Logger) {
+        self.authentication = authentication
+        self.users = users
+        self.log = log
+    }
+
+    /// The user with their role, and the restaurants that they may act for.
+    func profile(_ request: HTTPRequest, reply: @escaping Reply) {
+        authentication.authorizeUser(request, reply: reply) { [users, log] record, role in
+            users.profile(of: record.user) { result in
+                switch result {
+                case .success(let profile): reply(.success(.json(200, ProfileHandler.body(profile, record.user, role))))
+                case .failure(let error):
+                    log.warning("profile_unread", ["request": request.id.description, "error": error.description])
+                    reply(.failure(APIError(error)))
+                }
+            }
+        }
+    }
+
+    private static func body(_ profile: UserProfile, _ user: UserID, _ role: Role) -> [UInt8] {
+        var body = ByteBuffer("{\"user_id\":")
+        body.append(json: user.uuid)
+        body.append(",\"full_name\":")
+        body.append(jsonString: profile.name)
+        body.append(",\"role\":\"\(role.rawValue)\",\"restaurant_count\":\(profile.restaurantCount)")
+        body.append(",\"restaurants\":[")
+        for (index, restaurant) in profile.restaurants.enumerated() {
+            body.append(index > 0 ? ",{\"id\":" : "{\"id\":")
+            body.append(json: restaurant.id.uuid)
+            body.append(",\"name\":")
+            body.append(jsonString: restaurant.name)
+            body.append("}")
+        }
+        body.append("]}")
+        return body.bytes()
+    }
+}

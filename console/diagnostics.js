@@ -1,0 +1,204 @@
+// What GET /api/v1/websocket/diagnostics tells, asked for every few seconds: the connections as a table, and counters whose
+// differences become the charts' numbers.
+
+import { count, duration, element, figure, setText, words } from "./page.js";
+import { SPAN } from "./charts.js";
+
+const INTERVAL = 5_000;
+/** An answer older than this is not shown as live, whatever the reason. */
+const FRESH = 15_000;
+
+/** Asks again and again, until it is stopped. */
+export class Diagnostics {
+    #session;
+    #listener;
+    #timer = null;
+    #isStopped = false;
+    /** The question under way. */
+    #asking = null;
+
+    /** The restaurant; empty: all of them. */
+    restaurant = "";
+    /** The last answer, and when it came. */
+    report = null;
+    answeredAt = null;
+    /** When answers stopped coming; null while they come. */
+    lostAt = null;
+    /** Why, in the server's or our words. */
+    problem = "";
+    /** Answers of the last quarter of an hour: { at, counters: Map of node → counters }. */
+    #history = [];
+
+    /** `listener` is called after each answer, and after a failure with the Refusal. */
+    constructor(session, listener) {
+        this.#session = session;
+        this.#listener = listener;
+    }
+
+    get isFresh() { return this.lostAt === null && this.answeredAt !== null && Date.now() - this.answeredAt < FRESH; }
+
+    /** Another restaurant: what was known is not about it. Throws a Refusal that does not pass. */
+    async choose(restaurant) {
+        this.restaurant = restaurant;
+        this.report = null;
+        this.answeredAt = null;
+        this.#history = [];
+        await this.#asking;
+        const refusal = await this.poll();
+        if (refusal && !refusal.isPassing) throw refusal;
+    }
+
+    stop() {
+        this.#isStopped = true;
+        clearTimeout(this.#timer);
+    }
+
+    get path() {
+        return "/api/v1/websocket/diagnostics" + (this.restaurant ? `?restaurant_id=${this.restaurant}` : "");
+    }
+
+    /** Asks now, and from then on. Resolves to the Refusal, or null. */
+    poll() {
+        this.#asking ??= this.#ask().finally(() => { this.#asking = null; });
+        return this.#asking;
+    }
+
+    async #ask() {
+        clearTimeout(this.#timer);
+        const restaurant = this.restaurant;
+        let refusal = null;
+        try {
+            const { body } = await this.#session.get(this.path);
+            if (restaurant === this.restaurant) this.#take(body);
+        } catch (error) {
+            refusal = error;
+            this.lostAt ??= Date.now();
+            this.problem = error.message;
+        }
+        if (this.#isStopped || restaurant !== this.restaurant) return null;
+        this.#timer = setTimeout(() => this.poll(), INTERVAL);
+        this.#listener(refusal);
+        return refusal;
+    }
+
+    #take(body) {
+        this.report = body;
+        this.answeredAt = Date.now();
+        this.lostAt = null;
+        const nodes = [body, ...body.nodes].filter((node) => node.counters);
+        const counters = new Map(nodes.map((node) => [node.node, node.counters]));
+        this.#history = [...this.#history.filter(({ at }) => at > this.answeredAt - SPAN), { at: this.answeredAt, counters }];
+    }
+
+    /** Restaurants with their connections, those of all nodes together. */
+    get restaurants() {
+        const restaurants = new Map();
+        for (const node of this.report ? [this.report, ...this.report.nodes] : []) {
+            for (const { restaurant_id: id, head, connection_count: number, connections } of node.restaurants) {
+                const entry = restaurants.get(id) ?? { id, head: null, count: 0, connections: [] };
+                entry.head = Math.max(entry.head ?? 0, head ?? 0);
+                entry.count += number;
+                entry.connections.push(...connections);
+                restaurants.set(id, entry);
+            }
+        }
+        return [...restaurants.values()];
+    }
+
+    /**
+     * How much a counter, which `pick` picks, grew in the last `seconds`, and in how many: { growth, seconds }; null while that is
+     * not known. Nodes that were not there at both ends do not count.
+     */
+    growth(pick, seconds) {
+        const last = this.#history.at(-1);
+        const first = this.#history.findLast(({ at }) => last.at - at >= seconds * 1000 - INTERVAL / 2) ?? this.#history[0];
+        if (!last || first === last || last.at - first.at > seconds * 1000 + 3 * INTERVAL) return null;
+        const nodes = [...last.counters.keys()].filter((node) => first.counters.has(node));
+        if (nodes.length === 0) return null;
+        const growth = nodes.reduce(
+            (sum, node) => sum + Math.max(0, pick(last.counters.get(node)) - pick(first.counters.get(node))), 0);
+        return { growth, seconds: (last.at - first.at) / 1000 };
+    }
+}
+
+/** A table of connections, by restaurant if there are several, in `container`. */
+export class ConnectionTable {
+    #rows = new Map();
+    #container;
+    #names;
+    #own;
+    #close;
+
+    /** `names`: a restaurant's name; `own`: the id of this page's connection; `close`: called with a connection to be closed. */
+    constructor(container, { names, own, close }) {
+        this.#container = container;
+        this.#names = names;
+        this.#own = own;
+        this.#close = close;
+    }
+
+    show(restaurants) {
+        const focused = document.activeElement;
+        const seen = new Set();
+        const parts = [];
+        for (const restaurant of restaurants) {
+            if (restaurants.length > 1) parts.push(this.#heading(restaurant));
+            for (const connection of [...restaurant.connections].sort(byAge)) {
+                seen.add(connection.id);
+                parts.push(this.#row(connection));
+            }
+            const hidden = restaurant.count - restaurant.connections.length;
+            if (hidden > 0) parts.push(this.#wide(`and ${count(hidden, "more connection")}`, "hint"));
+        }
+        if (parts.length === 0) parts.push(this.#wide("No tablet is connected.", "hint"));
+        for (const id of this.#rows.keys()) if (!seen.has(id)) this.#rows.delete(id);
+        const before = [...this.#container.children];
+        if (before.length !== parts.length || parts.some((part, place) => part !== before[place])) {
+            this.#container.replaceChildren(...parts);
+            if (focused?.isConnected && focused !== document.activeElement) focused.focus();
+        }
+    }
+
+    #wide(text, kind) {
+        return element("tr", { class: kind }, element("td", { colspan: "8" }, text));
+    }
+
+    #heading(restaurant) {
+        const name = element("a", { href: `#${restaurant.id}` }, this.#names(restaurant.id));
+        return element("tr", { class: "group" }, element("th", { colspan: "8", scope: "rowgroup" }, name, " ",
+            element("small", {}, count(restaurant.count, "connection"))));
+    }
+
+    #row(connection) {
+        let row = this.#rows.get(connection.id);
+        if (!row) {
+            const cells = COLUMNS.map((label) => element("td", { "data-label": label }));
+            const name = connection.device_id ?? connection.client_type;
+            const button = element("button", {
+                type: "button", class: "quiet danger", "aria-label": `Close the connection of ${name}`,
+                onclick: () => this.#close(connection) }, "Close");
+            const node = element("tr", { "data-connection": connection.id }, ...cells, element("td", { class: "action" }, button));
+            row = { node, cells };
+            this.#rows.set(connection.id, row);
+        }
+        const isOwn = connection.id === this.#own();
+        const behind = connection.events_behind;
+        const texts = [
+            (connection.device_id ?? "no device id") + (isOwn ? " (this page)" : ""), `${connection.client_type}, ${words(connection.role)}`, connection.state, duration(connection.connected_seconds),
+            connection.last_heartbeat_seconds < 1 ? "just now" : `${duration(connection.last_heartbeat_seconds)} ago`,
+            connection.round_trip_ms === null ? "–" : `${figure(connection.round_trip_ms)} ms`,
+            behind === null ? "–" : behind === 0 ? "up to date" : count(behind, "event"),
+        ];
+        texts.forEach((text, place) => setText(row.cells[place], text));
+        row.node.classList.toggle("behind", (behind ?? 0) > 0);
+        row.node.classList.toggle("silent", connection.last_heartbeat_seconds > 30);
+        return row.node;
+    }
+}
+
+/** The table's columns, before the one of the button. */
+export const COLUMNS = ["Device", "Type", "State", "Connected", "Last heard", "Round trip", "Behind"];
+
+function byAge(one, other) {
+    return one.connected_seconds - other.connected_seconds;
+}
