@@ -132,8 +132,9 @@ struct ResumeTests {
         try server.wait(for: "all") { tablets.allSatisfy { numbers($0).count == 50 } }
         #expect(tablets.allSatisfy { numbers($0) == Array(101...150) })
         let readings = try #require(try database.value("select last_value from readings").flatMap { Int($0) })
-        // One a tablet is the look-up of who it is, which asks how far back the log goes.
-        #expect(readings == 50 + 1)
+        // The look-ups of who they are, many in one statement, ask how far back the log goes; if each tablet had what it
+        // missed read for itself, it would be 50 more.
+        #expect((2..<50).contains(readings))
     }
 
     @Test("and reads slowly is sent what it missed no faster than it reads, and keeps its connection")

@@ -29,7 +29,7 @@ struct StormTests {
         let small = try server.database.addRestaurant()
         let user = try server.database.addUser(.employee, at: large)
         let other = try server.database.addUser(.employee, at: small)
-        let tablets = try crowd(300, on: server, at: large)
+        let tablets = try crowd(600, on: server, at: large)
         let late = try crowd(3, on: server, at: small)
         for tablet in tablets { tablet.authenticate(user, at: large) }
         try server.wait(for: "the first of them") { tablets.contains(where: isIn) }

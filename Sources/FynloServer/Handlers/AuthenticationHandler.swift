@@ -30,9 +30,9 @@ final class AuthenticationHandler {
     /// Until when signatures are checked in this turn; `nil`: none has been.
     private var checkingEnds: Instant?
 
-    /// Look-ups of tablets at the same time: those of a turn are one statement, and while Postgres works on one the next is
-    /// made.
-    private static let concurrentLookups = 128
+    /// Look-ups of tablets at the same time: those of a turn are one statement. The fewer there are, the sooner it is the turn
+    /// of a restaurant that comes late.
+    private static let concurrentLookups = 64
     /// Signatures are checked for so long in one turn, and one more (HMAC 2 µs, RSA 30, ECDSA 100), so that the others still
     /// get their turn.
     private static let checkingTime = Duration.milliseconds(2)
