@@ -45,7 +45,7 @@ public struct ConnectionRegistry: Sendable {
 
     // A restaurant has about a hundred tablets: scanning an array that small beats hashing, and holds less memory.
     private var rooms: [RestaurantID: [Member]] = [:]
-    private static let roomStep = 8
+    private static let roomStep = 4
 
     public init() {}
 

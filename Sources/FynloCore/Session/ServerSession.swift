@@ -42,14 +42,16 @@ public struct ServerSession: Sendable {
     let settings: SessionSettings
     var bucket: TokenBucket
     var extras = OutOfLine<Extras>()
-    var sentMessages: UInt64 = 0
     var heartbeat: Heartbeat
     public let client: ClientType
     /// True for a tablet that had been here before: it said how far it had come.
     public private(set) var isReturning = false
     /// The server is going away, and the tablet knows: it is there for the answer to its last command only.
     var isLeaving = false
+    /// How many messages have been sent, in 40 bits: a thousand a second for thirty years.
+    private var sentLow: UInt32 = 0
     var state: State
+    private var sentHigh: UInt8 = 0
 
     public init(
         connection: ConnectionID, restaurant: RestaurantID, client: ClientType, settings: SessionSettings, now: Moment
@@ -432,8 +434,9 @@ public struct ServerSession: Sendable {
     // MARK: Writing
 
     mutating func nextMessageID() -> MessageID {
-        sentMessages += 1
-        return .direct(connection, number: sentMessages)
+        sentLow &+= 1
+        if sentLow == 0 { sentHigh &+= 1 }
+        return .direct(connection, number: UInt64(sentHigh) << 32 | UInt64(sentLow))
     }
 
     mutating func send(_ message: ServerMessage, now: Moment, output: inout ByteBuffer) {

@@ -5,7 +5,7 @@
 //       ├──── peer's close frame, answered ───────────────────────────────────> │
 //       └──── violation, close frame sent ────── (also while closing) ────────> │
 
-/// A server's or a client's end. 40 bytes, and no memory beside them unless a message is partly received: nearly all
+/// A server's or a client's end. 32 bytes, and no memory beside them unless a message is partly received: nearly all
 /// connections are idle nearly always.
 ///
 /// The owner calls `next` until it gives `nil`, after each read. It closes the socket once `isFinished` and the output is
@@ -46,6 +46,8 @@ public struct WebSocketConnection: Sendable {
     private struct PartialMessage: Sendable {
         var assembler = MessageAssembler()
         var frame: PartialFrame?
+        /// For a client, which always has one of these.
+        var masks: WebSocketMaskGenerator?
 
         /// Nothing has been kept of it, as its frames so far were empty.
         var isEmpty: Bool { frame == nil && assembler.isEmpty }
@@ -53,8 +55,6 @@ public struct WebSocketConnection: Sendable {
 
     // In the order that packs best.
     private var partial = OutOfLine<PartialMessage>()
-    /// The state of the masking keys' generator, for a client.
-    private var masks: WebSocketMaskGenerator
     /// When the socket is reset if it is still there: while closing, and usually when closed.
     private var deadline = Instant.never
     private var limitBytes: UInt32
@@ -71,10 +71,9 @@ public struct WebSocketConnection: Sendable {
         switch role {
         case .server:
             isServer = true
-            masks = WebSocketMaskGenerator(seed: 0)
         case .client(let seed):
             isServer = false
-            masks = WebSocketMaskGenerator(seed: seed)
+            partial = OutOfLine(PartialMessage(masks: WebSocketMaskGenerator(seed: seed)))
         }
         limitBytes = UInt32(clamping: maximumMessageBytes)
         closeTimeoutMilliseconds = UInt32(clamping: closeTimeout.inMilliseconds)
@@ -82,7 +81,16 @@ public struct WebSocketConnection: Sendable {
 
     /// The key of the next frame; `nil` for a server's.
     private mutating func nextMask() -> UInt32? {
-        isServer ? nil : masks.next()
+        isServer ? nil : partial.change { $0.masks?.next() } ?? nil
+    }
+
+    /// Nothing is under way any more.
+    private mutating func endPartial() {
+        if isServer {
+            partial.clear()
+        } else {
+            partial.change { $0 = PartialMessage(masks: $0.masks) }
+        }
     }
 
     /// The limit for messages; a change takes effect with the next frame.
@@ -141,7 +149,7 @@ public struct WebSocketConnection: Sendable {
             input.count - header.headerBytes >= header.payloadBytes
         {
             var assembler = partial.value?.assembler ?? MessageAssembler()
-            partial.clear()
+            endPartial()
             try assembler.begin(header, limitBytes: Int(limitBytes))
             input.consume(header.headerBytes)
             let positions = takePayload(header, &input)
@@ -184,7 +192,7 @@ public struct WebSocketConnection: Sendable {
         }
         let message = received ?? nil
         // Nothing is kept between messages, nor of what is skipped.
-        if message != nil || !isOpen && partial.read({ $0.frame == nil }) == true { partial.clear() }
+        if message != nil || !isOpen && partial.read({ $0.frame == nil }) == true { endPartial() }
         return message
     }
 
@@ -308,7 +316,7 @@ public struct WebSocketConnection: Sendable {
             message.assembler.reset()
             return message.frame != nil
         }
-        if isInFrame == false { partial.clear() }
+        if isInFrame == false { endPartial() }
     }
 
     // MARK: Time
@@ -331,6 +339,6 @@ public struct WebSocketConnection: Sendable {
     private mutating func finish(by deadline: Instant) {
         state = .closed
         self.deadline = deadline
-        partial.clear()
+        endPartial()
     }
 }
