@@ -304,8 +304,9 @@ final class ClientConnection: EventSource {
         // By far the most frequent call: it changes neither what becomes of the socket nor a deadline.
         var output = ByteBuffer()
         swap(&output, &outbound)
-        if output.capacity == 0 { sharesOutbound = true }
+        let hadMemory = output.capacity > 0
         change(&stack) { $0.deliver(frame: frame, sequence: sequence, now: hub.loop.now, output: &output) }
+        if !hadMemory, output.capacity > 0 { sharesOutbound = true }
         swap(&output, &outbound)
         if queuedBytes >= ClientConnection.backPressureBytes || queuedBytes > hub.settings.limits.sendQueueBytes {
             settle(by: stack.nextDeadline)
