@@ -1,4 +1,4 @@
-// From the stack to the socket: one write per turn, what the kernel does not take, and whoever does not read.
+// From the stack to the socket: what is written when, what the kernel does not take, and whoever does not read.
 
 import FynloCore
 import FynloIO

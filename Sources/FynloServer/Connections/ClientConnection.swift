@@ -1,5 +1,5 @@
-// One accepted socket: it reads, feeds the protocol stack, carries its effects to the hub, and writes what is queued,
-// once per turn. What the stack decides, it does.
+// One accepted socket: it reads, feeds the protocol stack, carries its effects to the hub, and writes what is queued: its
+// own answers right after it was read from, all else once at the end of the turn. What the stack decides, it does.
 
 import FynloCore
 import FynloIO
