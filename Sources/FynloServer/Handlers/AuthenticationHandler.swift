@@ -89,9 +89,8 @@ final class AuthenticationHandler {
     private func admitNext() {
         isAdmitting = false
         repeat {
-            guard lookupsUnderWay < AuthenticationHandler.concurrentLookups, let applicant = applicants.popFirst() else {
-                return
-            }
+            guard lookupsUnderWay < AuthenticationHandler.concurrentLookups, let applicant = applicants.popFirst()
+            else { return }
             guard hub.connection(applicant.connection)?.isAuthenticating == true else { continue }
             guard loop.now.instant < applicant.deadline else {
                 answer(applicant, .failed(.unavailable, retryAfter: nil))
