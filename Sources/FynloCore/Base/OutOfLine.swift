@@ -2,47 +2,47 @@
 
 /// A value in memory of its own, or none. It takes 8 bytes where it is kept, and is copied, when its owner is, before either
 /// changes it.
-struct OutOfLine<Value> {
+package struct OutOfLine<Value> {
     /// None or one.
     private var cell: [Value]
 
     /// None.
-    init() {
+    package init() {
         cell = []
     }
 
-    init(_ value: Value) {
+    package init(_ value: Value) {
         cell = [value]
     }
 
-    var isEmpty: Bool { cell.isEmpty }
+    package var isEmpty: Bool { cell.isEmpty }
 
     /// A copy.
-    var value: Value? { cell.first }
+    package var value: Value? { cell.first }
 
     /// Reads it where it lies, if there is one.
     @inline(__always)
-    func read<Result>(_ body: (borrowing Value) -> Result) -> Result? {
+    package func read<Result>(_ body: (borrowing Value) -> Result) -> Result? {
         cell.isEmpty ? nil : body(cell[0])
     }
 
     /// Changes it where it lies, if there is one.
     @inline(__always)
-    mutating func change<Result, Failure: Error>(
+    package mutating func change<Result, Failure: Error>(
         _ body: (inout Value) throws(Failure) -> Result
     ) throws(Failure) -> Result? {
         cell.isEmpty ? nil : try body(&cell[0])
     }
 
     /// Changes it where it lies; there is one afterwards.
-    mutating func change<Result, Failure: Error>(
+    package mutating func change<Result, Failure: Error>(
         orFrom initial: @autoclosure () -> Value, _ body: (inout Value) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         if cell.isEmpty { cell.append(initial()) }
         return try body(&cell[0])
     }
 
-    mutating func clear() {
+    package mutating func clear() {
         if !cell.isEmpty { cell = [] }
     }
 }

@@ -43,8 +43,20 @@ struct ConnectionHistory {
         var errors: [APIError.Code: Int] = [:]
     }
 
-    // About 300 bytes each, and 200.
-    private var restaurants = RecentlyUsed<RestaurantID, Restaurant>(limit: 4_000)
+    /// Where tablets only come and work there is nothing else to be remembered.
+    private struct Entry {
+        let firstSeen: Instant
+        var record = OutOfLine<Restaurant>()
+
+        var restaurant: Restaurant { record.value ?? Restaurant(firstSeen: firstSeen) }
+
+        mutating func change(_ body: (inout Restaurant) -> Void) {
+            record.change(orFrom: Restaurant(firstSeen: firstSeen), body)
+        }
+    }
+
+    // About 100 bytes each, 300 where something has happened; and 200.
+    private var restaurants = RecentlyUsed<RestaurantID, Entry>(limit: 4_000)
     private var tablets = RecentlyUsed<TabletKey, Tablet>(limit: 20_000)
 
     /// A connection that holds for less did not do its work.
@@ -52,8 +64,8 @@ struct ConnectionHistory {
 
     /// What happened in a restaurant, or in all of them.
     func records(of restaurant: RestaurantID?) -> [Restaurant] {
-        guard let restaurant else { return restaurants.keys.compactMap { restaurants[$0] } }
-        return restaurants[restaurant].map { [$0] } ?? []
+        guard let restaurant else { return restaurants.keys.compactMap { restaurants[$0]?.restaurant } }
+        return restaurants[restaurant].map { [$0.restaurant] } ?? []
     }
 
     /// The tablets of a restaurant, or all, that have lost a connection, or left.
@@ -66,7 +78,7 @@ struct ConnectionHistory {
     /// A tablet is in; true when it had been here before, as far as is known.
     mutating func joined(_ key: TabletKey, isReturning: Bool, now: Instant) -> Bool {
         if restaurants.use(key.restaurant) == nil {
-            restaurants.insert(Restaurant(firstSeen: now), for: key.restaurant, cost: 1)
+            restaurants.insert(Entry(firstSeen: now), for: key.restaurant, cost: 1)
         }
         let isKnown = tablets.use(key) != nil
         tablets.update(key) { tablet in
@@ -75,7 +87,7 @@ struct ConnectionHistory {
             tablet.leftAt = nil
         }
         let isBack = isReturning || isKnown
-        if isBack { restaurants.update(key.restaurant) { $0.reconnects += 1 } }
+        if isBack { update(key.restaurant) { $0.reconnects += 1 } }
         return isBack
     }
 
@@ -83,7 +95,7 @@ struct ConnectionHistory {
     mutating func ended(
         _ key: TabletKey, _ end: SessionEnd, _ totals: Metrics.SessionTotals, since: Instant, now: Instant
     ) {
-        restaurants.update(key.restaurant) { record in
+        update(key.restaurant) { record in
             record.ended = record.ended + totals
             switch end {
             case .closed(.heartbeatTimeout): record.stale += 1
@@ -105,6 +117,6 @@ struct ConnectionHistory {
 
     /// Changes what is known of a restaurant, if it has a place.
     mutating func update(_ restaurant: RestaurantID, _ body: (inout Restaurant) -> Void) {
-        restaurants.update(restaurant, body)
+        restaurants.update(restaurant) { $0.change(body) }
     }
 }
