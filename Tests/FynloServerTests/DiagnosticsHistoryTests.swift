@@ -37,7 +37,8 @@ private struct HistorySums: Equatable {
 @Suite("The history in the diagnostics")
 struct DiagnosticsHistoryTests {
     private static let path = "/api/v1/websocket/diagnostics?history=true"
-    private static let interval = Duration.milliseconds(200)
+    /// Half a minute is kept: longer than a test takes.
+    private static let interval = Duration.milliseconds(500)
 
     /// Asks until the answer is what is waited for; what was counted is in the history as soon as the interval is over.
     private func wait(
@@ -93,15 +94,35 @@ struct DiagnosticsHistoryTests {
             let sums = try HistorySums(answer)
             #expect(sums.messages == counters["messages"].integer)
             #expect(sums.received == counters["heartbeats_received"].integer)
-            #expect(answer["history"]["interval_ms"].integer == 200)
+            #expect(answer["history"]["interval_ms"].integer == 500)
             let start = try #require(answer["history"]["start"].string.flatMap { UnixTime(rfc3339: $0) })
-            #expect(start.milliseconds.isMultiple(of: 200))
+            #expect(start.milliseconds.isMultiple(of: 500))
         }
         #expect(try server.metrics()["fynlo_event_delivery_seconds_count"] == 2)
         // Of a restaurant in which nothing ever happened: that it did not.
         let quiet = try server.database.addUser(.manager, at: try server.database.addRestaurant())
         let nothing = try wait(server, quiet, for: "an interval") { answer, _ in answer["history"]["start"] != .null }
         #expect(try HistorySums(nothing) == HistorySums())
+    }
+
+    @Test("counts what a tablet sent once, on however many connections, and readers of a menu where no tablet is")
+    func replaced() throws {
+        let server = try TestServer { $0.activityInterval = Self.interval }
+        let (here, there) = (try server.database.addRestaurant(), try server.database.addRestaurant())
+        let manager = try server.database.addUser(.manager, at: here)
+        let reader = try server.database.addUser(.manager, at: there)
+        for number in 1...5 {
+            let tablet = try server.authenticatedTablet(manager, at: here, device: "till")
+            for _ in 0..<number { tablet.say(type: "ping", data: "{}") }
+            try server.wait(for: "the pongs") { tablet.messages("pong").count == number }
+        }
+        let answer = try wait(server, manager, for: "all of it") { $1.messages >= 20 }
+        let sums = try HistorySums(answer)
+        #expect(sums.messages == 20 && sums.received == 15)
+        #expect(answer["counters"]["messages"].integer == 20)
+        #expect(try server.request(.get, "/api/v1/menu?restaurant_id=\(there)", token: reader.token()).status == 200)
+        let read = try wait(server, reader, for: "the menu's reader") { !$1.reads.isEmpty }
+        #expect(try HistorySums(read).reads == ["database": 1])
     }
 
     @Test("is there only for those who ask, and may")
@@ -156,7 +177,7 @@ struct DiagnosticsHistoryTests {
             #expect(sums.messages == 6 && sums.received == 5 && sums.deliveries == 1)
             for history in [answer["history"], other["history"]] {
                 let start = try #require(history["start"].string.flatMap { UnixTime(rfc3339: $0) })
-                #expect(start.milliseconds.isMultiple(of: 200))
+                #expect(start.milliseconds.isMultiple(of: 500))
             }
         }
         // Who does not ask for it is not told it by the other one either.

@@ -234,7 +234,7 @@ public struct ActivityHistory: Sendable {
             output.append("null")
         } else {
             let first = newest &- Int64(samples.count - 1)
-            output.append(json: UnixTime(milliseconds: first.multipliedReportingOverflow(by: milliseconds).partialValue))
+            output.append(json: UnixTime(milliseconds: first &* milliseconds))
         }
         func column(_ name: StaticString, _ write: (ActivitySample, inout ByteBuffer) -> Void) {
             output.append("\"")

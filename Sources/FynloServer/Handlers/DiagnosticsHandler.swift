@@ -216,7 +216,7 @@ final class DiagnosticsHandler {
         appendCounters(diagnosis, restaurant, to: &body)
         if form == .jsonWithHistory {
             body.append(",\"history\":")
-            activity.history(of: restaurant).appendJSON(to: &body, interval: activity.interval)
+            activity.history(of: restaurant).appendJSON(to: &body, interval: activity.intervals.length)
         }
         body.append(",\"restaurants\":[")
         var left = extent.connections

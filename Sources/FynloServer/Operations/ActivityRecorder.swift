@@ -23,8 +23,7 @@ final class ActivityRecorder: EventSource {
         var pingsDue: UInt64 = 0
     }
 
-    /// Between two samples; they begin at its multiples since 1970, so that those of several processes can be added up.
-    let interval: Duration
+    let intervals: ActivityIntervals
 
     private let loop: EventLoop
     private let hub: Hub
@@ -49,14 +48,12 @@ final class ActivityRecorder: EventSource {
     private static let placesWithoutTablets = 4_000
     /// How much of a turn is taken for it.
     private static let slice = Duration.microseconds(500)
-    /// A timer and the clock of the wall may differ by this much.
-    private static let tolerance = Duration.seconds(1)
 
     init(loop: EventLoop, hub: Hub, cache: MenuCache, interval: Duration) {
         self.loop = loop
         self.hub = hub
         self.cache = cache
-        self.interval = interval
+        intervals = ActivityIntervals(length: interval)
     }
 
     func start() {
@@ -89,23 +86,14 @@ final class ActivityRecorder: EventSource {
         return deadline(after: loop.now)
     }
 
-    /// The interval that a time lies in, or that begins within the tolerance.
-    private func number(of time: UnixTime) -> Int64 {
-        let time = time.milliseconds + min(ActivityRecorder.tolerance, interval / 2).inMilliseconds
-        let length = max(1, interval.inMilliseconds)
-        return time >= 0 ? time / length : (time - length + 1) / length
-    }
-
-    /// When the next interval begins.
     private func deadline(after now: Moment) -> Instant {
-        let end = (number(of: now.unixTime) + 1) * interval.inMilliseconds
-        return now.instant + .milliseconds(end - now.unixTime.milliseconds)
+        now.instant + intervals.untilNext(after: now.unixTime)
     }
 
     private func begin(_ now: Moment) {
         isLooking = true
         looks &+= 1
-        number = number(of: now.unixTime) - 1
+        number = intervals.last(at: now.unixTime)
         ended = hub.metrics.takeRecent()
         reads = cache.takeRecentAnswers()
         sum = ActivitySample()

@@ -134,7 +134,7 @@ struct ActivityHistoryTests {
         #expect(history.isIdle && history.capacityInBytes == 0 && Self.messages(history).count == 60)
     }
 
-    @Test("takes two or three bytes a sample where tablets only ping, and little more than what is in it where they work")
+    @Test("takes two or three bytes a sample where tablets only ping, and little more than what is in it elsewhere")
     func memory() {
         #expect(MemoryLayout<ActivityHistory>.stride <= 32)
         var (quiet, lively) = (ActivityHistory(), ActivityHistory())

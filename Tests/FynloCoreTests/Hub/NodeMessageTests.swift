@@ -87,7 +87,8 @@ struct NodeMessageTests {
         let text = String(decoding: Self.written(.gather(nil, .jsonWithHistory, request: 1)), as: UTF8.self)
         #expect(text.contains("\"form\":\"json\",\"history\":true"))
         for (value, form) in [
-            ("true", NodeMessage.ReportForm.jsonWithHistory), ("false", .json), ("1", .json), ("null", .json), ("{}", .json),
+            ("true", NodeMessage.ReportForm.jsonWithHistory), ("false", .json), ("1", .json), ("null", .json),
+            ("{}", .json),
         ] {
             let other = text.replacing("\"history\":true", with: "\"history\":\(value)")
             #expect(
