@@ -12,6 +12,8 @@ class Contestant:
 
     key = title = None
     scheme = "http"
+    # Whether it runs before all others that want its core.
+    is_first = False
 
     def __init__(self, bench):
         self.bench = bench
@@ -34,7 +36,7 @@ class Contestant:
     def start(self):
         self.port = machine.free_port()
         self.process = machine.Process(
-            self.command(), self.bench.cores.server, self.environment(), stdout=subprocess.DEVNULL)
+            self.command(), self.bench.cores.server, self.environment(), first=self.is_first, stdout=subprocess.DEVNULL)
         self.process.wait_for_port(self.port)
         return self
 

@@ -83,10 +83,16 @@ class Process:
 
     running = []
 
-    def __init__(self, command, cores=None, environment=None, **options):
+    def __init__(self, command, cores=None, environment=None, first=False, **options):
+        """`first`: before all others that want the core, if this user may ask for that."""
         def prepare():
             if cores:
                 os.sched_setaffinity(0, cores)
+            if first:
+                try:
+                    os.setpriority(os.PRIO_PROCESS, 0, -20)
+                except PermissionError:
+                    pass
 
         self.child = subprocess.Popen(
             command, env={**os.environ, **(environment or {})}, preexec_fn=prepare, **options)

@@ -87,6 +87,11 @@ struct Epoll: ~Copyable {
         (events[position].data.u64, events[position].events)
     }
 
+    /// Leaves out what the last wait told about a key at these positions.
+    func forget(_ key: UInt64, in positions: Range<Int>) {
+        for position in positions where events[position].data.u64 == key { events[position].events = 0 }
+    }
+
     /// Watches a descriptor, whether or not it was watched before.
     func add(_ number: Int32, key: UInt64, interest: Interest) throws(SystemError) {
         if control(EPOLL_CTL_ADD, number, key, interest) { return }

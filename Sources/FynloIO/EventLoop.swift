@@ -1,5 +1,7 @@
 // The turn of which the whole life of the process consists: wait, read the clock, tell the ready sources, tell those whose
-// time has come, do what was put off to the end of the turn, and only then let go of what was removed.
+// time has come, go on with what takes longer than a turn may, do what was put off to the end of the turn, and only then let
+// go of what was removed. Each of these parts has a share of a few milliseconds; what is left over comes first in the next
+// turn, so that a crowd keeps nobody waiting for longer than it must.
 
 public import FynloCore
 import Glibc
@@ -29,13 +31,29 @@ public final class EventLoop {
     private let epoll: Epoll
     private var table = SourceTable()
     private var timers: TimerWheel
+    // What epoll told in its last answer, and of that what the sources have not been told yet.
+    private var eventCount = 0
+    private var nextEvent = 0
+    // The same of those whose time has come.
     private var due: [UInt64] = []
+    private var nextDue = 0
     private var endOfTurn: [PutOffWork] = []
+    private var waiting = WorkQueue()
+    /// When the running part of the turn has had its share.
+    private var partEnds = Instant(nanoseconds: 0)
     private var removed: [any EventSource] = []
     private var helpers: [OffloadLane: OffloadSource] = [:]
     private var isTurning = false
     private var isStopping = false
     private var isClosed = false
+
+    // How long the parts of a turn go on: a turn is over within 5 ms, with what one piece of work takes beyond its part's end.
+    private static let eventsShare = Duration.microseconds(1_500)
+    private static let dueShare = Duration.microseconds(500)
+    private static let laterShare = Duration.milliseconds(1)
+    private static let endShare = Duration.milliseconds(1)
+    /// How many events are told between two looks at the clock: 25 ns for 5 µs each.
+    private static let eventsPerLook = 4
 
     /// An empty loop; throws when there are no descriptors left.
     public init() throws(SystemError) {
@@ -54,7 +72,10 @@ public final class EventLoop {
     public func close() {
         precondition(!isTurning, "a loop is not closed by its sources")
         guard !isClosed else { return }
-        while !endOfTurn.isEmpty { runEndOfTurn() }
+        while !endOfTurn.isEmpty || !waiting.isEmpty {
+            runEndOfTurn()
+            runLater()
+        }
         isClosed = true
         for token in table.tokens { remove(token) }
         while !removed.isEmpty { releaseRemoved() }
@@ -109,6 +130,8 @@ public final class EventLoop {
     ) throws(SystemError) {
         guard let slot = table.slot(of: token) else { return }
         if let old = table.unassign(slot), old != descriptor { epoll.remove(old) }
+        // What was told of the old one is no news of the new one.
+        epoll.forget(token.rawValue, in: nextEvent..<eventCount)
         table.slots[slot].interest = interest
         try epoll.add(descriptor, key: token.rawValue, interest: interest)
         table.assign(descriptor, to: slot)
@@ -155,6 +178,17 @@ public final class EventLoop {
     public func atEndOfTurn(_ work: @escaping () -> Void) {
         if !isClosed { endOfTurn.append(PutOffWork(run: work)) }
     }
+
+    /// Runs `work` once, before the end of this turn if there is time left, or else in one of the next turns, in the order in
+    /// which it was handed over: for each of many pieces that come at the same time, and for the rest of what one source has
+    /// to do once `isOverdue`.
+    public func later(_ work: @escaping () -> Void) {
+        if !isClosed { waiting.append(PutOffWork(run: work)) }
+    }
+
+    /// True when the running part of the turn has had its time: whoever has much to do looks here after each piece of it, and
+    /// does the rest `later`.
+    public var isOverdue: Bool { SystemClock.instant >= partEnds }
 
     /// Runs `work`, which may block, on the lane's helper thread, after what was handed over to it before, and then hands
     /// its result to `then` on the loop. `then` never leaves the loop's thread. Should there be no thread to be had, `work`
@@ -207,19 +241,31 @@ public final class EventLoop {
         isTurning = true
         defer { isTurning = false }
 
-        let count = try epoll.wait(milliseconds: waitingTime(timeout))
+        if nextEvent == eventCount {
+            (nextEvent, eventCount) = (0, 0)
+            eventCount = try epoll.wait(milliseconds: waitingTime(timeout))
+        }
         now = SystemClock.now
         defer { figures.turned(from: now.instant, to: SystemClock.instant) }
-        for position in 0..<count { tellReady(epoll.event(at: position)) }
+        partEnds = now.instant + EventLoop.eventsShare
+        tellReady()
         tellDue()
-        while !endOfTurn.isEmpty { runEndOfTurn() }
+        if !waiting.isEmpty { runLater() }
+        if !endOfTurn.isEmpty {
+            begin(EventLoop.endShare)
+            while !endOfTurn.isEmpty { runEndOfTurn() }
+        }
         while !removed.isEmpty { releaseRemoved() }
+    }
+
+    private func begin(_ share: Duration) {
+        partEnds = SystemClock.instant + share
     }
 
     /// In milliseconds; -1 for no limit. The clock is read again, as the handlers have taken their time.
     private func waitingTime(_ timeout: Duration?) -> Int32 {
         // What was removed between two turns is not kept for as long as this one may wait.
-        guard endOfTurn.isEmpty, removed.isEmpty else { return 0 }
+        guard endOfTurn.isEmpty, removed.isEmpty, waiting.isEmpty, nextDue == due.count else { return 0 }
         var limit = timeout.map { min(max($0, .zero), .seconds(86_400)) }
         if let next = timers.nextDeadline {
             let left = min(max(next - SystemClock.instant, .zero), .seconds(86_400))
@@ -227,6 +273,15 @@ public final class EventLoop {
         }
         guard let limit else { return -1 }
         return Int32((limit.inNanoseconds + 999_999) / 1_000_000)
+    }
+
+    private func tellReady() {
+        while nextEvent < eventCount {
+            let event = epoll.event(at: nextEvent)
+            nextEvent += 1
+            tellReady(event)
+            if nextEvent % EventLoop.eventsPerLook == 0, nextEvent < eventCount, isOverdue { return }
+        }
     }
 
     private func tellReady(_ event: (key: UInt64, events: UInt32)) {
@@ -238,22 +293,32 @@ public final class EventLoop {
     }
 
     private func tellDue() {
-        let earliest = timers.advance(to: now.instant, due: &due)
-        guard !due.isEmpty else { return }
-        var tokens: [UInt64] = []
-        swap(&tokens, &due)
-        if let earliest { figures.lateness.observe(now.instant - earliest) }
-        // All timers are forgotten before the first source is told: it may wake or remove any other.
-        for key in tokens {
-            table.slots[SourceToken(rawValue: key).slot].timer = .none
-        }
-        for key in tokens {
-            let token = SourceToken(rawValue: key)
+        if nextDue == due.count { collectDue() }
+        guard nextDue < due.count else { return }
+        begin(EventLoop.dueShare)
+        repeat {
+            let token = SourceToken(rawValue: due[nextDue])
+            nextDue += 1
             guard let slot = table.slot(of: token), let source = table.slots[slot].source else { continue }
             if let next = source.tick(now: now) { wake(token, by: next) }
-        }
-        tokens.removeAll(keepingCapacity: true)
-        swap(&tokens, &due)
+        } while nextDue < due.count && !isOverdue
+    }
+
+    private func collectDue() {
+        due.removeAll(keepingCapacity: true)
+        nextDue = 0
+        let earliest = timers.advance(to: now.instant, due: &due)
+        if let earliest { figures.lateness.observe(now.instant - earliest) }
+        // All timers are forgotten before the first source is told: it may wake or remove any other.
+        for key in due { table.slots[SourceToken(rawValue: key).slot].timer = .none }
+    }
+
+    private func runLater() {
+        begin(EventLoop.laterShare)
+        repeat {
+            guard let work = waiting.popFirst() else { return }
+            work.run()
+        } while !isOverdue
     }
 
     private func runEndOfTurn() {
@@ -271,28 +336,5 @@ public final class EventLoop {
         swap(&batch, &removed)
         batch.removeAll(keepingCapacity: true)
         if removed.isEmpty { swap(&batch, &removed) }
-    }
-}
-
-/// What is done at the end of the turn. A structure around the closure, as an array of bare closures makes a box for each.
-private struct PutOffWork {
-    let run: () -> Void
-}
-
-/// A piece of work for later, as a source.
-private final class DelayedWork: EventSource {
-    private let work: () -> Void
-    var remove: () -> Void = {}
-
-    init(_ work: @escaping () -> Void) {
-        self.work = work
-    }
-
-    func ready(_ readiness: Readiness, now: Moment) {}
-
-    func tick(now: Moment) -> Instant? {
-        remove()
-        work()
-        return nil
     }
 }

@@ -269,7 +269,11 @@ struct CrowdTests {
             let items = staff.flatMap(\.items).sorted()
             let changes = staff.reduce(0) { $0 + $1.changes }
             try Self.wait(loop, for: "every event") {
-                staff.allSatisfy { $0.tablet.isClosed || $0.tablet.messages("order.status_changed").count >= changes }
+                staff.allSatisfy { member in
+                    member.tablet.isClosed
+                        || member.tablet.messages("order.status_changed").count >= changes
+                            && member.tablet.messages("kitchen.item_ready").count >= items.count
+                }
             }
             for member in staff {
                 #expect(!member.tablet.isClosed)

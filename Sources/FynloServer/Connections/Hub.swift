@@ -39,15 +39,10 @@ final class Hub {
     // Those that have used up what they may at once, in the order in which they are read from.
     private var readers: [ClientConnection] = []
     private var isReadingScheduled = false
-    private var isReadingTimed = false
-    /// The turn in which they were last read from, and when that has to end.
-    private var readingTurn = Instant(nanoseconds: 0)
-    private var readingEnds = Instant(nanoseconds: 0)
-    /// How long a turn may read from them: all the others wait no longer than this for their next turn.
-    private static let readingTime = Duration.milliseconds(2)
 
     // Made once: a turn's work needs no new memory.
     private var flushWork: () -> Void = {}
+    private var flushLaterWork: () -> Void = {}
     private var readingWork: () -> Void = {}
 
     // What waits to be written at the end of the turn.
@@ -67,8 +62,8 @@ final class Hub {
     var tlsContext: TLSContext?
     private var handshakesLeft = Hub.handshakesPerTurn
 
-    /// Reads of unfinished handshakes in one turn: at 0.3 ms each, the others still get their turn within 5 ms.
-    private static let handshakesPerTurn = 16
+    /// Reads of unfinished handshakes in one turn: at 0.3 ms each, the others are read from within a millisecond or two.
+    private static let handshakesPerTurn = 4
 
     init(loop: EventLoop, settings: SessionSettings, log: Logger, node: UInt64) {
         self.loop = loop
@@ -79,6 +74,7 @@ final class Hub {
         ledger = ConnectionLedger(loop: loop, log: log, heartbeatInterval: settings.limits.heartbeatInterval)
         metrics = ledger.metrics
         flushWork = { [unowned self] in flush() }
+        flushLaterWork = { [unowned self] in scheduleFlush() }
         readingWork = { [unowned self] in readInTurn() }
     }
 
@@ -271,12 +267,25 @@ final class Hub {
         isFlushScheduled = false
         var batch: [ClientConnection] = []
         swap(&batch, &unflushed)
-        for connection in batch { connection.flush() }
+        var count = 0
+        while count < batch.count {
+            batch[count].flush()
+            count += 1
+            if count % Hub.flushesPerLook == 0, loop.isOverdue { break }
+        }
+        guard count == batch.count else {
+            // The rest comes first in the next turn.
+            unflushed.insert(contentsOf: batch[count...], at: 0)
+            return loop.later(flushLaterWork)
+        }
         metrics.wrote()
         guard unflushed.isEmpty else { return }
         batch.removeAll(keepingCapacity: true)
         swap(&batch, &unflushed)
     }
+
+    /// Connections written to between two looks at the clock.
+    private static let flushesPerLook = 8
 
     // MARK: Reading from the greedy
 
@@ -291,26 +300,12 @@ final class Hub {
 
     private func scheduleReading() {
         guard !readers.isEmpty, !isReadingScheduled else { return }
-        if readingTurn != loop.now.instant || SystemClock.instant < readingEnds {
-            isReadingScheduled = true
-            loop.atEndOfTurn(readingWork)
-        } else if !isReadingTimed {
-            // What some of them wait with was read before: their sockets may wake nobody.
-            isReadingTimed = true
-            // Not weakly: an object with a weak reference to it pays for that at every count of its references from then on.
-            loop.after(.zero) { [self] in
-                isReadingTimed = false
-                scheduleReading()
-            }
-        }
+        isReadingScheduled = true
+        loop.later(readingWork)
     }
 
     private func readInTurn() {
         isReadingScheduled = false
-        if readingTurn != loop.now.instant {
-            readingTurn = loop.now.instant
-            readingEnds = SystemClock.instant + Hub.readingTime
-        }
         var batch: [ClientConnection] = []
         swap(&batch, &readers)
         var count = 0
@@ -318,7 +313,7 @@ final class Hub {
             batch[count].isWaitingToRead = false
             batch[count].readInTurn()
             count += 1
-        } while count < batch.count && SystemClock.instant < readingEnds
+        } while count < batch.count && !loop.isOverdue
         if count == batch.count {
             batch.removeAll(keepingCapacity: true)
             if readers.isEmpty { swap(&batch, &readers) }
@@ -402,14 +397,35 @@ final class Hub {
 
     // MARK: All of them
 
-    /// Ends every connection for good, since the server is leaving; idle ones of HTTP at once. Each tablet is given a slot of
-    /// its own to come back, a millisecond after another one's: authenticating it costs the next server less.
+    /// Ends every connection for good, since the server is leaving: those of HTTP, of which there are few, at once, so that
+    /// every answer from now on says so; idle ones close. Each tablet is given a slot of its own to come back, a millisecond
+    /// after another one's: authenticating it costs the next server less.
     func leaveAll() {
         isLeaving = true
+        var tablets: [UInt64] = []
+        for connection in connections.all {
+            if connection.isWebSocket {
+                tablets.append(connection.number)
+            } else {
+                connection.leave(retryAfter: Hub.earliestReturn)
+            }
+        }
         var generator = SystemGenerator()
-        for (slot, connection) in connections.all.shuffled(using: &generator).enumerated() {
-            let jitter = Int.random(in: 0..<250, using: &generator)
-            connection.leave(retryAfter: Hub.earliestReturn + .milliseconds(slot + jitter))
+        leave(tablets.shuffled(using: &generator), from: 0)
+    }
+
+    /// Those from `first` on: as many as the turn has time for, and the others in the next ones.
+    private func leave(_ tablets: [UInt64], from first: Int) {
+        guard first < tablets.count else { return }
+        loop.later { [self] in
+            var generator = SystemGenerator()
+            var slot = first
+            repeat {
+                let jitter = Int.random(in: 0..<250, using: &generator)
+                connections[tablets[slot]]?.leave(retryAfter: Hub.earliestReturn + .milliseconds(slot + jitter))
+                slot += 1
+            } while slot < tablets.count && !loop.isOverdue
+            leave(tablets, from: slot)
         }
     }
 

@@ -27,15 +27,12 @@ final class AuthenticationHandler {
 
     private var applicants = FairQueue<Applicant>()
     private var lookupsUnderWay = 0
-    /// Until when signatures are checked in this turn; `nil`: none has been.
-    private var checkingEnds: Instant?
+    /// The next of them is looked up when there is time.
+    private var isAdmitting = false
 
     /// Look-ups of tablets at the same time: those of a turn are one statement. The fewer there are, the sooner it is the turn
     /// of a restaurant that comes late.
     private static let concurrentLookups = 64
-    /// Signatures are checked for so long in one turn, and one more (HMAC 2 µs, RSA 30, ECDSA 100), so that the others still
-    /// get their turn.
-    private static let checkingTime = Duration.milliseconds(2)
     /// How long a tablet waits for its turn: the others before it have then had more time than a healthy database needs.
     private static let patience = Duration.seconds(5)
 
@@ -77,32 +74,31 @@ final class AuthenticationHandler {
                 request: request, restaurant: restaurant, connection: number, receivedAt: loop.now.instant,
                 deadline: loop.now.instant + AuthenticationHandler.patience), for: restaurant)
         // The connection is asking at this moment, and is not called back from within its own call.
-        if applicants.count == 1 { loop.atEndOfTurn { [weak self] in self?.admitNext() } }
+        admitLater()
     }
 
+    private func admitLater() {
+        guard !isAdmitting, lookupsUnderWay < AuthenticationHandler.concurrentLookups, !applicants.isEmpty else {
+            return
+        }
+        isAdmitting = true
+        loop.later { [weak self] in self?.admitNext() }
+    }
+
+    /// For as long as there is time, since each costs the check of a signature (HMAC 2 µs, RSA 30, ECDSA 100).
     private func admitNext() {
-        while lookupsUnderWay < AuthenticationHandler.concurrentLookups, !applicants.isEmpty, hasTimeToCheck(),
-            let applicant = applicants.popFirst()
-        {
+        isAdmitting = false
+        repeat {
+            guard lookupsUnderWay < AuthenticationHandler.concurrentLookups, let applicant = applicants.popFirst()
+            else { return }
             guard hub.connection(applicant.connection)?.isAuthenticating == true else { continue }
             guard loop.now.instant < applicant.deadline else {
                 answer(applicant, .failed(.unavailable, retryAfter: nil))
                 continue
             }
             lookUp(applicant)
-        }
-    }
-
-    /// False when this turn's time for signatures is used up; they are gone on with in the next one.
-    private func hasTimeToCheck() -> Bool {
-        let now = SystemClock.instant
-        if let checkingEnds { return now < checkingEnds }
-        checkingEnds = now + AuthenticationHandler.checkingTime
-        loop.after(.zero) { [weak self] in
-            self?.checkingEnds = nil
-            self?.admitNext()
-        }
-        return true
+        } while !loop.isOverdue
+        admitLater()
     }
 
     private func lookUp(_ applicant: Applicant) {
@@ -123,7 +119,7 @@ final class AuthenticationHandler {
             guard let self else { return }
             self.lookupsUnderWay -= 1
             self.finish(applicant, token, result)
-            self.admitNext()
+            self.admitLater()
         }
     }
 

@@ -43,6 +43,8 @@ final class PostgresConnection: EventSource {
     private var pending: [Pending] = []
     private var prepared: Set<String> = []
     private var isFlushScheduled = false
+    /// Answers have been received for which the turn had no time.
+    private var isReadingPutOff = false
 
     /// The connection can take requests now.
     var whenReady: () -> Void = {}
@@ -238,6 +240,7 @@ final class PostgresConnection: EventSource {
             switch status {
             case PGRES_PIPELINE_SYNC:
                 finishFirst()
+                if loop.isOverdue { return readLater() }
             case PGRES_TUPLES_OK, PGRES_COMMAND_OK:
                 pending[0].result = result
             case PGRES_PIPELINE_ABORTED:
@@ -252,6 +255,17 @@ final class PostgresConnection: EventSource {
             if PQstatus(connection) == CONNECTION_BAD {
                 close(.connectionLost(PostgresConnection.message(of: connection)))
             }
+        }
+    }
+
+    /// libpq keeps what the turn has no time for.
+    private func readLater() {
+        guard !isReadingPutOff else { return }
+        isReadingPutOff = true
+        loop.later { [weak self] in
+            guard let self else { return }
+            isReadingPutOff = false
+            if let connection { readResults(connection) }
         }
     }
 

@@ -169,6 +169,11 @@ final class PostgresPool {
         loop.atEndOfTurn(reply)
     }
 
+    /// Calls back when there is time: for each of many who are answered by one statement.
+    func later(_ reply: @escaping () -> Void) {
+        loop.later(reply)
+    }
+
     private func refusal(of lane: Lane) -> PostgresError? {
         if isClosed { return .overloaded }
         if lane.waiting.count >= limits.waiting { return .overloaded }

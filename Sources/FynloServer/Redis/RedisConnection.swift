@@ -87,6 +87,8 @@ final class RedisConnection: EventSource {
     /// How it has done.
     private(set) var figures = Figures()
     private var isFlushScheduled = false
+    /// Answers have been received for which the turn had no time.
+    private var isDeliveryPutOff = false
     /// The kernel takes no more for now.
     private var isOutputBlocked = false
 
@@ -381,7 +383,7 @@ final class RedisConnection: EventSource {
         var left = limits.receiveBytesPerTurn
         let reader = reader
         // A reply may close the connection, or open another one.
-        while left > 0, let reader, reader === self.reader, let number = socket?.rawValue {
+        while left > 0, !isDeliveryPutOff, let reader, reader === self.reader, let number = socket?.rawValue {
             do {
                 switch try Socket.receive(number, into: &input, limit: atOnce) {
                 case .bytes(let count):
@@ -407,6 +409,7 @@ final class RedisConnection: EventSource {
             switch reader.next() {
             case .reply(let reply):
                 deliver(reply)
+                if loop.isOverdue { return deliverLater() }
             case .needsMoreBytes:
                 if reader.pendingBytes > limits.replyBytes {
                     lose("It sent an answer of more than \(limits.replyBytes) bytes.")
@@ -415,6 +418,15 @@ final class RedisConnection: EventSource {
             case .rubbish(let reason):
                 lose(reason)
             }
+        }
+    }
+
+    /// Nothing more is received before.
+    private func deliverLater() {
+        isDeliveryPutOff = true
+        loop.later { [self] in
+            isDeliveryPutOff = false
+            if let reader { deliver(from: reader) }
         }
     }
 

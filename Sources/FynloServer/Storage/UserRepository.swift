@@ -121,17 +121,17 @@ final class UserRepository {
     private func ask(_ questions: [Question]) {
         let subjects = UserRepository.array(questions.map(\.subject))
         let restaurants = UserRepository.array(questions.map(\.restaurant.description))
-        pool.send(UserRepository.accessOfMany, [.text(subjects), .text(restaurants)], .shortRead) { result in
+        pool.send(UserRepository.accessOfMany, [.text(subjects), .text(restaurants)], .shortRead) { [pool] result in
             switch result {
             case .failure(let error):
-                for question in questions { question.reply(.failure(error)) }
+                for question in questions { pool.later { question.reply(.failure(error)) } }
             case .success(let rows):
                 var answers = [Result<AccessRecord?, PostgresError>](repeating: .success(nil), count: questions.count)
                 for row in rows.rows {
                     guard let place = row.integer(10), (1...Int64(questions.count)).contains(place) else { continue }
                     answers[Int(place) - 1] = UserRepository.record(row).map { $0 }
                 }
-                for (question, answer) in zip(questions, answers) { question.reply(answer) }
+                for (question, answer) in zip(questions, answers) { pool.later { question.reply(answer) } }
             }
         }
     }
