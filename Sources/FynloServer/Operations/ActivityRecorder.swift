@@ -46,8 +46,6 @@ final class ActivityRecorder: EventSource {
     /// Restaurants that have a place without a tablet: they had one, or a reader of their menu, in the last quarter of an hour.
     /// Those with a tablet always have one, as there are no more of them than connections.
     private static let placesWithoutTablets = 4_000
-    /// How much of a turn is taken for it.
-    private static let slice = Duration.microseconds(500)
 
     init(loop: EventLoop, hub: Hub, cache: MenuCache, interval: Duration) {
         self.loop = loop
@@ -79,11 +77,7 @@ final class ActivityRecorder: EventSource {
 
     func tick(now: Moment) -> Instant? {
         if !isLooking { begin(now) }
-        guard goOn() else { return now.instant + .milliseconds(1) }
-        all.append(sum, at: number)
-        // A large crowd's memory is not kept for a small one.
-        (isLooking, queue, ended, reads) = (false, [], [:], [:])
-        return deadline(after: loop.now)
+        return deadline(after: now)
     }
 
     private func deadline(after now: Moment) -> Instant {
@@ -100,17 +94,23 @@ final class ActivityRecorder: EventSource {
         // Some are in it several times.
         queue = hub.restaurants + Array(places.keys) + Array(ended.keys) + Array(reads.keys)
         next = 0
+        goOn()
     }
 
-    /// Looks at as many restaurants as there is time for; true when it has seen all.
-    private func goOn() -> Bool {
-        let end = SystemClock.instant + ActivityRecorder.slice
+    /// Looks at as many restaurants as there is time for, and at the others in the next turns.
+    private func goOn() {
         while next < queue.count {
             look(at: queue[next])
             next += 1
-            if SystemClock.instant >= end { break }
+            guard !loop.isOverdue else {
+                return loop.later { [self] in
+                    if token != nil { goOn() }
+                }
+            }
         }
-        return next == queue.count
+        all.append(sum, at: number)
+        // A large crowd's memory is not kept for a small one.
+        (isLooking, queue, ended, reads) = (false, [], [:], [:])
     }
 
     private func look(at restaurant: RestaurantID) {
