@@ -13,9 +13,9 @@ export const CACHE_LEVELS = new Map([
 ]);
 
 export class History {
-    /** What each server told last: { start, end, history }, in milliseconds by the servers' clocks; null: one that tells nothing. */
+    /** What each server told last: { start, end, history }, the times in milliseconds by the servers' clocks. */
     #servers = new Map();
-    /** Those that were heard of and did not answer the last time, and those that did. */
+    /** Those that were heard of and did not answer the last time, and those that did, with something to tell. */
     #missing = new Set();
     #present = [];
     /** What the server's clock is behind this one, in milliseconds. */
@@ -55,12 +55,13 @@ export class History {
      * all servers are known to have measured: their sum would look like less than there was.
      */
     get samples() {
-        if (this.#present.length === 0) return [];
         const servers = [...this.#servers.values()];
+        if (servers.length === 0) return [];
         const interval = servers[0].history.interval_ms;
         const from = Math.min(...servers.map(({ start }) => start));
         // Those that have measured an interval may be asked a moment before the others have.
-        const to = Math.min(...this.#present.map((node) => this.#servers.get(node).end));
+        const ends = this.#present.map((node) => this.#servers.get(node).end);
+        const to = ends.length > 0 ? Math.min(...ends) : Math.max(...servers.map(({ end }) => end));
         const sums = [];
         for (let time = from; time < to; time += interval) sums.push(this.#sum(time, interval));
         return sums.map((sum, place) => ({

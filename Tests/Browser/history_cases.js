@@ -48,6 +48,7 @@ expect("Redis away", messages(both, answer(4, alone, null)), [45, 45, "-", "-"])
 expect("one that is gone", messages(both, answer(4, alone)), [45, 45, 15, 15]);
 expect("one that is back", messages(both, answer(4, alone, ["b"]), answer(4, { ...alone, b: told(0, [30, 30, 0, 0]) })), [45, 45, 15, 15]);
 expect("restarted", messages(answer(2, { a: told(0, [15, 15]) }), answer(5, { c: told(4, [30]) })), [15, 15, "-", "-", 30]);
+expect("just restarted", messages(answer(2, { a: told(0, [15, 15]) }), answer(5, { c: told(0, []) })), [15, 15]);
 expect("long ago", messages(answer(2, { a: told(0, [15, 15]) }), answer(100, { c: told(99, [30]) })), [30]);
 
 const history = new History();
