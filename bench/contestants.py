@@ -14,6 +14,7 @@ class Contestant:
     scheme = "http"
     # Whether it runs before all others that want its core.
     is_first = False
+    output = subprocess.DEVNULL
 
     def __init__(self, bench):
         self.bench = bench
@@ -36,7 +37,7 @@ class Contestant:
     def start(self):
         self.port = machine.free_port()
         self.process = machine.Process(
-            self.command(), self.bench.cores.server, self.environment(), first=self.is_first, stdout=subprocess.DEVNULL)
+            self.command(), self.bench.cores.server, self.environment(), first=self.is_first, stdout=self.output)
         self.process.wait_for_port(self.port)
         return self
 
@@ -85,6 +86,21 @@ class Limit(Contestant):
 
     def command(self):
         return [self.bench.limit, str(self.port)]
+
+
+class LimitWithTurns(Limit):
+    """Tells the longest turn of its loop when it is stopped."""
+
+    output = subprocess.PIPE
+
+    def environment(self):
+        return {"LIMIT_TURNS": "1"}
+
+    def stop(self):
+        process = self.process
+        super().stop()
+        if process:
+            self.longest_turn = float(process.child.stdout.read())
 
 
 class Node(Contestant):

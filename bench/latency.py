@@ -80,16 +80,18 @@ class Latency:
             if beside:
                 beside.stop()
             server.stop()
+        if turn is None:
+            turn = server.longest_turn
         found = report["ping"]["latency_ms"]
         lost = report["ping"]["lost"] + report["connections"]["lost"] + report["connections"]["failed"]
         cells = [
             server.title, name, f"{share:.0%}", f"{report['ping']['per_second']:,.0f}", f"{found['p50']:.2f}",
-            f"{found['p99']:.2f}", f"{found['p99.9']:.2f}", f"{found['max']:.1f}", "" if turn is None else f"{turn:.1f}",
+            f"{found['p99']:.2f}", f"{found['p99.9']:.2f}", f"{found['max']:.1f}", f"{turn:.1f}",
             f"{report['server_process']['cores']:.2f}", f"{report['load_maker']['cores']:.2f}", str(lost)]
         return "| " + " | ".join(cells) + " |"
 
     def run(self, runs):
-        kinds = (contestants.Limit, contestants.Ours)
+        kinds = (contestants.LimitWithTurns, contestants.Ours)
         self.rates = {}
         for kind in kinds:
             server = self.start(kind)

@@ -11,12 +11,15 @@
 // It leaves out all that costs more: the database (who shows a good token is whoever they say), commands, durable events,
 // fragmented messages (1002), keys written with escapes, `safe` JSON in what it relays, rate and connection limits,
 // heartbeats and other time-outs, metrics, diagnostics, TLS and other HTTP than the upgrade.
+//
+// With LIMIT_TURNS in the environment, its value does not matter, TERM prints the longest turn of its loop in milliseconds.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/sha.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -832,6 +835,23 @@ static void read_clock(void) {
     }
 }
 
+static volatile double longest_turn; // in milliseconds
+
+static void print_longest_turn(int number) {
+    (void)number;
+    char text[32];
+    int length = snprintf(text, sizeof text, "%.1f\n", longest_turn);
+    if (write(STDOUT_FILENO, text, (size_t)length) < 0) _exit(1);
+    _exit(0);
+}
+
+static void note_turn(struct timespec begin) {
+    struct timespec end;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    double took = (double)(end.tv_sec - begin.tv_sec) * 1e3 + (double)(end.tv_nsec - begin.tv_nsec) / 1e6;
+    if (took > longest_turn) longest_turn = took;
+}
+
 int main(int count, char **words) {
     const char *secret = getenv("FYNLO_JWT_SECRET");
     if (count != 2 || !secret) {
@@ -858,10 +878,14 @@ int main(int count, char **words) {
     read_clock();
     snprintf(node, sizeof node, "%016llx", (unsigned long long)now.tv_sec * 1000000007ull + (unsigned long long)getpid());
 
+    bool notes_turns = getenv("LIMIT_TURNS");
+    if (notes_turns) signal(SIGTERM, print_longest_turn);
     static struct epoll_event events[EVENTS];
     for (;;) {
         int ready = epoll_wait(poller, events, EVENTS, -1);
         if (ready < 0 && errno != EINTR) die("epoll_wait");
+        struct timespec begin;
+        if (notes_turns) clock_gettime(CLOCK_MONOTONIC, &begin);
         read_clock();
         for (int i = 0; i < ready; i++) {
             int descriptor = events[i].data.fd;
@@ -872,5 +896,6 @@ int main(int count, char **words) {
             if (events[i].events & EPOLLOUT) send_waiting(descriptor);
             if (events[i].events & ~(uint32_t)EPOLLOUT) receive(descriptor);
         }
+        if (notes_turns) note_turn(begin);
     }
 }

@@ -289,7 +289,7 @@ final class PostgresPool {
             let late = lane.waiting.prefix { $0.deadline <= now }
             lane.waiting.removeFirst(late.count)
             self.failures.refusals += UInt64(late.count)
-            for request in late { request.reply(.failure(.overloaded)) }
+            self.refuse(late, .overloaded)
             if let first = lane.waiting.first { self.failLate(lane, at: first.deadline) }
         }
     }
@@ -298,6 +298,11 @@ final class PostgresPool {
         let waiting = lane.waiting
         lane.waiting = []
         failures.refusals += UInt64(waiting.count)
-        for request in waiting { request.reply(.failure(error)) }
+        refuse(waiting[...], error)
+    }
+
+    /// There may be thousands of them, each with work to do.
+    private func refuse(_ requests: ArraySlice<PostgresRequest>, _ error: PostgresError) {
+        for request in requests { loop.later { request.reply(.failure(error)) } }
     }
 }

@@ -119,8 +119,8 @@ final class RedisConnection: EventSource {
         connect()
     }
 
-    /// Gives the kernel what it takes of the commands already sent, and closes. Their replies fail with `closed` at the end
-    /// of this turn; to be sure that a command is carried out, wait for its answer before. Does nothing when it is closed.
+    /// Gives the kernel what it takes of the commands already sent, and closes. Their replies fail with `closed` soon after this
+    /// call has returned; to be sure that a command is carried out, wait for its answer before. Does nothing when it is closed.
     func close() {
         if let timer { loop.remove(timer) }
         timer = nil
@@ -128,10 +128,12 @@ final class RedisConnection: EventSource {
         attempt += 1
         state = .closed
         let untold = disconnect()
-        guard !untold.isEmpty else { return }
-        loop.atEndOfTurn {
-            for reply in untold { reply(.failure(.closed)) }
-        }
+        tell(untold, .closed)
+    }
+
+    /// There may be thousands of them, each with work to do.
+    private func tell(_ replies: [PendingRequest.Reply], _ error: RedisError) {
+        for reply in replies { loop.later { reply(.failure(error)) } }
     }
 
     /// Sends a command and calls `reply` exactly once, after this call has returned: with the answer, which may be
@@ -209,12 +211,11 @@ final class RedisConnection: EventSource {
     }
 
     private func lookAtDeadlines(_ now: Instant) -> Instant? {
-        let reader = reader
+        // Their answers may be among those for which there was no time yet.
+        guard !isDeliveryPutOff else { return now + .milliseconds(1) }
         let (expired, nextDeadline) = pending.expire(by: now)
         figures.timeouts += UInt64(expired.count)
-        for reply in expired { reply(.failure(.timeout)) }
-        // A reply may have closed the connection, or opened another one, which sees to its own time.
-        guard let reader, reader === self.reader else { return nil }
+        tell(expired, .timeout)
         let silenceEnds = pending.first.map { max($0.sentAt, lastHeard) + limits.silence }
         if let silenceEnds, silenceEnds <= now {
             lose("It has been silent for \(limits.silence.inMilliseconds) ms with answers due.")
@@ -343,8 +344,7 @@ final class RedisConnection: EventSource {
             reported = reason
             log("warning", "Redis (\(settings)) is not available and is tried again until it is: \(reason)")
         }
-        // Last, as a reply may send more, or close.
-        for reply in untold { reply(.failure(.connectionLost)) }
+        tell(untold, .connectionLost)
     }
 
     /// Lets go of the socket and of all that belongs to this connection. Returns the replies that have been told nothing.
