@@ -23,7 +23,7 @@ final class Server {
     private let pulse: Pulse
     private let pruner: Pruner
     private let trimmer: MemoryTrimmer
-    private let activity: ActivityRecorder
+    let activity: ActivityRecorder
     private let effects: EffectHandler
     private let authentication: AuthenticationHandler
     private let health: HealthHandler

@@ -125,6 +125,25 @@ struct DiagnosticsHistoryTests {
         #expect(try HistorySums(read).reads == ["database": 1])
     }
 
+    @Test("lets go of a restaurant when its tablets have left and nothing of what they did is kept any more")
+    func forgotten() throws {
+        let server = try TestServer { $0.activityInterval = .milliseconds(5) }
+        let (here, there) = (try server.database.addRestaurant(), try server.database.addRestaurant())
+        let staying = try server.staffTablet(at: here)
+        let leaving = try server.staffTablet(at: there)
+        try server.wait(for: "both") { server.server.activity.restaurantCount == 2 }
+        leaving.closeWebSocket()
+        try server.wait(for: "one of them to go") { server.server.activity.restaurantCount == 1 }
+        // It is idle, but its tablets may be heard any time.
+        let idle = server.server.activity.history(of: here)
+        try server.wait(for: "more intervals") { server.server.activity.history(of: here).newest > idle.newest + 60 }
+        #expect(server.server.activity.history(of: here).isIdle && server.server.activity.restaurantCount == 1)
+        #expect(server.server.activity.history(of: there).isIdle)
+        staying.say(type: "ping", data: "{}")
+        try server.wait(for: "the ping") { !server.server.activity.history(of: here).isIdle }
+        #expect(!server.server.activity.history(of: nil).isIdle)
+    }
+
     @Test("is there only for those who ask, and may")
     func access() throws {
         let server = try TestServer()

@@ -71,6 +71,9 @@ final class ActivityRecorder: EventSource {
         return places[restaurant]?.history ?? ActivityHistory(idleAs: all)
     }
 
+    /// Restaurants that something is kept of.
+    var restaurantCount: Int { places.count }
+
     // MARK: Looking
 
     func ready(_ readiness: Readiness, now: Moment) {}
