@@ -12,12 +12,15 @@ final class MemoryTrimmer: EventSource {
     /// Sockets accepted when it was last looked, and when memory was last given back.
     private var lastAccepted: UInt64 = 0
     private var trimmedAccepted: UInt64 = 0
+    /// Many have ended since then.
+    private var haveLeft = false
 
     private static let interval = Duration.seconds(5)
     /// Below this, what they leave behind is soon used again.
     private static let connections = 500
-    /// As long as more come within the interval, it is not over.
-    private static let trickle: UInt64 = 50
+    /// As long as more come within the interval, or more than a fiftieth of those that are there, it is not over: to give
+    /// memory back takes milliseconds, and what is given back would be asked for again.
+    private static let trickle = 50
 
     init(loop: EventLoop, hub: Hub) {
         self.loop = loop
@@ -40,10 +43,12 @@ final class MemoryTrimmer: EventSource {
     func tick(now: Moment) -> Instant? {
         let accepted = hub.metrics.acceptedSockets
         let haveCome = accepted - trimmedAccepted >= UInt64(MemoryTrimmer.connections)
-        let isCalm = accepted - lastAccepted <= MemoryTrimmer.trickle
+        let isCalm = accepted - lastAccepted <= UInt64(max(MemoryTrimmer.trickle, hub.connectionCount / 50))
         lastAccepted = accepted
-        if hub.takeEndedConnections() >= MemoryTrimmer.connections || haveCome && isCalm {
+        if hub.takeEndedConnections() >= MemoryTrimmer.connections { haveLeft = true }
+        if isCalm, haveCome || haveLeft {
             trimmedAccepted = accepted
+            haveLeft = false
             ProcessSetup.releaseFreeMemory()
         }
         return now.instant + MemoryTrimmer.interval
