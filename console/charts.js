@@ -33,7 +33,6 @@ export class Chart {
     #when;
     #samples = [];
     #now = Date.now();
-    #isLive = false;
     #pointer = null;
 
     /** In `figureNode`: `series` are { key, label }, `note` says what the numbers are; `limit`: the axis' end, if it is fixed. */
@@ -64,9 +63,8 @@ export class Chart {
     }
 
     /** `samples`: { at, values: { key: number or null } } in order of time. */
-    show(samples, isLive) {
+    show(samples) {
         this.#samples = samples;
-        this.#isLive = isLive;
         this.#now = Date.now();
         this.#draw();
     }
@@ -102,7 +100,7 @@ export class Chart {
         this.#drawing.replaceChildren(...parts);
     }
 
-    /** Shows the numbers of one moment: the pointer's, or the last one, with its time if that is not now. */
+    /** Shows the numbers of one moment: the pointer's, or the last one, with its time. */
     #read(samples, x) {
         const last = samples.at(-1);
         let shown = last;
@@ -111,8 +109,7 @@ export class Chart {
                 (Math.abs(x(sample.at) - this.#pointer) < Math.abs(x(best.at) - this.#pointer) ? sample : best), last);
         }
         for (const { key } of this.#series) setText(this.#readings.get(key), figure(shown?.values[key]));
-        const isNow = this.#isLive && shown === last && shown && this.#now - shown.at < GAP;
-        setText(this.#when, !shown || isNow ? "" : `at ${clockTime(shown.at)}`);
+        setText(this.#when, shown ? `at ${clockTime(shown.at)}` : "");
         const readings = this.#series.map(({ key, label }) => `${label} ${figure(shown?.values[key])}`).join(", ");
         const time = shown ? ` at ${clockTime(shown.at)}` : "";
         this.#drawing.setAttribute("aria-label", `${this.#title}, ${this.#unit}, last 15 minutes. ${readings}${time}.`);

@@ -1,10 +1,11 @@
 // The console: how a restaurant's tablets and orders are doing, live. A manager sees their own, a platform owner all.
 
 import { closeConnection, invalidateMenu, moveOrder, renewToken, sendNotification } from "./actions.js";
-import { Chart, SPAN } from "./charts.js";
+import { Chart } from "./charts.js";
 import { FynloClient, randomID } from "./client.js";
 import { COLUMNS, ConnectionTable, Diagnostics } from "./diagnostics.js";
 import { EventStream } from "./events.js";
+import { CACHE_LEVELS } from "./history.js";
 import { Board, OrderBook } from "./orders.js";
 import { byID, clockTime, copy, count, duration, element, figure, freshness, lostSentence, notify, setText, words } from "./page.js";
 import { fillRestaurants, Refusal, showFarewell, signIn, signOut, whyRefused } from "./session.js";
@@ -21,10 +22,6 @@ class Console {
     #table;
     #charts;
     #samples = [];
-    /** Of events as they came: { at, milliseconds }. */
-    #deliveries = [];
-    /** Up to here, events were missed ones, sent again: how long they took says nothing. */
-    #replayedUpTo = 0;
     /** When the report was last asked for. */
     #reportAt = null;
     /** When the socket was lost; null while it is up, or none is wanted. */
@@ -106,7 +103,7 @@ class Console {
         this.#client?.disconnect();
         this.#book?.close();
         [this.#client, this.#book, this.#lostAt, this.#heardAt] = [null, null, null, null];
-        [this.#samples, this.#deliveries] = [[], []];
+        this.#samples = [];
         this.#stream.clear();
         if (this.#reportAt !== null) this.#reportAt = 0;
         const isOne = restaurant !== "";
@@ -145,8 +142,7 @@ class Console {
         this.#tick();
     }
 
-    #connected({ resumed, seq }) {
-        this.#replayedUpTo = seq;
+    #connected({ resumed }) {
         if (!this.#book.isLoaded) this.#load();
         else this.#book.retry();
         if (resumed) this.#diagnostics.poll();
@@ -181,11 +177,6 @@ class Console {
         this.#heardAt = Date.now();
         this.#stream.add(event);
         this.#book.take(event);
-        const offset = this.#client.clockOffset;
-        if (event.seq > this.#replayedUpTo && offset !== null) {
-            const milliseconds = Math.max(0, Date.now() + offset - Date.parse(event.timestamp));
-            this.#deliveries.push({ at: Date.now(), milliseconds });
-        }
         if (event.type === "menu.updated") notify(`The menu has changed: it is version ${event.data.version} now.`);
     }
 
@@ -201,7 +192,7 @@ class Console {
         if (refusal?.status === 401) return this.#refused(whyRefused(this.#session.token, refusal));
         if (!refusal) {
             this.#showDiagnostics();
-            this.#sample();
+            this.#showHistory();
             if (this.#reportAt !== null) this.#renewReport();
         }
         this.#tick();
@@ -219,34 +210,23 @@ class Console {
             ? `${count(behind.length, "tablet")} behind, by up to ${count(most, "event")}` : "none is behind");
         const silent = this.#diagnostics.report.silent_nodes;
         setText(byID("nodes-note"), silent === null
-            ? "Redis is away: other server processes, if there are any, could not be asked."
-            : silent.length > 0 ? `${count(silent.length, "server process")} did not answer: its tablets are missing here.` : "");
+            ? "Redis is away: other servers, if there are any, could not be asked."
+            : silent.length > 0 ? `${count(silent.length, "server")} did not answer: the tablets there are missing here.` : "");
     }
 
-    #sample() {
-        const at = Date.now();
-        const messages = this.#diagnostics.growth((counters) => counters.messages, 15);
-        const received = this.#diagnostics.growth((counters) => counters.heartbeats_received, 60);
-        const expected = this.#diagnostics.growth((counters) => counters.heartbeats_expected, 60);
-        const perMinute = (name) => {
-            const reads = this.#diagnostics.growth((counters) => counters.menu_reads[name], 60);
-            return reads && (60 * reads.growth) / reads.seconds;
-        };
-        this.#deliveries = this.#deliveries.filter((delivery) => delivery.at > at - 60_000);
-        const waits = this.#deliveries.map((delivery) => delivery.milliseconds).sort((one, other) => one - other);
-        const percentile = (part) => (waits.length > 0 ? waits[Math.ceil(waits.length * part) - 1] : null);
-        const values = {
-            messages: messages && messages.growth / messages.seconds,
-            p50: percentile(0.5), p95: percentile(0.95), p99: percentile(0.99),
-            heartbeats: expected?.growth > 0 ? Math.min(100, (100 * received.growth) / expected.growth) : null,
-        };
-        for (const name of CACHE_LEVELS.keys()) values[name] = perMinute(name);
-        this.#samples = [...this.#samples.filter((sample) => sample.at > at - SPAN), { at, values }];
-        setText(byID("messages"), figure(values.messages));
-        setText(byID("delivery"), waits.length > 0 ? `${figure(values.p95)} ms` : "–");
-        setText(byID("delivery-note"), waits.length > 0
-            ? `p95 of ${count(waits.length, "event")} in the last minute` : "no event in the last minute");
-        setText(byID("heartbeats"), values.heartbeats === null ? "–" : `${figure(values.heartbeats)} %`);
+    #showHistory() {
+        const { history } = this.#diagnostics;
+        this.#samples = history.samples;
+        const last = this.#samples.at(-1);
+        const until = last ? `until ${clockTime(last.at)}` : "not measured yet";
+        const { messages, heartbeats, p95, events } = last?.values ?? {};
+        setText(byID("messages"), figure(messages));
+        setText(byID("messages-note"), `received from tablets in 15 s ${until}`);
+        setText(byID("delivery"), events > 0 ? `${figure(p95)} ms` : "–");
+        setText(byID("delivery-note"), events > 0 ? `p95 of ${count(events, "event")} in a minute ${until}` : `no event in a minute ${until}`);
+        setText(byID("heartbeats"), Number.isFinite(heartbeats) ? `${figure(heartbeats)} %` : "–");
+        setText(byID("heartbeats-note"), `of those expected in a minute ${until}`);
+        setText(byID("charts-note"), history.note);
     }
 
     // MARK: What is live, and what is not
@@ -268,7 +248,7 @@ class Console {
         status.dataset.state = isLive ? "live" : isLost ? "lost" : "starting";
         setText(status, isLive ? "Live" : isLost ? "Not live" : "Connecting…");
         document.title = isLost ? "(not live) Fynlo console" : "Fynlo console";
-        for (const chart of this.#charts) chart.show(this.#samples, isFresh);
+        for (const chart of this.#charts) chart.show(this.#samples);
         this.#board.tick();
     }
 
@@ -333,27 +313,22 @@ class Console {
     }
 }
 
-const CACHE_LEVELS = new Map([
-    ["process", "this server's copy"], ["redis", "Redis"], ["database", "database"], ["bypass", "without Redis"],
-    ["stale", "stale"],
-]);
-
 function makeCharts() {
-    const since = "Sampled every 5 s since this page was opened.";
+    const minute = "each point is of the minute before it.";
     return [
         ["chart-messages", {
             title: "Messages", unit: "per second", series: [{ key: "messages", label: "received" }],
-            note: `What tablets sent, averaged over 15 s. ${since}` }],
+            note: "What tablets sent; each point is of the 15 s before it." }],
         ["chart-delivery", {
             title: "Delivery", unit: "ms",
             series: [{ key: "p50", label: "p50" }, { key: "p95", label: "p95" }, { key: "p99", label: "p99" }],
-            note: "From the commit of an event to its arrival in this page, by the server's clock; events of the last minute." }],
+            note: `From an event's commit until its server has written it to the last tablet, as servers count it in steps of 1, 2, 5, 10 …; ${minute}` }],
         ["chart-heartbeats", {
             title: "Heartbeats", unit: "% of those expected", limit: 100, series: [{ key: "heartbeats", label: "received" }],
-            note: `Pings that came ÷ pings due, over 60 s. ${since}` }],
+            note: `Pings that came ÷ pings due; ${minute}` }],
         ["chart-cache", {
             title: "Menu reads", unit: "per minute", series: [...CACHE_LEVELS].map(([key, label]) => ({ key, label })),
-            note: `Where menus were read from, over 60 s. ${since}` }],
+            note: `Where menus were read from; ${minute}` }],
     ].map(([id, settings]) => new Chart(byID(id), settings));
 }
 

@@ -1,8 +1,7 @@
-// What GET /api/v1/websocket/diagnostics tells, asked for every few seconds: the connections as a table, and counters whose
-// differences become the charts' numbers.
+// What GET /api/v1/websocket/diagnostics tells, asked for every few seconds: the connections as a table, and the last 15 minutes.
 
+import { History } from "./history.js";
 import { count, duration, element, figure, setText, words } from "./page.js";
-import { SPAN } from "./charts.js";
 
 const INTERVAL = 5_000;
 /** An answer older than this is not shown as live, whatever the reason. */
@@ -26,8 +25,8 @@ export class Diagnostics {
     lostAt = null;
     /** Why, in the server's or our words. */
     problem = "";
-    /** Answers of the last quarter of an hour: { at, counters: Map of node → counters }. */
-    #history = [];
+    /** What the charts show. */
+    history = new History();
 
     /** `listener` is called after each answer, and after a failure with the Refusal. */
     constructor(session, listener) {
@@ -42,7 +41,7 @@ export class Diagnostics {
         this.restaurant = restaurant;
         this.report = null;
         this.answeredAt = null;
-        this.#history = [];
+        this.history.clear();
         await this.#asking;
         const refusal = await this.poll();
         if (refusal && !refusal.isPassing) throw refusal;
@@ -68,7 +67,8 @@ export class Diagnostics {
         const restaurant = this.restaurant;
         let refusal = null;
         try {
-            const { body } = await this.#session.get(this.path);
+            // All of it each time: it is short, and what the page shows is never more than what a server has said.
+            const { body } = await this.#session.get(`${this.path}${restaurant ? "&" : "?"}history=true`);
             if (restaurant === this.restaurant) this.#take(body);
         } catch (error) {
             refusal = error;
@@ -85,9 +85,7 @@ export class Diagnostics {
         this.report = body;
         this.answeredAt = Date.now();
         this.lostAt = null;
-        const nodes = [body, ...body.nodes].filter((node) => node.counters);
-        const counters = new Map(nodes.map((node) => [node.node, node.counters]));
-        this.#history = [...this.#history.filter(({ at }) => at > this.answeredAt - SPAN), { at: this.answeredAt, counters }];
+        this.history.take(body);
     }
 
     /** Restaurants with their connections, those of all nodes together. */
@@ -103,21 +101,6 @@ export class Diagnostics {
             }
         }
         return [...restaurants.values()];
-    }
-
-    /**
-     * How much a counter, which `pick` picks, grew in the last `seconds`, and in how many: { growth, seconds }; null while that is
-     * not known. Nodes that were not there at both ends do not count.
-     */
-    growth(pick, seconds) {
-        const last = this.#history.at(-1);
-        const first = this.#history.findLast(({ at }) => last.at - at >= seconds * 1000 - INTERVAL / 2) ?? this.#history[0];
-        if (!last || first === last || last.at - first.at > seconds * 1000 + 3 * INTERVAL) return null;
-        const nodes = [...last.counters.keys()].filter((node) => first.counters.has(node));
-        if (nodes.length === 0) return null;
-        const growth = nodes.reduce(
-            (sum, node) => sum + Math.max(0, pick(last.counters.get(node)) - pick(first.counters.get(node))), 0);
-        return { growth, seconds: (last.at - first.at) / 1000 };
     }
 }
 

@@ -103,7 +103,7 @@ private final class Tail {
         let what = "\(isFirst ? "No connection" : "Connection lost") (\(closure.code)): \(reason)."
         switch retryIn {
         case .some(.zero): Console.note("\(what) Trying again with another token.")
-        case .some(let retryIn): Console.note("\(what) Trying again in \(seconds(retryIn)) s.")
+        case .some(let retryIn): Console.note("\(what) Trying again in \(retryIn.secondsText) s.")
         case nil: Console.note(what)
         }
     }
@@ -119,11 +119,5 @@ private final class Tail {
             // Nobody reads any more, as behind `head`.
             if !Console.write(bytes) { stop() }
         }
-    }
-
-    /// With one decimal.
-    private func seconds(_ duration: Duration) -> String {
-        let tenths = (duration.inMilliseconds + 50) / 100
-        return "\(tenths / 10).\(tenths % 10)"
     }
 }

@@ -33,6 +33,8 @@ struct Config {
     var redisSpace = "fynlo:\(NodeMessage.version):"
     /// Between two pulses: no variable.
     var pulseInterval = Pulse.interval
+    /// Of the samples of the last quarter of an hour: no variable, as those of all nodes are added up.
+    var activityInterval = ActivityRecorder.interval
     var allowedOrigins: [String]
     var trustedProxies: TrustedProxies
     var allowsQueryToken: Bool

@@ -23,6 +23,7 @@ final class Server {
     private let pulse: Pulse
     private let pruner: Pruner
     private let trimmer: MemoryTrimmer
+    let activity: ActivityRecorder
     private let effects: EffectHandler
     private let authentication: AuthenticationHandler
     private let health: HealthHandler
@@ -84,6 +85,7 @@ final class Server {
             loop: loop, redis: redis, menus: menus, known: known,
             settings: MenuCache.Settings(
                 limits: config.limits, redisBudget: config.redisBudget, patience: config.queryTimeout))
+        activity = ActivityRecorder(loop: loop, hub: hub, cache: cache, interval: config.activityInterval)
         health = HealthHandler(loop: loop, hub: hub, pool: pool, redis: redis, leases: leases)
         effects = EffectHandler(
             loop: loop, hub: hub, authentication: authentication, feeds: feeds, nodes: nodes,
@@ -103,8 +105,8 @@ final class Server {
                 loop: loop, hub: hub, feeds: feeds, pool: pool, redis: redis, bus: bus, cache: cache,
                 leases: leases, log: log),
             diagnostics: DiagnosticsHandler(
-                loop: loop, hub: hub, feeds: feeds, authentication: authentication, nodes: nodes, cache: cache, log: log
-            ),
+                loop: loop, hub: hub, feeds: feeds, authentication: authentication, nodes: nodes, cache: cache,
+                activity: activity, log: log),
             log: log)
         pulse = Pulse(loop: loop, pool: pool, interval: config.pulseInterval) { [hub, known] in
             Set(hub.restaurants).union(known.watched)
@@ -166,6 +168,7 @@ final class Server {
         pulse.start()
         pruner.start()
         trimmer.start()
+        activity.start()
     }
 
     /// True while there is a connection to Redis.
@@ -257,6 +260,7 @@ final class Server {
         pulse.stop()
         pruner.stop()
         trimmer.stop()
+        activity.stop()
         hub.abortAll()
         pool.close()
         leases.stop()

@@ -9,6 +9,7 @@ chromedriver; only the standard library is used.
 import argparse
 import pathlib
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -38,6 +39,9 @@ class PageTests(unittest.TestCase):
             window.close()
         for tablet in list(self.stage.tablets):
             self.stage.end(tablet)
+        for process in list(self.stage.others):
+            process.send_signal(signal.SIGCONT)
+            self.stage.end_other(process)
         self.windows = []
         self.browser.current = None
         self.browser.call("POST", "/window", {"handle": self.browser.call("GET", "/window/handles")[0]})
@@ -192,6 +196,74 @@ class ConsoleTests(PageTests):
         sequences = window.run("return [...document.querySelectorAll('#events li[data-seq]')].map(e => +e.dataset.seq)")
         self.assertEqual(sequences[:3], [int(head) + 3, int(head) + 2, int(head) + 1])
         self.assertEqual(sequences, sorted(set(sequences), reverse=True))
+
+    def wait_history(self, condition, person=MANAGER, restaurant=CASA):
+        """Waits until what the diagnostics' histories of all servers, `all`, say is what is waited for."""
+        window = self.window("/console")
+        window.wait(
+            condition,
+            "return fetch(arguments[0], {headers: {Authorization: 'Bearer ' + arguments[1]}}).then(answer => answer.json())"
+            ".then(body => { const all = [body, ...body.nodes].map(node => node.history); return " + condition + "; })",
+            f"/api/v1/websocket/diagnostics?history=true&restaurant_id={restaurant}", person.token(), limit=40)
+
+    @staticmethod
+    def line(window, chart):
+        """How many points a chart's first line has that are above its bottom."""
+        return window.run(
+            "const bottom = +document.querySelector('#' + arguments[0] + ' line.grid').getAttribute('y1');"
+            "const text = document.querySelector('#' + arguments[0] + ' path.line-0').getAttribute('d');"
+            "return [...text.matchAll(/[ML][\\d.]+ ([\\d.]+)/g)].filter(found => +found[1] < bottom - .2).length", chart)
+
+    def test_charts_what_happened_before_the_page_was_opened(self):
+        tablets = [self.stage.tablet(WAITER), self.stage.tablet(PLATFORM_OWNER, ELIA, "pos")]
+        self.wait_history("all.some(each => each.heartbeats_received.some(number => number > 0))")
+        order = self.stage.order()
+        for status in ("pending", "preparing", "ready", "completed"):
+            self.stage.move(order, status)
+        self.stage.ask("GET", f"/api/v1/menu?restaurant_id={CASA}&limit=3")
+        self.wait_history("all.some(each => each.deliveries.flat().reduce((sum, [, number]) => sum + number, 0) >= 4)")
+        for tablet in tablets:
+            self.stage.end(tablet)
+        for person, restaurant in ((MANAGER, CASA), (PLATFORM_OWNER, CASA), (PLATFORM_OWNER, "")):
+            window = self.signed_in(person=person, restaurant=restaurant)
+            self.assertRegex(window.wait_text("#delivery", "ms"), r"^[\d.,]+ ms$")
+            self.assertRegex(window.text("#delivery-note"), r"^p95 of \d+ events in a minute until \d\d:\d\d:\d\d$")
+            for chart in ("chart-messages", "chart-delivery", "chart-heartbeats", "chart-cache"):
+                window.wait_shown(f"#{chart} svg path")
+                label = window.run("return document.querySelector(`#${arguments[0]} svg`).getAttribute('aria-label')", chart)
+                self.assertRegex(label, r"last 15 minutes\. .* at \d\d:\d\d:\d\d\.$")
+            for chart in ("chart-messages", "chart-delivery", "chart-heartbeats"):
+                self.assertGreater(self.line(window, chart), 0, chart)
+            self.assertRegex(window.text("#chart-delivery .legend"), r"p50 [\d.,]+\s+p95 [\d.,]+\s+p99 [\d.,]+")
+        # Those of another restaurant have nothing to do with it.
+        window = self.signed_in(person=ELIA_MANAGER, restaurant=ELIA)
+        window.wait_text("#delivery-note", "no event in a minute until")
+        self.assertEqual(window.text("#delivery"), "–")
+
+    def test_adds_up_what_several_servers_measured_and_says_which_one_is_missing(self):
+        process, url = self.stage.start_other()
+        self.stage.tablet(WAITER, url=url)
+        self.wait_history("all.length === 2 && all[1].heartbeats_received.some(number => number > 0)")
+        window = self.signed_in()
+        window.wait_text("#connections", "kitchen")
+        window.wait("heartbeats", "return document.querySelector('#heartbeats').innerText.includes('%')")
+        self.assertGreater(self.line(window, "chart-heartbeats"), 0)
+        process.send_signal(signal.SIGSTOP)
+        window.wait_text("#nodes-note", "1 server did not answer", limit=20)
+        window.wait_text("#charts-note", "Nothing is drawn from ", limit=20)
+        # None of the numbers goes on without it.
+        window.wait("no number", "return ['messages', 'heartbeats'].every(id => document.getElementById(id).innerText === '–')", limit=40)
+        process.send_signal(signal.SIGCONT)
+        window.wait(
+            "it to answer", "return !document.querySelector('#charts-note').innerText.includes('Nothing is drawn')", limit=20)
+
+    def test_adds_up_histories(self):
+        window = self.window("/console")
+        module = window.wait(
+            "the module", "return performance.getEntriesByType('resource').map(e => e.name).find(n => n.includes('/history.'))")
+        cases = pathlib.Path(__file__).with_name("history_cases.js").read_text()
+        script = "const theirs = arguments; return (async function () {" + cases + "}).apply(null, theirs)"
+        self.assertEqual(window.run(script, module), [])
 
     def test_says_why_somebody_may_not_sign_in(self):
         window = self.window("/console")

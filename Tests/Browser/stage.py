@@ -37,7 +37,7 @@ PLATFORM_OWNER = Person("olivia", 1, "0")
 
 
 class Stage:
-    """One server process at a time on one port, which can be taken away and given back."""
+    """A server process on one port, which can be taken away and given back, and others beside it."""
 
     def __init__(self, programs):
         self.programs = programs
@@ -47,7 +47,7 @@ class Stage:
             # Everything as it is, but sooner.
             "FYNLO_HEARTBEAT_INTERVAL": "1s", "FYNLO_DRAIN_TIMEOUT": "2s",
         }
-        self.process, self.tablets = None, []
+        self.process, self.tablets, self.others = None, [], []
         self.program("migrate", "up")
         self.program("demo-data")
         self.port = 0
@@ -63,17 +63,24 @@ class Stage:
 
     def start(self):
         """Returns when it serves; on the same port as before."""
+        self.process, self.port = self.launch(self.port)
+
+    def start_other(self):
+        """One more server for the same restaurants: its process and its address."""
+        process, port = self.launch(0)
+        self.others.append(process)
+        return process, f"http://127.0.0.1:{port}"
+
+    def launch(self, port):
         environment = self.environment | {"FYNLO_LOG": "info"}
-        self.process = subprocess.Popen(
-            [f"{self.programs}/fynlo-server", "serve", "--listen", f"127.0.0.1:{self.port}"], env=environment,
+        process = subprocess.Popen(
+            [f"{self.programs}/fynlo-server", "serve", "--listen", f"127.0.0.1:{port}"], env=environment,
             stderr=subprocess.PIPE, text=True)
-        for line in self.process.stderr:
+        for line in process.stderr:
             if '"event":"serving"' in line.replace(" ", ""):
-                self.port = int(re.search(r'127\.0\.0\.1:(\d+)', line).group(1))
-                break
-        else:
-            raise AssertionError("the server did not start")
-        # Nobody reads the rest: the server drops lines that are not taken.
+                # Nobody reads the rest: the server drops lines that are not taken.
+                return process, int(re.search(r'127\.0\.0\.1:(\d+)', line).group(1))
+        raise AssertionError("the server did not start")
 
     def kill(self):
         """Takes the server away, as a crash does."""
@@ -81,9 +88,9 @@ class Stage:
         self.process.wait(10)
         self.process.stderr.close()
 
-    def tablet(self, person, restaurant=CASA, client="kitchen", output=subprocess.DEVNULL):
+    def tablet(self, person, restaurant=CASA, client="kitchen", output=subprocess.DEVNULL, url=None):
         """A tablet that follows a restaurant until it is ended; with a pipe as `output`, what it hears is to be read."""
-        environment = {"FYNLO_TOKEN": person.token(), "FYNLO_USER_ID": person.id, "FYNLO_URL": self.url}
+        environment = {"FYNLO_TOKEN": person.token(), "FYNLO_USER_ID": person.id, "FYNLO_URL": url or self.url}
         tablet = subprocess.Popen(
             [f"{self.programs}/fynlo", "tail", "--restaurant", restaurant, "--client-type", client], env=environment,
             stdout=output, stderr=subprocess.DEVNULL, text=True)
@@ -130,13 +137,23 @@ class Stage:
             ["psql", "--quiet", "--no-psqlrc", "-v", "ON_ERROR_STOP=1", self.environment["DATABASE_URL"], "-c", statement],
             check=True, stdout=subprocess.DEVNULL)
 
+    def end_other(self, process):
+        self.others.remove(process)
+        self.end_server(process)
+
+    @staticmethod
+    def end_server(process):
+        if process.poll() is None:
+            process.terminate()
+            process.wait(20)
+            process.stderr.close()
+
     def close(self):
         for tablet in list(self.tablets):
             self.end(tablet)
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(20)
-            self.process.stderr.close()
+        for process in [*self.others, self.process]:
+            if process:
+                self.end_server(process)
 
 
 def unique():

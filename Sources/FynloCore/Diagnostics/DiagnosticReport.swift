@@ -156,3 +156,8 @@ public struct DiagnosticReport: Equatable, Sendable {
         return "\(tenths / 10).\(tenths % 10)"
     }
 }
+
+extension Duration {
+    /// In seconds with one decimal, rounded; `0.0` for what is below zero.
+    public var secondsText: String { DiagnosticReport.oneDecimal(Double(inNanoseconds) / 1e9) }
+}

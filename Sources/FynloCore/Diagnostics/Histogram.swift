@@ -32,6 +32,15 @@ public struct Histogram: Sendable {
                 ]
             }
         }
+
+        /// The bounds in milliseconds, separated by commas.
+        var millisecondsText: String {
+            let bounds = nanoseconds
+            return bounds.indices.map { index in
+                let (whole, rest) = bounds[index].quotientAndRemainder(dividingBy: 1_000_000)
+                return rest == 0 ? "\(whole)" : "\(Double(bounds[index]) / 1e6)"
+            }.joined(separator: ",")
+        }
     }
 
     private let bounds: [15 of Int64]
@@ -45,19 +54,23 @@ public struct Histogram: Sendable {
         bounds = scale.nanoseconds
     }
 
-    /// Adds an observation, or several of the same duration; a negative one counts as none at all having passed.
-    public mutating func observe(_ duration: Duration, times: Int = 1) {
+    /// Adds an observation, or several of the same duration; a negative one counts as none at all having passed. Returns the
+    /// place of its bucket, of which 0 is that of the least.
+    @discardableResult
+    public mutating func observe(_ duration: Duration, times: Int = 1) -> Int {
         observe(nanoseconds: duration.inNanoseconds, times: times)
     }
 
     /// As `observe`.
-    public mutating func observe(nanoseconds: Int64, times: Int = 1) {
+    @discardableResult
+    public mutating func observe(nanoseconds: Int64, times: Int = 1) -> Int {
         let nanoseconds = max(0, nanoseconds)
         var bucket = 0
         while bucket < 15, nanoseconds > bounds[bucket] { bucket += 1 }
         counts[bucket] &+= UInt64(times)
         count &+= UInt64(times)
         sumInSeconds += Double(nanoseconds) * Double(times) / 1e9
+        return bucket
     }
 
     /// The buckets' upper bounds in seconds, with how many observations were at most that; the last is `+Inf` and has them all.

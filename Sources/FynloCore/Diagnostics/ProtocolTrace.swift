@@ -114,9 +114,8 @@ public struct ProtocolTrace: Sendable {
     /// For a log line: `upgrade 61.2, authenticate 61.2, authenticated 61, ping*4 1.1`, each with its age in seconds.
     public func text(at now: Instant) -> String {
         entries(at: now).map { entry in
-            let tenths = entry.age.inMilliseconds / 100
             let repeated = entry.count > 1 ? "*\(entry.count)" : ""
-            return "\(entry.event.name)\(repeated) \(tenths / 10).\(tenths % 10)"
+            return "\(entry.event.name)\(repeated) \(entry.age.secondsText)"
         }.joined(separator: ", ")
     }
 }

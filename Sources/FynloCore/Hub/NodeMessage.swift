@@ -27,9 +27,12 @@ public struct NodeMessage: Equatable, Sendable {
         case revoked
     }
 
-    /// How a report is to be written.
-    public enum ReportForm: String, Sendable {
+    /// How a report is to be written. What it is to have in addition is a member of its own, since programs that do not know it
+    /// pass it over and answer all the same.
+    public enum ReportForm: Sendable {
         case text, json
+        /// JSON, with the last quarter of an hour.
+        case jsonWithHistory
     }
 
     /// All that is said.
@@ -147,7 +150,8 @@ extension ByteBuffer {
             appendEnd(request)
         case .gather(let restaurant, let form, let request):
             append("restaurant", restaurant)
-            append(",\"form\":\"\(form.rawValue)\"")
+            append(form == .text ? ",\"form\":\"text\"" : ",\"form\":\"json\"")
+            if form == .jsonWithHistory { append(",\"history\":true") }
             appendEnd(request)
         case .report(let body, let request):
             appendEnd(request)
@@ -214,7 +218,8 @@ extension NodeMessage {
         var version: Int64?
         var connection: ConnectionID?
         var cause: CloseCause?
-        var form: ReportForm?
+        var form: String?
+        var history: Bool?
         var found: Bool?
         var request: UInt64?
 
@@ -230,12 +235,24 @@ extension NodeMessage {
             case "version": version = JSON.integer(value, in: text)
             case "connection": connection = string.flatMap { UUID128($0) }.flatMap { ConnectionID(uuid: $0) }
             case "cause": cause = string.flatMap { CloseCause(rawValue: $0) }
-            case "form": form = string.flatMap { ReportForm(rawValue: $0) }
-            case "found":
-                found = value.kind == .boolean ? text[value.positions.lowerBound] == UInt8(ascii: "t") : nil
+            case "form": form = string
+            case "history": history = Fields.boolean(value, text)
+            case "found": found = Fields.boolean(value, text)
             case "request": request = string.flatMap(NodeMessage.number)
             default: break
             }
+        }
+
+        var reportForm: ReportForm? {
+            switch form {
+            case "text": .text
+            case "json": history == true ? .jsonWithHistory : .json
+            default: nil
+            }
+        }
+
+        private static func boolean(_ value: JSONValue, _ text: Span<UInt8>) -> Bool? {
+            value.kind == .boolean ? text[value.positions.lowerBound] == UInt8(ascii: "t") : nil
         }
     }
 
@@ -265,7 +282,7 @@ extension NodeMessage {
             return .close(connection, cause, request: request)
         case .closed: return fields.found.map { .closed(wasThere: $0, request: request) }
         case .gather:
-            guard let restaurant = fields.restaurant, let form = fields.form else { return nil }
+            guard let restaurant = fields.restaurant, let form = fields.reportForm else { return nil }
             return .gather(restaurant, form, request: request)
         case .report:
             guard let body, String(validating: body) != nil else { return nil }

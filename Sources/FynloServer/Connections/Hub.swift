@@ -232,7 +232,7 @@ final class Hub {
     /// Hands a durable event to every tablet of a restaurant.
     func broadcast(_ event: EventFrame, to restaurant: RestaurantID) {
         broadcast(event.frame, sequence: event.sequence, to: restaurant)
-        metrics.delivering(committedAt: event.createdAt)
+        metrics.delivering(committedAt: event.createdAt, in: restaurant)
         scheduleFlush()
     }
 
@@ -459,6 +459,9 @@ final class Hub {
 
     /// Restaurants with listeners.
     var restaurants: [RestaurantID] { Array(registry.restaurants) }
+
+    /// How many they are.
+    var restaurantCount: Int { registry.restaurants.count }
 
     /// The tablets of a restaurant.
     func members(of restaurant: RestaurantID) -> [ConnectionRegistry.Member] {

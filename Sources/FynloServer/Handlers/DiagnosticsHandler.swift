@@ -12,6 +12,7 @@ final class DiagnosticsHandler {
     private let authentication: AuthenticationHandler
     private let nodes: NodeHandler
     private let cache: MenuCache
+    private let activity: ActivityRecorder
     private let log: Logger
     private let started: Instant
 
@@ -33,7 +34,7 @@ final class DiagnosticsHandler {
 
     init(
         loop: EventLoop, hub: Hub, feeds: FeedHandler, authentication: AuthenticationHandler, nodes: NodeHandler,
-        cache: MenuCache, log: Logger
+        cache: MenuCache, activity: ActivityRecorder, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
@@ -41,6 +42,7 @@ final class DiagnosticsHandler {
         self.authentication = authentication
         self.nodes = nodes
         self.cache = cache
+        self.activity = activity
         self.log = log
         started = loop.now.instant
         nodes.describe = { [weak self] in self?.describe($0, $1) }
@@ -91,10 +93,13 @@ final class DiagnosticsHandler {
 
     /// Those of one restaurant, or, for platform owners who name none, of all.
     func report(_ request: HTTPRequest, reply: @escaping Reply) {
-        authentication.authorizeDiagnostics(request, reply: reply) { [self] restaurant in
-            let form: NodeMessage.ReportForm = request.prefersPlainText ? .text : .json
+        authentication.authorizeDiagnostics(request, reply: reply) { parameters throws(APIError) in
+            try parameters.boolean("history", default: false)
+        } then: { [self] restaurant, hasHistory in
+            let form: NodeMessage.ReportForm =
+                request.prefersPlainText ? .text : hasHistory ? .jsonWithHistory : .json
             nodes.gather(restaurant, form) { [self] others in
-                let body = form == .text ? text(restaurant, others) : json(restaurant, others)
+                let body = form == .text ? text(restaurant, others) : json(restaurant, form, others)
                 var response = HTTPResponse(status: 200, body: body.bytes())
                 response.headers.append(
                     "Content-Type", form == .text ? "text/plain; charset=utf-8" : "application/json")
@@ -108,14 +113,14 @@ final class DiagnosticsHandler {
     /// What this process tells another one.
     private func describe(_ restaurant: RestaurantID?, _ form: NodeMessage.ReportForm) -> [UInt8]? {
         var body = ByteBuffer()
-        guard form == .json else {
+        guard form != .text else {
             diagnosis(of: restaurant).report.appendText(to: &body)
             return body.bytes()
         }
         for extent in Extent.others {
             body.removeAll()
             body.append("{")
-            appendMembers(restaurant, extent, to: &body)
+            appendMembers(restaurant, form, extent, to: &body)
             body.append("}")
             if body.count <= Extent.messageBytes { return body.bytes() }
         }
@@ -138,9 +143,11 @@ final class DiagnosticsHandler {
         return body
     }
 
-    private func json(_ restaurant: RestaurantID?, _ others: NodeHandler.Reports) -> ByteBuffer {
+    private func json(
+        _ restaurant: RestaurantID?, _ form: NodeMessage.ReportForm, _ others: NodeHandler.Reports
+    ) -> ByteBuffer {
         var body = ByteBuffer("{")
-        appendMembers(restaurant, .own, to: &body)
+        appendMembers(restaurant, form, .own, to: &body)
         body.append(",\"nodes\":[")
         for (index, (_, report)) in others.bodies.enumerated() {
             if index > 0 { body.append(",") }
@@ -196,7 +203,9 @@ final class DiagnosticsHandler {
 
     // MARK: JSON
 
-    private func appendMembers(_ restaurant: RestaurantID?, _ extent: Extent, to body: inout ByteBuffer) {
+    private func appendMembers(
+        _ restaurant: RestaurantID?, _ form: NodeMessage.ReportForm, _ extent: Extent, to body: inout ByteBuffer
+    ) {
         body.append("\"time\":")
         body.append(json: loop.now.unixTime)
         body.append(",\"node\":\"")
@@ -205,6 +214,10 @@ final class DiagnosticsHandler {
         let diagnosis = diagnosis(of: restaurant)
         diagnosis.report.appendJSON(to: &body)
         appendCounters(diagnosis, restaurant, to: &body)
+        if form == .jsonWithHistory {
+            body.append(",\"history\":")
+            activity.history(of: restaurant).appendJSON(to: &body, interval: activity.intervals.length)
+        }
         body.append(",\"restaurants\":[")
         var left = extent.connections
         for (index, restaurant) in restaurants(restaurant).prefix(extent.restaurants).enumerated() {
@@ -232,10 +245,9 @@ final class DiagnosticsHandler {
         body.append(",\"counters\":{\"messages\":\(diagnosis.messages)")
         body.append(",\"heartbeats_received\":\(diagnosis.heartbeats.received)")
         body.append(",\"heartbeats_expected\":\(diagnosis.heartbeats.expected)")
-        let reads = cache.answers(of: restaurant)
-        body.append(",\"menu_reads\":{\"process\":\(reads.process),\"redis\":\(reads.redis)")
-        body.append(",\"database\":\(reads.miss),\"bypass\":\(reads.bypass)")
-        body.append(",\"stale\":\(reads.stale),\"failed\":\(reads.failed)}}")
+        body.append(",\"menu_reads\":")
+        cache.answers(of: restaurant).appendJSON(to: &body)
+        body.append("}")
     }
 }
 
@@ -279,8 +291,8 @@ private struct Tablet {
         body.append(",\"client_version\":")
         body.append(jsonString: version)
         body.append(",\"state\":\"\(session.replayPosition == nil ? "connected" : "replaying")\"")
-        body.append(",\"connected_seconds\":\(Tablet.seconds(figures.age))")
-        body.append(",\"last_heartbeat_seconds\":\(Tablet.seconds(figures.silence))")
+        body.append(",\"connected_seconds\":\(figures.age.secondsText)")
+        body.append(",\"last_heartbeat_seconds\":\(figures.silence.secondsText)")
         body.append(",\"pings_received\":\(figures.pingsReceived),\"pings_expected\":\(figures.pingsExpected)")
         body.append(",\"round_trip_ms\":\(Tablet.milliseconds(kernelRoundTrip))")
         body.append(",\"told_round_trip_ms\":\(Tablet.milliseconds(toldRoundTrip))")
@@ -293,15 +305,9 @@ private struct Tablet {
         for (index, entry) in log.trace.entries(at: now).enumerated() {
             if index > 0 { body.append(",") }
             body.append("{\"event\":\"\(entry.event.name)\",\"count\":\(entry.count)")
-            body.append(",\"seconds_ago\":\(Tablet.seconds(entry.age))}")
+            body.append(",\"seconds_ago\":\(entry.age.secondsText)}")
         }
         body.append("]}")
-    }
-
-    /// With one decimal.
-    private static func seconds(_ duration: Duration) -> String {
-        let tenths = max(0, duration.inMilliseconds) / 100
-        return "\(tenths / 10).\(tenths % 10)"
     }
 
     private static func milliseconds(_ duration: Duration?) -> String {

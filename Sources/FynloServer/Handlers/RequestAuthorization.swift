@@ -181,33 +181,38 @@ extension AuthenticationHandler {
     }
 
     /// Lets managers and owners through to `then`, with the restaurant that they name, or else their own; and platform owners
-    /// who name none with `nil`: all of them.
-    func authorizeDiagnostics(
-        _ request: HTTPRequest, reply: @escaping Reply, then: @escaping (RestaurantID?) -> Void
+    /// who name none with `nil`: all of them. What else they ask for is read first.
+    func authorizeDiagnostics<Parsed>(
+        _ request: HTTPRequest, reply: @escaping Reply, parse: (QueryParameters) throws(APIError) -> Parsed,
+        then: @escaping (RestaurantID?, Parsed) -> Void
     ) {
         guard let token = token(of: request, orTo: reply) else { return }
-        let named = Result { () throws(APIError) in
-            try QueryParameters(request).uuid("restaurant_id").map(RestaurantID.init)
+        let asked = Result { () throws(APIError) in
+            let parameters = try QueryParameters(request)
+            return (
+                restaurant: try parameters.uuid("restaurant_id").map(RestaurantID.init), parsed: try parse(parameters)
+            )
         }
-        func check(_ record: AccessRecord, _ restaurant: RestaurantID) {
+        func check(_ record: AccessRecord, _ restaurant: RestaurantID, _ parsed: Parsed) {
             if AccessPolicy.mayManage(record, restaurant) {
-                then(restaurant)
+                then(restaurant, parsed)
             } else {
                 reply(.failure(.permissionDenied))
             }
         }
-        user(of: token, restaurant: (try? named.get()) ?? nil) { [self] result in
+        user(of: token, restaurant: (try? asked.get())?.restaurant) { [self] result in
             do throws(APIError) {
                 let record = try result.get()
-                if let restaurant = try named.get() { return check(record, restaurant) }
-                if record.role == .platformOwner { return then(nil) }
+                let (named, parsed) = try asked.get()
+                if let named { return check(record, named, parsed) }
+                if record.role == .platformOwner { return then(nil, parsed) }
                 guard let role = record.role, role != .employee else { throw .permissionDenied }
                 guard let home = record.homeRestaurant else {
                     throw APIError(.invalidParameter, "restaurant_id is missing; give the restaurant's UUID.")
                 }
                 user(of: token, restaurant: home) { result in
                     switch result {
-                    case .success(let record): check(record, home)
+                    case .success(let record): check(record, home, parsed)
                     case .failure(let error): reply(.failure(error))
                     }
                 }

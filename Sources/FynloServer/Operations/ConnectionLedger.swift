@@ -86,6 +86,7 @@ final class ConnectionLedger {
         if let member = leftBehind.removeValue(forKey: connection.id.number) ?? member() {
             let key = ConnectionHistory.TabletKey(restaurant: restaurant, user: member.user, device: member.device)
             history.ended(key, end, totals, since: connection.since, now: now)
+            metrics.noteEnd(of: totals, in: restaurant)
         }
         guard end.isAbnormal else { return }
         log.info(

@@ -122,7 +122,7 @@ final class Metrics {
     // What is being delivered in this turn: when it came, or was committed.
     private var relays: [Instant] = []
     private var commands: [Instant] = []
-    private var commits: [UnixTime] = []
+    private var commits: [(committedAt: UnixTime, restaurant: RestaurantID)] = []
 
     /// A message that came at `receivedAt` is being relayed.
     func relaying(receivedAt: Instant) { relays.append(receivedAt) }
@@ -130,10 +130,10 @@ final class Metrics {
     /// A command that came at `receivedAt` is being answered.
     func answering(receivedAt: Instant) { commands.append(receivedAt) }
 
-    /// An event is being handed out.
-    func delivering(committedAt: UnixTime) {
+    /// An event of a restaurant is being handed out.
+    func delivering(committedAt: UnixTime, in restaurant: RestaurantID) {
         events += 1
-        commits.append(committedAt)
+        commits.append((committedAt, restaurant))
     }
 
     /// All sockets that take something have been written to: what was to be delivered in this turn has been.
@@ -142,13 +142,37 @@ final class Metrics {
         let now = SystemClock.now
         for receivedAt in relays { relayTime.observe(now.instant - receivedAt) }
         for receivedAt in commands { commandTime.observe(now.instant - receivedAt) }
-        for committedAt in commits {
-            deliveryTime.observe(.milliseconds(max(0, now.unixTime.milliseconds - committedAt.milliseconds)))
+        for (committedAt, restaurant) in commits {
+            let time = Duration.milliseconds(max(0, now.unixTime.milliseconds - committedAt.milliseconds))
+            let bucket = deliveryTime.observe(time)
+            recent[restaurant, default: ActivitySample()].deliveries[bucket] += 1
         }
         relays.removeAll(keepingCapacity: true)
         commands.removeAll(keepingCapacity: true)
         commits.removeAll(keepingCapacity: true)
     }
+
+    // MARK: Restaurants
+
+    /// What happened in each restaurant since it was last taken, of what is told by nobody else: deliveries, and what was
+    /// counted by sessions that have ended.
+    private var recent: [RestaurantID: ActivitySample] = [:]
+
+    func takeRecent() -> [RestaurantID: ActivitySample] {
+        defer { recent = [:] }
+        return recent
+    }
+
+    /// A tablet's session has ended.
+    func noteEnd(of totals: SessionTotals, in restaurant: RestaurantID) {
+        var sample = ActivitySample()
+        sample.messages = totals.messages
+        sample.heartbeatsReceived = totals.pings
+        sample.heartbeatsExpected = totals.heartbeatsDue
+        recent[restaurant, default: ActivitySample()].add(sample)
+    }
+
+    // MARK: Errors
 
     func note(_ code: APIError.Code) {
         errors[code.place] += 1

@@ -220,12 +220,12 @@ final class MetricsPage {
         text.sample(leases.figures.notRenewed, ["result": "failed"])
         writeBus(&text)
         text.family("fynlo_menu_reads_total", .counter, "Menus given to readers, by where they came from.")
-        text.sample(cache.answers.process, ["source": "process"])
-        text.sample(cache.answers.redis, ["source": "redis"])
-        text.sample(cache.answers.miss, ["source": "miss"])
-        text.sample(cache.answers.stale, ["source": "stale"])
-        text.sample(cache.answers.bypass, ["source": "bypass"])
-        text.sample(cache.answers.failed, ["source": "failed"])
+        text.sample(cache.answers[.process], ["source": "process"])
+        text.sample(cache.answers[.redis], ["source": "redis"])
+        text.sample(cache.answers[.miss], ["source": "miss"])
+        text.sample(cache.answers[.stale], ["source": "stale"])
+        text.sample(cache.answers[.bypass], ["source": "bypass"])
+        text.sample(cache.answers[.failed], ["source": "failed"])
     }
 
     private func writeBus(_ text: inout PrometheusText) {

@@ -36,36 +36,13 @@ final class MenuCache {
     private var readsUnderWay = 0
     private var waiting: [Waiting] = []
     /// Readers' answers, by where they came from.
-    private(set) var answers = Answers()
+    private(set) var answers = MenuReads()
     /// The same of each restaurant.
-    private var answersByRestaurant = RecentlyUsed<RestaurantID, Answers>(limit: 4_000)
+    private var answersByRestaurant = RecentlyUsed<RestaurantID, MenuReads>(limit: 4_000)
+    /// The same since it was last taken.
+    private var recentAnswers: [RestaurantID: MenuReads] = [:]
     /// The last copy was refused: it has no room, for one.
     private var isRedisRefusing = false
-
-    /// How many readers were answered from where.
-    struct Answers {
-        var process: UInt64 = 0
-        var redis: UInt64 = 0
-        var miss: UInt64 = 0
-        var stale: UInt64 = 0
-        var bypass: UInt64 = 0
-        var failed: UInt64 = 0
-
-        fileprivate mutating func count(_ source: Source, _ readers: UInt64) {
-            switch source {
-            case .process: process += readers
-            case .redis: redis += readers
-            case .miss: miss += readers
-            case .stale: stale += readers
-            case .bypass: bypass += readers
-            case .failed: failed += readers
-            }
-        }
-    }
-
-    fileprivate enum Source {
-        case process, redis, miss, stale, bypass, failed
-    }
 
     /// Its numbers.
     struct Settings {
@@ -137,23 +114,30 @@ final class MenuCache {
 
     private func finish(_ flight: Flight, _ result: Result<(MenuDocument, CacheState), PostgresError>) {
         let replies = flights.removeValue(forKey: flight) ?? []
-        count(Source(result), UInt64(replies.count), flight.part)
+        count(MenuReads.Source(result), UInt64(replies.count), flight.part)
         for reply in replies { reply(result) }
     }
 
-    private func count(_ source: Source, _ readers: UInt64, _ part: MenuPart) {
-        answers.count(source, readers)
-        let isKnown: Void? = answersByRestaurant.update(part.restaurant) { $0.count(source, readers) }
+    private func count(_ source: MenuReads.Source, _ readers: UInt64, _ part: MenuPart) {
+        answers[source] += readers
+        recentAnswers[part.restaurant, default: MenuReads()][source] += readers
+        let isKnown: Void? = answersByRestaurant.update(part.restaurant) { $0[source] += readers }
         guard isKnown == nil else { return }
-        var first = Answers()
-        first.count(source, readers)
+        var first = MenuReads()
+        first[source] = readers
         answersByRestaurant.insert(first, for: part.restaurant, cost: 1)
     }
 
     /// How many readers of one restaurant's menu were answered from where, or of all.
-    func answers(of restaurant: RestaurantID?) -> Answers {
+    func answers(of restaurant: RestaurantID?) -> MenuReads {
         guard let restaurant else { return answers }
-        return answersByRestaurant[restaurant] ?? Answers()
+        return answersByRestaurant[restaurant] ?? MenuReads()
+    }
+
+    /// The same of each restaurant, since this was last asked.
+    func takeRecentAnswers() -> [RestaurantID: MenuReads] {
+        defer { recentAnswers = [:] }
+        return recentAnswers
     }
 
     // MARK: Postgres
@@ -276,7 +260,7 @@ final class MenuCache {
     }
 }
 
-extension MenuCache.Source {
+extension MenuReads.Source {
     /// Where what a flight brought came from.
     fileprivate init(_ result: Result<(MenuDocument, CacheState), PostgresError>) {
         self =

@@ -28,7 +28,8 @@ struct NodeMessageTests {
         .close(connection, .replaced, request: 2), .close(connection, .revoked, request: 3),
         .closed(wasThere: true, request: 5),
         .closed(wasThere: false, request: 6), .gather(nil, .text, request: 7),
-        .gather(Sample.restaurant, .json, request: 8), .report(body: Array("a\nb".utf8), request: 9),
+        .gather(Sample.restaurant, .json, request: 8), .gather(nil, .jsonWithHistory, request: 11),
+        .report(body: Array("a\nb".utf8), request: 9),
         .report(body: [], request: 10),
     ]
 
@@ -79,6 +80,20 @@ struct NodeMessageTests {
             "node":"0123456789AB8DEF","v":1}
             """
         #expect(Self.read(text) == .message(NodeMessage(node: Self.node, .head(Sample.restaurant, 3))))
+    }
+
+    @Test("asks for the history in a way that programs without one answer all the same")
+    func history() {
+        let text = String(decoding: Self.written(.gather(nil, .jsonWithHistory, request: 1)), as: UTF8.self)
+        #expect(text.contains("\"form\":\"json\",\"history\":true"))
+        for (value, form) in [
+            ("true", NodeMessage.ReportForm.jsonWithHistory), ("false", .json), ("1", .json), ("null", .json),
+            ("{}", .json),
+        ] {
+            let other = text.replacing("\"history\":true", with: "\"history\":\(value)")
+            #expect(
+                Self.read(other) == .message(NodeMessage(node: Self.node, .gather(nil, form, request: 1))), "\(value)")
+        }
     }
 
     @Test("passes over what is no message")
