@@ -34,13 +34,13 @@ public struct ProtocolStack: Sendable {
     /// Until it is a WebSocket, and afterwards if a trusted proxy opened that.
     private var http: OutOfLine<HTTPSide>
     private var webSocket: WebSocketConnection?
-    /// True for a conformance echo: its queue is bounded by back-pressure alone, since one message may be 16 MiB.
-    public private(set) var isEcho = false
-    private var isAborted = false
     /// `nil` before the upgrade, and for an echo.
     private var tabletSession: ServerSession?
     /// What the session has counted and noted.
     public private(set) var log = SessionLog()
+    /// True for a conformance echo: its queue is bounded by back-pressure alone, since one message may be 16 MiB.
+    public private(set) var isEcho = false
+    private var isAborted = false
 
     /// The stack of a socket that was just accepted from `peer`. With a `refusal`, any request gets that answer.
     public init(

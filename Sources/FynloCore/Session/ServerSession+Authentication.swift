@@ -14,7 +14,7 @@ extension ServerSession {
             heartbeat.heard(now: now.instant)
             let cursor = startingCursor(identity, lastSequence)
             var active = Active(
-                user: identity.user, tokenEnd: now.instant, tokenWarning: .never, cursor: cursor, role: identity.role)
+                user: identity.user, tokenEnd: now.instant, cursor: cursor, role: identity.role)
             renewToken(
                 of: &active, expiresAt: identity.tokenExpiresAt, endsAt: identity.tokenEndsAt, now: now)
             state = .active(active)
@@ -82,9 +82,8 @@ extension ServerSession {
 
     func renewToken(of active: inout Active, expiresAt: UnixTime, endsAt: UnixTime, now: Moment) {
         let left = Duration.milliseconds(endsAt.milliseconds - now.unixTime.milliseconds)
-        let leftUntilExpiry = Duration.milliseconds(expiresAt.milliseconds - now.unixTime.milliseconds)
         active.tokenEnd = now.instant + left
-        active.tokenWarning = now.instant + (leftUntilExpiry - settings.limits.tokenWarning)
+        active.warning = expiresAt > now.unixTime ? .due : .overdue
     }
 
     mutating func sendAuthenticated(

@@ -21,11 +21,28 @@ public struct ServerSession: Sendable {
         let user: UserID
         /// The end of use of the token, on the loop's clock.
         var tokenEnd: Instant
-        /// When to warn of its expiry; `.never` once done.
-        var tokenWarning: Instant
         var cursor: ResumeCursor
         let role: Role
         var isReauthenticating = false
+        var warning = TokenWarning.due
+
+        /// When to warn of the token's expiry, if that is still to be done.
+        func warningTime(_ limits: Limits) -> Instant {
+            switch warning {
+            case .due: tokenEnd + (.zero - limits.tokenWarning)
+            case .overdue: Instant(nanoseconds: 0)
+            case .done: .never
+            }
+        }
+    }
+
+    /// The warning that a token expires.
+    enum TokenWarning {
+        /// Some time before it does, which is the end of its use.
+        case due
+        /// It had expired, and is good for the leeway.
+        case overdue
+        case done
     }
 
     /// What a tablet has while a command is under way, or that was too fast.
@@ -343,7 +360,7 @@ public struct ServerSession: Sendable {
         switch state {
         case .awaitingAuthentication(let deadline): deadline
         case .active(let active):
-            min(heartbeat.nextDeadline(settings.heartbeat), active.tokenEnd, active.tokenWarning)
+            min(heartbeat.nextDeadline(settings.heartbeat), active.tokenEnd, active.warningTime(settings.limits))
         case .authenticating, .closed: nil
         }
     }
@@ -374,9 +391,9 @@ public struct ServerSession: Sendable {
     ) -> CloseReason? {
         guard case .active(var active) = state else { return nil }
         if now.instant >= active.tokenEnd { return end(.tokenExpired, effects: &effects) }
-        if now.instant >= active.tokenWarning {
-            let left = (active.tokenWarning + settings.limits.tokenWarning - now.instant).inMilliseconds
-            active.tokenWarning = .never
+        if now.instant >= active.warningTime(settings.limits) {
+            let left = active.warning == .due ? (active.tokenEnd - now.instant).inMilliseconds : 0
+            active.warning = .done
             state = .active(active)
             log.trace.note(.tokenWarning, at: now.instant)
             send(.tokenExpiring(seconds: max(0, left / 1000)), now: now, output: &output)

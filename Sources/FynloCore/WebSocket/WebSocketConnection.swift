@@ -58,7 +58,7 @@ public struct WebSocketConnection: Sendable {
     /// When the socket is reset if it is still there: while closing, and usually when closed.
     private var deadline = Instant.never
     private var limitBytes: UInt32
-    private var closeTimeoutMilliseconds: UInt32
+    private var closeTimeoutMilliseconds: UInt16
     public private(set) var state = State.open
     private let isServer: Bool
 
@@ -66,7 +66,7 @@ public struct WebSocketConnection: Sendable {
     ///
     /// - Parameters:
     ///   - maximumMessageBytes: of one message, all its fragments together; a bigger one fails with 1009.
-    ///   - closeTimeout: how long the peer and the network get to finish, from the first close frame on.
+    ///   - closeTimeout: how long the peer and the network get to finish, from the first close frame on; a minute at most.
     public init(role: Role, maximumMessageBytes: Int, closeTimeout: Duration) {
         switch role {
         case .server:
@@ -76,7 +76,7 @@ public struct WebSocketConnection: Sendable {
             partial = OutOfLine(PartialMessage(masks: WebSocketMaskGenerator(seed: seed)))
         }
         limitBytes = UInt32(clamping: maximumMessageBytes)
-        closeTimeoutMilliseconds = UInt32(clamping: closeTimeout.inMilliseconds)
+        closeTimeoutMilliseconds = UInt16(clamping: closeTimeout.inMilliseconds)
     }
 
     /// The key of the next frame; `nil` for a server's.
