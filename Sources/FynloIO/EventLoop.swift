@@ -40,7 +40,7 @@ public final class EventLoop {
     private var endOfTurn: [PutOffWork] = []
     private var waiting = WorkQueue()
     /// When the running part of the turn has had its share.
-    private var partEnds = Instant(nanoseconds: 0)
+    private var partEnds: Int64 = 0
     private var removed: [any EventSource] = []
     private var helpers: [OffloadLane: OffloadSource] = [:]
     private var isTurning = false
@@ -48,10 +48,11 @@ public final class EventLoop {
     private var isClosed = false
 
     // How long the parts of a turn go on: a turn is over within 5 ms, with what one piece of work takes beyond its part's end.
-    private static let eventsShare = Duration.microseconds(1_500)
-    private static let dueShare = Duration.microseconds(500)
-    private static let laterShare = Duration.milliseconds(1)
-    private static let endShare = Duration.milliseconds(1)
+    // In nanoseconds and plain numbers, as every turn counts with them.
+    private static let eventsShare: Int64 = 1_500_000
+    private static let dueShare: Int64 = 500_000
+    private static let laterShare: Int64 = 1_000_000
+    private static let endShare: Int64 = 1_000_000
     /// How many events are told between two looks at the clock: 25 ns for 5 µs each.
     private static let eventsPerLook = 4
 
@@ -188,7 +189,7 @@ public final class EventLoop {
 
     /// True when the running part of the turn has had its time: whoever has much to do looks here after each piece of it, and
     /// does the rest `later`.
-    public var isOverdue: Bool { SystemClock.instant >= partEnds }
+    public var isOverdue: Bool { SystemClock.instant.nanoseconds >= partEnds }
 
     /// Runs `work`, which may block, on the lane's helper thread, after what was handed over to it before, and then hands
     /// its result to `then` on the loop. `then` never leaves the loop's thread. Should there be no thread to be had, `work`
@@ -247,7 +248,7 @@ public final class EventLoop {
         }
         now = SystemClock.now
         defer { figures.turned(from: now.instant, to: SystemClock.instant) }
-        partEnds = now.instant + EventLoop.eventsShare
+        partEnds = now.instant.nanoseconds + EventLoop.eventsShare
         tellReady()
         tellDue()
         if !waiting.isEmpty { runLater() }
@@ -258,22 +259,25 @@ public final class EventLoop {
         while !removed.isEmpty { releaseRemoved() }
     }
 
-    private func begin(_ share: Duration) {
-        partEnds = SystemClock.instant + share
+    private func begin(_ share: Int64) {
+        partEnds = SystemClock.instant.nanoseconds + share
     }
 
     /// In milliseconds; -1 for no limit. The clock is read again, as the handlers have taken their time.
     private func waitingTime(_ timeout: Duration?) -> Int32 {
         // What was removed between two turns is not kept for as long as this one may wait.
         guard endOfTurn.isEmpty, removed.isEmpty, waiting.isEmpty, nextDue == due.count else { return 0 }
-        var limit = timeout.map { min(max($0, .zero), .seconds(86_400)) }
+        var limit = timeout.map { min(max($0.inNanoseconds, 0), EventLoop.longestWait) }
         if let next = timers.nextDeadline {
-            let left = min(max(next - SystemClock.instant, .zero), .seconds(86_400))
-            limit = limit.map { min($0, left) } ?? left
+            let left = max(next.nanoseconds, 0) - SystemClock.instant.nanoseconds
+            limit = min(limit ?? EventLoop.longestWait, max(left, 0))
         }
         guard let limit else { return -1 }
-        return Int32((limit.inNanoseconds + 999_999) / 1_000_000)
+        return Int32((limit + 999_999) / 1_000_000)
     }
+
+    /// A day, in nanoseconds.
+    private static let longestWait: Int64 = 86_400_000_000_000
 
     private func tellReady() {
         while nextEvent < eventCount {
@@ -305,10 +309,12 @@ public final class EventLoop {
     }
 
     private func collectDue() {
-        due.removeAll(keepingCapacity: true)
-        nextDue = 0
-        let earliest = timers.advance(to: now.instant, due: &due)
-        if let earliest { figures.lateness.observe(now.instant - earliest) }
+        if nextDue > 0 {
+            due.removeAll(keepingCapacity: true)
+            nextDue = 0
+        }
+        guard let earliest = timers.advance(to: now.instant, due: &due) else { return }
+        figures.lateness.observe(now.instant - earliest)
         // All timers are forgotten before the first source is told: it may wake or remove any other.
         for key in due { table.slots[SourceToken(rawValue: key).slot].timer = .none }
     }

@@ -15,8 +15,9 @@ public struct LoopFigures: Sendable {
     }
 
     mutating func turned(from start: Instant, to end: Instant) {
-        turns.observe(nanoseconds: end.nanoseconds - start.nanoseconds)
-        longest.note(end - start, at: end)
+        let nanoseconds = end.nanoseconds - start.nanoseconds
+        turns.observe(nanoseconds: nanoseconds)
+        longest.note(nanoseconds: nanoseconds, at: end)
     }
 
     /// The longest turn of the last minute or two.

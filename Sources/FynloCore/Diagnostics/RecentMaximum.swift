@@ -3,29 +3,30 @@
 /// The greatest duration of the last one to two minutes.
 public struct RecentMaximum: Sendable {
     private static let window = Duration.seconds(60)
-    private var current = Duration.zero
-    private var previous = Duration.zero
+    // In nanoseconds and plain numbers, as every turn of a loop is noted.
+    private var current: Int64 = 0
+    private var previous: Int64 = 0
     private var ends: Instant
 
     public init(now: Instant) {
         ends = now + RecentMaximum.window
     }
 
-    /// Another one.
-    public mutating func note(_ duration: Duration, at now: Instant) {
+    /// Another one, in nanoseconds.
+    public mutating func note(nanoseconds: Int64, at now: Instant) {
         if now >= ends { turnOver(now) }
-        if duration > current { current = duration }
+        if nanoseconds > current { current = nanoseconds }
     }
 
     /// The greatest one.
     public mutating func value(at now: Instant) -> Duration {
         if now >= ends { turnOver(now) }
-        return max(current, previous)
+        return .nanoseconds(max(current, previous))
     }
 
     private mutating func turnOver(_ now: Instant) {
-        previous = now < ends + RecentMaximum.window ? current : .zero
-        current = .zero
+        previous = now < ends + RecentMaximum.window ? current : 0
+        current = 0
         ends = now + RecentMaximum.window
     }
 }

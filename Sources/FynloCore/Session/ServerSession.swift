@@ -26,10 +26,10 @@ public struct ServerSession: Sendable {
         var isReauthenticating = false
         var warning = TokenWarning.due
 
-        /// When to warn of the token's expiry, if that is still to be done.
-        func warningTime(_ limits: Limits) -> Instant {
+        /// When to warn of the token's expiry, so many nanoseconds before it; `.never`: that is done.
+        func warningTime(_ before: Int64) -> Instant {
             switch warning {
-            case .due: tokenEnd + (.zero - limits.tokenWarning)
+            case .due: Instant(nanoseconds: max(tokenEnd.nanoseconds, 0) - before)
             case .overdue: Instant(nanoseconds: 0)
             case .done: .never
             }
@@ -360,7 +360,7 @@ public struct ServerSession: Sendable {
         switch state {
         case .awaitingAuthentication(let deadline): deadline
         case .active(let active):
-            min(heartbeat.nextDeadline(settings.heartbeat), active.tokenEnd, active.warningTime(settings.limits))
+            min(heartbeat.nextDeadline(settings.heartbeat), active.tokenEnd, active.warningTime(settings.tokenWarning))
         case .authenticating, .closed: nil
         }
     }
@@ -391,7 +391,7 @@ public struct ServerSession: Sendable {
     ) -> CloseReason? {
         guard case .active(var active) = state else { return nil }
         if now.instant >= active.tokenEnd { return end(.tokenExpired, effects: &effects) }
-        if now.instant >= active.warningTime(settings.limits) {
+        if now.instant >= active.warningTime(settings.tokenWarning) {
             let left = active.warning == .due ? (active.tokenEnd - now.instant).inMilliseconds : 0
             active.warning = .done
             state = .active(active)

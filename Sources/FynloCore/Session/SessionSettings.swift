@@ -17,6 +17,8 @@ public final class SessionSettings: Sendable {
     public let trustedProxies: TrustedProxies
     let crossOrigin: CrossOrigin
     let heartbeat: Heartbeat.Terms
+    /// How long before a token's end its holder is warned, in nanoseconds: a plain number, as it is asked for at every message.
+    let tokenWarning: Int64
 
     public init(
         limits: Limits = Limits(), http: HTTPLimits = HTTPLimits(), hasEcho: Bool = false,
@@ -34,6 +36,7 @@ public final class SessionSettings: Sendable {
         self.trustedProxies = trustedProxies
         crossOrigin = CrossOrigin(allowedOrigins)
         heartbeat = Heartbeat.Terms(limits)
+        tokenWarning = limits.tokenWarning.inNanoseconds
     }
 
     /// May a browser's page from `origin` open a WebSocket on `host` (the Host field)? Native apps send no Origin.
