@@ -49,10 +49,10 @@ public final class EventLoop {
 
     // How long the parts of a turn go on: a turn is over within 5 ms, with what one piece of work takes beyond its part's end.
     // In nanoseconds and plain numbers, as every turn counts with them.
-    private static let eventsShare: Int64 = 1_500_000
-    private static let dueShare: Int64 = 500_000
-    private static let laterShare: Int64 = 1_000_000
-    private static let endShare: Int64 = 1_000_000
+    private static let eventsShare: Int64 = 1_200_000
+    private static let dueShare: Int64 = 400_000
+    private static let laterShare: Int64 = 800_000
+    private static let endShare: Int64 = 800_000
     /// How many events are told between two looks at the clock: 25 ns for 5 µs each.
     private static let eventsPerLook = 4
 
