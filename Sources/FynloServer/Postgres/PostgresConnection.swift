@@ -265,7 +265,9 @@ final class PostgresConnection: EventSource {
         loop.later { [weak self] in
             guard let self else { return }
             isReadingPutOff = false
-            if let connection { readResults(connection) }
+            guard let connection else { return }
+            readResults(connection)
+            readNotifications()
         }
     }
 
