@@ -1,6 +1,6 @@
 // The turn of which the whole life of the process consists: wait, read the clock, tell the ready sources, tell those whose
 // time has come, go on with what takes longer than a turn may, do what was put off to the end of the turn, and only then let
-// go of what was removed. Each of these parts has a share of a few milliseconds; what is left over comes first in the next
+// go of what was removed. Each of these parts has a share of about a millisecond; what is left over comes first in the next
 // turn, so that a crowd keeps nobody waiting for longer than it must.
 
 public import FynloCore
