@@ -213,11 +213,14 @@ final class PostgresConnection: EventSource {
         switch state {
         case .connecting: pollConnect(connection)
         case .ready:
-            guard PQconsumeInput(connection) == 1 else {
-                return close(.connectionLost(PostgresConnection.message(of: connection)))
+            // What was put off is told before what came later, which may be the end.
+            if !isReadingPutOff {
+                guard PQconsumeInput(connection) == 1 else {
+                    return close(.connectionLost(PostgresConnection.message(of: connection)))
+                }
+                readResults(connection)
+                readNotifications()
             }
-            readResults(connection)
-            readNotifications()
             if readiness.contains(.write) { flush() }
         case .idle, .resolving, .closed: break
         }
@@ -260,7 +263,6 @@ final class PostgresConnection: EventSource {
 
     /// libpq keeps what the turn has no time for.
     private func readLater() {
-        guard !isReadingPutOff else { return }
         isReadingPutOff = true
         loop.later { [weak self] in
             guard let self else { return }
