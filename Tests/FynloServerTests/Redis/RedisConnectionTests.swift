@@ -422,4 +422,31 @@ struct RedisConnectionTests {
         #expect(answers.all == (0..<(sent - 1)).map { .success(.text("\($0)")) })
         #expect(try user.ask("ECHO", "x") == .success(.text("x")))
     }
+
+    @Test("answers that come at once, each with work to do, are told in several turns, in order, before the end")
+    func manyAnswers() throws {
+        let (server, user) = try makePair()
+        defer { user.loop.close() }
+        defer { server.close() }
+        let count = 24
+        server.onCommand = { client, words in
+            guard words[1] == "\(count)" else { return }
+            client.send((0..<count).map { "+\($0)\r\n" }.joined())
+            client.close()
+        }
+        let answers = Answers()
+        var turns: [Instant] = []
+        for number in 0...count {
+            user.connection.send(["ECHO", .integer(Int64(number))], budget: .seconds(10)) { answer in
+                answers.take(answer)
+                if turns.last != user.loop.now.instant { turns.append(user.loop.now.instant) }
+                // Works, as far as the clock is concerned.
+                let end = SystemClock.instant + .microseconds(700)
+                while SystemClock.instant < end {}
+            }
+        }
+        try user.until { answers.all.count == count + 1 }
+        #expect(answers.all == (0..<count).map { .success(.status("\($0)")) } + [.failure(.connectionLost)])
+        #expect(turns.count > 2)
+    }
 }
