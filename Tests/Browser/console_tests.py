@@ -54,6 +54,16 @@ class PageTests(unittest.TestCase):
         return any(word in line for word in (
             "status of 401", "status of 403", "status of 409", "ERR_CONNECTION", "WebSocket connection to", "ERR_NETWORK"))
 
+    def expect_cases(self, name):
+        """None of the cases of a module of the console fails, as they are in the file beside this one."""
+        window = self.window("/console")
+        module = window.wait(
+            "the module",
+            "return performance.getEntriesByType('resource').map(e => e.name).find(n => n.includes(`/${arguments[0]}.`))", name)
+        cases = pathlib.Path(__file__).with_name(f"{name}_cases.js").read_text()
+        script = "const theirs = arguments; return (async function () {" + cases + "}).apply(null, theirs)"
+        self.assertEqual(window.run(script, module), [])
+
     def window(self, path):
         window = self.browser.window(self.stage.url + path)
         self.windows.append(window)
@@ -258,12 +268,7 @@ class ConsoleTests(PageTests):
             "it to answer", "return !document.querySelector('#charts-note').innerText.includes('Nothing is drawn')", limit=20)
 
     def test_adds_up_histories(self):
-        window = self.window("/console")
-        module = window.wait(
-            "the module", "return performance.getEntriesByType('resource').map(e => e.name).find(n => n.includes('/history.'))")
-        cases = pathlib.Path(__file__).with_name("history_cases.js").read_text()
-        script = "const theirs = arguments; return (async function () {" + cases + "}).apply(null, theirs)"
-        self.assertEqual(window.run(script, module), [])
+        self.expect_cases("history")
 
     def test_says_why_somebody_may_not_sign_in(self):
         window = self.window("/console")
@@ -457,12 +462,7 @@ class ConsoleTests(PageTests):
 
 class ClientTests(PageTests):
     def test_keeps_the_rules_of_the_contract(self):
-        window = self.window("/console")
-        module = window.wait(
-            "the module", "return performance.getEntriesByType('resource').map(e => e.name).find(n => n.includes('/client.'))")
-        cases = pathlib.Path(__file__).with_name("client_cases.js").read_text()
-        script = "const theirs = arguments; return (async function () {" + cases + "}).apply(null, theirs)"
-        self.assertEqual(window.run(script, module), [])
+        self.expect_cases("client")
 
 
 class TabletTests(PageTests):
