@@ -38,7 +38,7 @@ public final class EventLoop {
     private var due: [UInt64] = []
     private var nextDue = 0
     private var endOfTurn: [PutOffWork] = []
-    private var waiting = WorkQueue()
+    private var waiting = WorkQueue<PutOffWork>()
     /// When the running part of the turn has had its share.
     private var partEnds: Int64 = 0
     private var removed: [any EventSource] = []

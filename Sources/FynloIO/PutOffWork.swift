@@ -7,36 +7,6 @@ struct PutOffWork {
     let run: () -> Void
 }
 
-/// Work in the order in which it came; taking out the first costs the same however much there is.
-struct WorkQueue {
-    private var items: [PutOffWork?] = []
-    private var first = 0
-
-    var isEmpty: Bool { first == items.count }
-
-    mutating func append(_ work: PutOffWork) {
-        // What was done is dropped when it is the greater part.
-        if first > 64, first * 2 > items.count {
-            items.removeFirst(first)
-            first = 0
-        }
-        items.append(work)
-    }
-
-    mutating func popFirst() -> PutOffWork? {
-        guard first < items.count else { return nil }
-        // What it holds on to goes with it.
-        let work = items[first]
-        items[first] = nil
-        first += 1
-        if first == items.count {
-            items.removeAll(keepingCapacity: first <= 1_024)
-            first = 0
-        }
-        return work
-    }
-}
-
 /// A piece of work for later, as a source.
 final class DelayedWork: EventSource {
     private let work: () -> Void

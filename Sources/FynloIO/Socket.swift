@@ -96,20 +96,18 @@ public enum Socket {
     /// Gives the kernel the buffer's bytes, in one call, and takes from the buffer what it took. Never raises SIGPIPE.
     public static func send(_ descriptor: Int32, from buffer: inout ByteBuffer) throws(SystemError) -> Sent {
         guard !buffer.isEmpty else { return .sent(0) }
-        let count = try buffer.withReadable { bytes throws(SystemError) -> Int in
-            try bytes.withUnsafeBytes { room throws(SystemError) -> Int in
-                while true {
-                    let count = Glibc.send(descriptor, room.baseAddress, room.count, Int32(MSG_NOSIGNAL))
-                    if count >= 0 { return count }
-                    let code = errno
-                    if code == EAGAIN { return -1 }
-                    guard code == EINTR else { throw .call("send", code: code) }
-                }
+        var failure: Int32 = 0
+        let count = buffer.consumeReadable { room in
+            while true {
+                let count = Glibc.send(descriptor, room.baseAddress, room.count, Int32(MSG_NOSIGNAL))
+                if count >= 0 { return count }
+                failure = errno
+                if failure != EINTR { return 0 }
             }
         }
-        guard count >= 0 else { return .wouldBlock }
-        buffer.consume(count)
-        return .sent(count)
+        if count > 0 { return .sent(count) }
+        guard failure == EAGAIN else { throw .call("send", code: failure) }
+        return .wouldBlock
     }
 
     /// Tells the peer that nothing more will come; reading goes on. Errors are of no interest: the connection has gone then.

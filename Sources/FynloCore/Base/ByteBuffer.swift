@@ -95,6 +95,19 @@ public struct ByteBuffer: Sendable {
         try body(storage.span.extracting(head..<tail))
     }
 
+    /// Lends the readable bytes to who takes some of them from the front; `body` returns how many. Not generic, as
+    /// `withWritable`: every write goes through here.
+    @discardableResult
+    public mutating func consumeReadable(_ body: (UnsafeRawBufferPointer) -> Int) -> Int {
+        let positions = readablePositions
+        // The pointer covers the readable bytes and is not kept by contract of `body`.
+        let taken = unsafe storage.withUnsafeBytes { all in
+            unsafe body(UnsafeRawBufferPointer(rebasing: all[positions]))
+        }
+        consume(taken)
+        return taken
+    }
+
     /// Lends the bytes at absolute `positions`, also consumed ones.
     public func withBytes<Result, Failure: Error>(
         at positions: Range<Int>, _ body: (Span<UInt8>) throws(Failure) -> Result
@@ -153,6 +166,8 @@ public struct ByteBuffer: Sendable {
         append(unsafe Span(_unsafeElements: bytes))
     }
 
+    // Literals are String to the compiler if it has the choice, and to ask one for its bytes costs more than to copy them.
+    @_disfavoredOverload
     public mutating func append(_ text: String) {
         append(text.utf8Span.span)
     }

@@ -5,7 +5,7 @@ import FynloIO
 
 extension ClientConnection {
     func ready(_ readiness: Readiness, now: Moment) {
-        guard descriptor != nil else { return }
+        guard isOpen else { return }
         if transport == .paused, interest.contains(.read) { return unwatch(readiness) }
         // Told without being asked for: the connection has failed in both directions, and nobody waits for an answer. It
         // would be told in every turn.
@@ -36,7 +36,7 @@ extension ClientConnection {
     }
 
     func read(_ now: Moment, limit: Int) {
-        guard let number = descriptor?.rawValue, canRead else { return }
+        guard isOpen, canRead else { return }
         // Handshakes are dear: those beyond a turn's share wait for the next turn, which finds them ready again.
         if let tls = extras?.tls, !tls.isEstablished, !hub.takeHandshake() { return }
         var input = hub.borrowReadBuffer()
@@ -49,7 +49,7 @@ extension ClientConnection {
             extras.leftover = ByteBuffer()
         }
         do {
-            switch try receive(number, into: &input, limit: limit) {
+            switch try receive(into: &input, limit: limit) {
             case .bytes(let count):
                 hub.metrics.bytesReceived &+= UInt64(count)
                 allowance.spend(count, now: now.instant)
@@ -64,7 +64,7 @@ extension ClientConnection {
                 if isHungUp { abort() }
             }
         } catch let error as TLSError {
-            endTLS(number, error)
+            endTLS(error)
         } catch {
             abort()
         }
@@ -76,13 +76,13 @@ extension ClientConnection {
     }
 
     /// Reads once; with TLS, what was read is decrypted.
-    func receive(_ number: Int32, into input: inout ByteBuffer, limit: Int) throws -> Socket.Received {
+    func receive(into input: inout ByteBuffer, limit: Int) throws -> Socket.Received {
         guard let extras, let tls = extras.tls else {
-            return try Socket.receive(number, into: &input, limit: limit)
+            return try Socket.receive(socket, into: &input, limit: limit)
         }
         var encrypted = hub.borrowCipherBuffer()
         defer { hub.returnCipherBuffer(encrypted) }
-        let received = try Socket.receive(number, into: &encrypted, limit: limit)
+        let received = try Socket.receive(socket, into: &encrypted, limit: limit)
         guard case .bytes = received else { return received }
         if extras.isUntouched {
             extras.isUntouched = false
@@ -98,17 +98,17 @@ extension ClientConnection {
 
     /// TLS cannot go on. What OpenSSL has to say to the peer is an alert of a few bytes: it is written if it can be at
     /// once. A peer that could not finish its handshake gets the time to read it.
-    func endTLS(_ number: Int32, _ error: TLSError) {
+    func endTLS(_ error: TLSError) {
         let wasEstablished = extras?.tls?.isEstablished == true
         hub.log.info(
             "tls_failed",
             ["connection": id.uuid.description, "client": clientAddress, "error": error.description])
         if let extras {
-            _ = try? Socket.send(number, from: &extras.ciphertext)
+            _ = try? Socket.send(socket, from: &extras.ciphertext)
             extras.ciphertext = ByteBuffer()
             extras.tls = nil
         }
-        if wasEstablished { abort() } else { linger(number) }
+        if wasEstablished { abort() } else { linger() }
     }
 
     /// A method's name where a TLS record should begin: the peer speaks plain HTTP, and is told so in plain HTTP.
@@ -138,7 +138,7 @@ extension ClientConnection {
     }
 
     func keep(_ input: ByteBuffer) {
-        guard descriptor != nil, !input.isEmpty else { return }
+        guard isOpen, !input.isEmpty else { return }
         extra().leftover = ByteBuffer(input.bytes())
     }
 

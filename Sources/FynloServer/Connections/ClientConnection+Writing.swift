@@ -4,9 +4,12 @@ import FynloCore
 import FynloIO
 
 extension ClientConnection {
+    /// As `settle(by:)`, when nobody knows the deadline.
+    func settle() { settle(by: stack.nextDeadline) }
+
     /// Brings socket, timers and interest in line with what the stack decided.
     func settle(by deadline: Instant?) {
-        guard descriptor != nil, !token.isNone, !isLingering else { return }
+        guard isOpen, !token.isNone, !isLingering else { return }
         if transport == .aborted { return abort() }
         if queuedBytes > hub.settings.limits.sendQueueBytes, isWebSocket, !isSlow, !stack.isEcho {
             return becomeSlow()
@@ -22,10 +25,13 @@ extension ClientConnection {
     }
 
     func scheduleFlush() {
-        guard !isFlushScheduled, !isReading, wantsFlush else { return }
+        guard isFlushDue else { return }
         isFlushScheduled = true
         hub.scheduleFlush(self)
     }
+
+    /// It is to be written, and will not be without being scheduled.
+    var isFlushDue: Bool { !isFlushScheduled && !isReading && wantsFlush }
 
     /// There is something to write that the kernel may take, or the end.
     var wantsFlush: Bool {
@@ -51,9 +57,13 @@ extension ClientConnection {
     /// Writes what is queued, in one call where the kernel takes it.
     func flush() {
         isFlushScheduled = false
-        guard let number = descriptor?.rawValue, !token.isNone, !isLingering else { return }
+        guard isOpen, !token.isNone, !isLingering else { return }
         do {
-            while queuedBytes > 0, try write(number) {}
+            if let extras, let tls = extras.tls {
+                while queuedBytes > 0, try write(tls, extras) {}
+            } else if !outbound.isEmpty {
+                try write()
+            }
         } catch {
             return abort()
         }
@@ -65,7 +75,7 @@ extension ClientConnection {
         partialFrameBytes = 0
         if outlet != .open { setOutlet(.open, at: hub.loop.now.instant) }
         returnOutbound()
-        if transport == .closing { return linger(number) }
+        if transport == .closing { return linger() }
         updateInterest()
         readOn()
         if resumesReplay, let restaurant {
@@ -74,41 +84,51 @@ extension ClientConnection {
         }
     }
 
-    /// One write; true when the kernel took all of it.
-    func write(_ number: Int32) throws -> Bool {
+    /// One write of what is queued.
+    private func write() throws(SystemError) {
         var queue = ByteBuffer()
         swap(&queue, &outbound)
         defer { swap(&queue, &outbound) }
-        let result: Socket.Sent
-        if let extras, let tls = extras.tls {
-            if extras.ciphertext.isEmpty {
-                // What is queued before the handshake is done, a refusal say, waits for it.
-                guard tls.isEstablished else { return false }
-                let whole = queue
-                try tls.send(&queue, limit: ClientConnection.encryptedBytesAhead, output: &extras.ciphertext)
-                notePartial(whole, sent: whole.count - queue.count)
-            }
-            result = try Socket.send(number, from: &extras.ciphertext)
-            if extras.ciphertext.isEmpty { extras.ciphertext = ByteBuffer() }
-        } else {
-            result = try Socket.send(number, from: &queue)
-            if case .sent(let count) = result, !queue.isEmpty {
-                // What is taken stays readable until something is appended.
-                notePartial(queue.before(consuming: count), sent: count)
-            }
+        let sent = try Socket.send(socket, from: &queue)
+        note(sent, isAll: queue.isEmpty)
+        if case .sent(let count) = sent, !queue.isEmpty {
+            // What is taken stays readable until something is appended.
+            notePartial(queue.before(consuming: count), sent: count)
         }
-        switch result {
+    }
+
+    /// One write of what is encrypted, and before it of what is queued, if there is nothing encrypted; true when the kernel
+    /// took all of it.
+    private func write(_ tls: TLSEngine, _ extras: Extras) throws -> Bool {
+        var queue = ByteBuffer()
+        swap(&queue, &outbound)
+        defer { swap(&queue, &outbound) }
+        if extras.ciphertext.isEmpty {
+            // What is queued before the handshake is done, a refusal say, waits for it.
+            guard tls.isEstablished else { return false }
+            let whole = queue
+            try tls.send(&queue, limit: ClientConnection.encryptedBytesAhead, output: &extras.ciphertext)
+            notePartial(whole, sent: whole.count - queue.count)
+        }
+        let sent = try Socket.send(socket, from: &extras.ciphertext)
+        if extras.ciphertext.isEmpty { extras.ciphertext = ByteBuffer() }
+        note(sent, isAll: extras.ciphertext.isEmpty)
+        return extras.ciphertext.isEmpty
+    }
+
+    /// What the kernel took, and whether it was all that was offered.
+    private func note(_ sent: Socket.Sent, isAll: Bool) {
+        switch sent {
         case .sent(let count):
             hub.metrics.bytesSent &+= UInt64(count)
-            if extras?.tls == nil ? queue.isEmpty : extras?.ciphertext.isEmpty == true {
-                if outlet != .open { setOutlet(.open, at: hub.loop.now.instant) }
-                return true
+            if !isAll {
+                setOutlet(.stalled, at: hub.loop.now.instant)
+            } else if outlet != .open {
+                setOutlet(.open, at: hub.loop.now.instant)
             }
-            setOutlet(.stalled, at: hub.loop.now.instant)
         case .wouldBlock:
             if outlet != .stalled { setOutlet(.stalled, at: hub.loop.now.instant) }
         }
-        return false
     }
 
     func returnOutbound() {

@@ -60,7 +60,9 @@ final class ClientConnection: EventSource {
     /// How many bytes at the front of `outbound` belong to a frame (or a response) that was written in part: a queue is
     /// only ever cut behind them.
     var partialFrameBytes: UInt32 = 0
-    var descriptor: FileDescriptor?
+    /// Its descriptor, which it owns: -1 before `start` and after `leave`. A bare number, as it is asked for everywhere, and each
+    /// access to a property that cannot be copied is looked up among those under way.
+    private(set) var socket: Int32 = -1
     var interest: Interest = .read
     var outlet = Outlet.open
     var counted = Counted.nobody
@@ -112,6 +114,10 @@ final class ClientConnection: EventSource {
         stack = ProtocolStack()
     }
 
+    deinit {
+        if let descriptor = takeSocket() { descriptor.close() }
+    }
+
     /// Takes over a socket and joins the loop.
     func start(
         descriptor: consuming FileDescriptor, peer: SocketAddress, number: UInt64, countedFor: IPAddress?,
@@ -123,17 +129,16 @@ final class ClientConnection: EventSource {
         self.isOperators = isOperators
         since = hub.loop.now.instant
         allowance = ReadAllowance(now: since)
-        let number = descriptor.rawValue
-        self.descriptor = consume descriptor
+        socket = descriptor.release()
         stack = ProtocolStack(
             id: id, settings: hub.settings, peer: isOperators ? nil : peer.ipAddress,
             from: isOperators ? .operations : peer.isLoopback ? .local : .remote, refusal: refusal, now: hub.loop.now)
         transport = stack.transport
         if !isOperators, let engine = hub.makeTLSEngine() { extra().tls = engine }
         hub.enter(self)
-        Socket.setNoDelay(number)
+        Socket.setNoDelay(socket)
         do {
-            token = try hub.loop.add(self, descriptor: number, interest: interest)
+            token = try hub.loop.add(self, descriptor: socket, interest: interest)
         } catch {
             hub.log.warning(
                 "connection_refused", ["connection": id.uuid.description, "error": error.description])
@@ -141,6 +146,9 @@ final class ClientConnection: EventSource {
         }
         settle(by: stack.nextDeadline)
     }
+
+    /// It has its socket.
+    var isOpen: Bool { socket >= 0 }
 
     /// Its name.
     var id: ConnectionID { ConnectionID(node: hub.node, number: number) }
@@ -189,8 +197,7 @@ final class ClientConnection: EventSource {
 
     /// The time to the peer and back, as the kernel has it.
     var roundTrip: Duration? {
-        guard let number = descriptor?.rawValue else { return nil }
-        return Socket.roundTrip(of: number)
+        isOpen ? Socket.roundTrip(of: socket) : nil
     }
 
     var isLingering: Bool { outlet == .lingering }
@@ -221,7 +228,7 @@ final class ClientConnection: EventSource {
     /// own, the value is copied first, with a count for each thing that it refers to, and each access to one that is also
     /// changed in place is looked up in the table of those under way. Both together were half of a message's cost.
     func withStack(_ body: (inout ProtocolStack, inout ByteBuffer, inout [Effect]) -> Void) {
-        guard descriptor != nil else { return }
+        guard isOpen else { return }
         var effects: [Effect] = []
         var output = ByteBuffer()
         swap(&output, &outbound)
@@ -298,21 +305,30 @@ final class ClientConnection: EventSource {
         }
     }
 
-    /// A frame for every tablet of the restaurant.
-    func deliver(frame: ByteBuffer, sequence: EventSequence?) {
-        guard descriptor != nil else { return }
-        // By far the most frequent call: it changes neither what becomes of the socket nor a deadline.
+    /// What is to be done after a frame was handed over.
+    enum Delivery {
+        case nothing
+        /// `flush` at the end of the turn.
+        case flush
+        /// `settle`: there is more queued than a tablet should leave unread.
+        case settle
+    }
+
+    /// Takes a frame for every tablet of the restaurant. By far the most frequent call: it changes neither what becomes of the
+    /// socket nor a deadline, and leaves the rest to the hub.
+    func take(frame: ByteBuffer, sequence: EventSequence?, now: Moment) -> Delivery {
+        guard isOpen else { return .nothing }
         var output = ByteBuffer()
         swap(&output, &outbound)
         let hadMemory = output.capacity > 0
-        change(&stack) { $0.deliver(frame: frame, sequence: sequence, now: hub.loop.now, output: &output) }
+        change(&stack) { $0.deliver(frame: frame, sequence: sequence, now: now, output: &output) }
         if !hadMemory, output.capacity > 0 { sharesOutbound = true }
         swap(&output, &outbound)
-        if queuedBytes >= ClientConnection.backPressureBytes || queuedBytes > hub.settings.limits.sendQueueBytes {
-            settle(by: stack.nextDeadline)
-        } else {
-            scheduleFlush()
-        }
+        let queued = queuedBytes
+        if queued >= ClientConnection.backPressureBytes || queued > hub.settings.limits.sendQueueBytes { return .settle }
+        guard isFlushDue else { return .nothing }
+        isFlushScheduled = true
+        return .flush
     }
 
     /// A part of what the tablet missed.
@@ -346,7 +362,7 @@ final class ClientConnection: EventSource {
     }
 
     func tick(now: Moment) -> Instant? {
-        guard descriptor != nil else { return nil }
+        guard isOpen else { return nil }
         if let held = extras?.changedAt, held != .never {
             if isLingering, now.instant - held >= ClientConnection.lingerTimeout {
                 finish()
@@ -358,7 +374,7 @@ final class ClientConnection: EventSource {
             }
         }
         withStack { stack, output, effects in stack.tick(now: now, output: &output, effects: &effects) }
-        return descriptor == nil ? nil : deadline(stack.nextDeadline)
+        return isOpen ? deadline(stack.nextDeadline) : nil
     }
 
     /// When to look at it next: `deadline` is the stack's.
@@ -377,15 +393,15 @@ final class ClientConnection: EventSource {
 
     /// Everything is written: says so to the peer, and waits a little for it to have read it. Closing at once could
     /// reset the connection under the peer's unread data.
-    func linger(_ number: Int32) {
+    func linger() {
         guard !token.isNone else { return }
         if let extras, let tls = extras.tls {
             tls.close(output: &extras.ciphertext)
             // If the kernel does not take even that, the peer learns it from the end of the connection.
-            _ = try? Socket.send(number, from: &extras.ciphertext)
+            _ = try? Socket.send(socket, from: &extras.ciphertext)
             extras.ciphertext = ByteBuffer()
         }
-        Socket.shutdownWrite(number)
+        Socket.shutdownWrite(socket)
         setOutlet(.lingering, at: hub.loop.now.instant)
         extras?.leftover = ByteBuffer()
         updateInterest()
@@ -394,11 +410,11 @@ final class ClientConnection: EventSource {
 
     /// Reads and forgets what still comes while the end is waited for.
     func drain() {
-        guard let number = descriptor?.rawValue else { return }
+        guard isOpen else { return }
         var input = hub.borrowReadBuffer()
         defer { hub.returnReadBuffer(input) }
         do {
-            switch try Socket.receive(number, into: &input, limit: ClientConnection.readBytesPerTurn) {
+            switch try Socket.receive(socket, into: &input, limit: ClientConnection.readBytesPerTurn) {
             case .bytes, .wouldBlock: break
             case .endOfStream: finish()
             }
@@ -418,9 +434,15 @@ final class ClientConnection: EventSource {
         descriptor.close()
     }
 
+    private func takeSocket() -> FileDescriptor? {
+        guard isOpen else { return nil }
+        defer { socket = -1 }
+        return FileDescriptor(owning: socket)
+    }
+
     /// Leaves loop and hub, once; gives back the descriptor to be closed.
     func leave() -> FileDescriptor? {
-        guard let descriptor = descriptor.take() else { return nil }
+        guard let descriptor = takeSocket() else { return nil }
         if !token.isNone { hub.loop.remove(token) }
         token = .none
         var effects: [Effect] = []

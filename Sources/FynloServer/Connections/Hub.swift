@@ -37,7 +37,7 @@ final class Hub {
     private static let searchInterval = Duration.milliseconds(100)
 
     // Those that have used up what they may at once, in the order in which they are read from.
-    private var readers: [ClientConnection] = []
+    private var readers = WorkQueue<ClientConnection>()
     private var isReadingScheduled = false
 
     // Made once: a turn's work needs no new memory.
@@ -46,7 +46,7 @@ final class Hub {
     private var readingWork: () -> Void = {}
 
     // What waits to be written at the end of the turn.
-    private var unflushed: [ClientConnection] = []
+    private var unflushed = WorkQueue<ClientConnection>()
     private var isFlushScheduled = false
     /// Sockets of operators.
     private var operators = 0
@@ -238,10 +238,24 @@ final class Hub {
 
     private func broadcast(_ frame: ByteBuffer, sequence: EventSequence?, to restaurant: RestaurantID) {
         let members = registry.members(of: restaurant)
+        let now = loop.now
         metrics.deliveries &+= UInt64(members.count)
-        for member in members {
-            connections[member.connection]?.deliver(frame: frame, sequence: sequence)
+        // Out of the property meanwhile: each access to that would be looked up among those under way.
+        var queue = WorkQueue<ClientConnection>()
+        swap(&queue, &unflushed)
+        for index in members.indices {
+            guard let connection = connections[members[index].connection] else { continue }
+            switch connection.take(frame: frame, sequence: sequence, now: now) {
+            case .nothing: break
+            case .flush: queue.append(connection)
+            case .settle:
+                // It may have others queue something.
+                swap(&queue, &unflushed)
+                connection.settle()
+                swap(&queue, &unflushed)
+            }
         }
+        swap(&queue, &unflushed)
     }
 
     /// A command that came at `receivedAt` is being answered in this turn.
@@ -265,23 +279,19 @@ final class Hub {
     private func flush() {
         // Closing one may queue bytes for another, which then flushes in the same phase.
         isFlushScheduled = false
-        var batch: [ClientConnection] = []
-        swap(&batch, &unflushed)
+        var queue = WorkQueue<ClientConnection>()
+        swap(&queue, &unflushed)
         var count = 0
-        while count < batch.count {
-            batch[count].flush()
+        while let connection = queue.popFirst() {
+            connection.flush()
             count += 1
             if count % Hub.flushesPerLook == 0, loop.isOverdue { break }
         }
-        guard count == batch.count else {
-            // The rest comes first in the next turn.
-            unflushed.insert(contentsOf: batch[count...], at: 0)
-            return loop.later(flushLaterWork)
-        }
-        metrics.wrote()
-        guard unflushed.isEmpty else { return }
-        batch.removeAll(keepingCapacity: true)
-        swap(&batch, &unflushed)
+        let isDone = queue.isEmpty
+        // The rest comes first in the next turn.
+        swap(&queue, &unflushed)
+        unflushed.append(queue)
+        if isDone { metrics.wrote() } else { loop.later(flushLaterWork) }
     }
 
     /// Connections written to between two looks at the clock.
@@ -306,20 +316,16 @@ final class Hub {
 
     private func readInTurn() {
         isReadingScheduled = false
-        var batch: [ClientConnection] = []
-        swap(&batch, &readers)
-        var count = 0
-        repeat {
-            batch[count].isWaitingToRead = false
-            batch[count].readInTurn()
-            count += 1
-        } while count < batch.count && !loop.isOverdue
-        if count == batch.count {
-            batch.removeAll(keepingCapacity: true)
-            if readers.isEmpty { swap(&batch, &readers) }
-        } else {
-            readers.insert(contentsOf: batch[count...], at: 0)
+        var queue = WorkQueue<ClientConnection>()
+        swap(&queue, &readers)
+        while let connection = queue.popFirst() {
+            connection.isWaitingToRead = false
+            connection.readInTurn()
+            if loop.isOverdue { break }
         }
+        // Those that have not been read from come before those that ask for more.
+        swap(&queue, &readers)
+        readers.append(queue)
         scheduleReading()
     }
 
