@@ -430,7 +430,7 @@ struct CommandTests {
         let other = try server.staffTablet(at: restaurant)
         let stranger = try server.staffTablet(at: elsewhere)
         let data = #"{"note":"<b>R&D\u2028</b>\u2029 é \" \\ \ud83c\udf72","table":7,"n":[1.50,-0,1e3,null,true]}"#
-        for type in TransientEventType.allCases.map(\.rawValue) {
+        for type in TransientEventType.allCases.map(\.name.description) {
             sender.say(type: type, id: type, data: data)
             try server.wait(for: "the event and the answer") {
                 [sender, other].allSatisfy { $0.messages(type).count == 1 } && sender.answers(to: type).count == 1

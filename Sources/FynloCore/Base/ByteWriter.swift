@@ -66,6 +66,10 @@ public struct ByteWriter: ~Copyable {
         }
     }
 
+    public mutating func append(_ bytes: [UInt8]) {
+        append(bytes.span)
+    }
+
     /// Appends a number in decimal digits: at most 20 bytes.
     @inline(__always)
     public mutating func append(decimal number: UInt64) {

@@ -69,6 +69,11 @@ extension ByteBuffer {
         write(atMost: 36) { $0.append(uuid) }
     }
 
+    /// Appends the sixteen hexadecimal digits of a number.
+    public mutating func append(hexadecimal number: UInt64) {
+        write(atMost: 16) { $0.append(hexadecimal: number) }
+    }
+
     /// Appends the lowest `digits` hexadecimal digits of a number.
     public mutating func append(hexadecimal number: UInt64, digits: Int) {
         var shift = UInt64(digits) * 4

@@ -92,18 +92,6 @@ extension NodeMessage.Content {
         }
     }
 
-    /// A whole text frame of a server for every tablet of a restaurant; `nil` if it is none.
-    public init?(relaying frame: ByteBuffer, to restaurant: RestaurantID) {
-        guard frame.count >= 2, frame[1] & 0x80 == 0 else { return nil }
-        // RFC 6455 §5.2.
-        let headerBytes = frame[1] < 126 ? 2 : frame[1] == 126 ? 4 : 10
-        guard frame.count > headerBytes else { return nil }
-        self = .transient(
-            restaurant,
-            payload: frame.withReadable { bytes in
-                [UInt8](copying: bytes.extracting(headerBytes..<bytes.count))
-            })
-    }
 }
 
 // MARK: Writing
@@ -115,15 +103,32 @@ extension NodeMessage {
         text.append(beginningOf: node)
         return text.bytes()
     }
+
+    // A `.transient` message in its parts, for who writes many: beginning, restaurant, end, payload.
+
+    /// What a transient message of a node has before its restaurant.
+    public static func relayBeginning(of node: UInt64) -> [UInt8] {
+        var text = ByteBuffer()
+        text.append(beginningOf: node, .transient)
+        text.append(",\"restaurant\":\"")
+        return text.bytes()
+    }
+
+    /// What it has between its restaurant and its payload.
+    public static let relayEnd: StaticString = "\"}\n"
+
+    /// Where the payload is in a whole text frame of a server.
+    public static func relayPayload(of frame: Span<UInt8>) -> Range<Int> {
+        // RFC 6455 §5.2.
+        let headerBytes = frame.count < 2 || frame[1] < 126 ? 2 : frame[1] == 126 ? 4 : 10
+        return min(headerBytes, frame.count)..<frame.count
+    }
 }
 
 extension ByteBuffer {
     /// Appends a message as it travels.
     public mutating func append(_ message: NodeMessage) {
-        append(beginningOf: message.node)
-        append("\"kind\":\"")
-        append(message.content.kind.rawValue)
-        append("\"")
+        append(beginningOf: message.node, message.content.kind)
         switch message.content {
         case .head(let restaurant, let head):
             append("restaurant", restaurant)
@@ -164,8 +169,15 @@ extension ByteBuffer {
         append("{\"v\":")
         append(decimal: Int64(NodeMessage.version))
         append(",\"node\":\"")
-        append(hexadecimal: node, digits: 16)
+        append(hexadecimal: node)
         append("\",")
+    }
+
+    fileprivate mutating func append(beginningOf node: UInt64, _ kind: NodeMessage.Kind) {
+        append(beginningOf: node)
+        append("\"kind\":\"")
+        append(kind.rawValue)
+        append("\"")
     }
 
     private mutating func append(_ name: StaticString, _ restaurant: RestaurantID?) {
@@ -182,7 +194,7 @@ extension ByteBuffer {
 
     private mutating func appendEnd(_ request: UInt64) {
         append(",\"request\":\"")
-        append(hexadecimal: request, digits: 16)
+        append(hexadecimal: request)
         append("\"}")
     }
 }

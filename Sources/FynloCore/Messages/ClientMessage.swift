@@ -1,14 +1,31 @@
 // All that a tablet may say.
 
 /// The kinds of transient events: relayed to the restaurant as they are, kept nowhere.
-public enum TransientEventType: String, CaseIterable, Sendable {
-    case kitchenItemStarted = "kitchen.item_started"
-    case kitchenItemReady = "kitchen.item_ready"
-    case kitchenOrderReady = "kitchen.order_ready"
-    case tableOccupied = "table.occupied"
-    case tableAvailable = "table.available"
-    case tableReserved = "table.reserved"
-    case tableCleaned = "table.cleaned"
+public enum TransientEventType: CaseIterable, Sendable {
+    case kitchenItemStarted, kitchenItemReady, kitchenOrderReady
+    case tableOccupied, tableAvailable, tableReserved, tableCleaned
+
+    /// The message's `type`.
+    public var name: StaticString {
+        switch self {
+        case .kitchenItemStarted: "kitchen.item_started"
+        case .kitchenItemReady: "kitchen.item_ready"
+        case .kitchenOrderReady: "kitchen.order_ready"
+        case .tableOccupied: "table.occupied"
+        case .tableAvailable: "table.available"
+        case .tableReserved: "table.reserved"
+        case .tableCleaned: "table.cleaned"
+        }
+    }
+
+    /// That of a message's `type`; `nil` if it is no transient event.
+    init?(_ type: JSONValue, in text: Span<UInt8>) {
+        for event in TransientEventType.allCases where JSON.equals(type, event.name, in: text) {
+            self = event
+            return
+        }
+        return nil
+    }
 }
 
 /// `order.status_update`: a command that changes an order.

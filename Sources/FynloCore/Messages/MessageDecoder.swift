@@ -63,7 +63,7 @@ public struct MessageDecoder: Sendable {
             let fields = AuthenticationFields(members, text)
             return .success(.reauthenticate(token: fields.required(fields.token, text)))
         }
-        guard let name = JSON.string(type, in: text), let event = TransientEventType(rawValue: name) else {
+        guard let event = TransientEventType(type, in: text) else {
             return .failure(
                 APIError(
                     .unknownType,
@@ -71,12 +71,12 @@ public struct MessageDecoder: Sendable {
                 ))
         }
         guard let data = members.data, data.kind == .object else {
-            return .failure(APIError(.invalidMessage, "The data of \(event.rawValue) has to be a JSON object."))
+            return .failure(APIError(.invalidMessage, "The data of \(event.name) has to be a JSON object."))
         }
         guard data.positions.count <= transientDataBytes else {
             return .failure(
                 APIError(
-                    .invalidMessage, "The data of \(event.rawValue) is larger than \(transientDataBytes) bytes."))
+                    .invalidMessage, "The data of \(event.name) is larger than \(transientDataBytes) bytes."))
         }
         return .success(.transient(event, data: data.positions))
     }

@@ -86,12 +86,7 @@ extension ServerSession {
     mutating func transientFrame(
         _ event: TransientEventType, _ data: Span<UInt8>, _ active: Active, now: Moment
     ) -> ByteBuffer {
-        let id = nextMessageID()
-        var frame = ByteBuffer(capacity: data.count + MessageEncoder.pongBytes)
-        WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { payload in
-            MessageEncoder.appendTransient(
-                event, data: data, user: active.user, id: id, restaurant: restaurant, at: now.unixTime, to: &payload)
-        }
-        return frame
+        MessageEncoder.transientFrame(
+            event, data: data, user: active.user, id: nextMessageID(), restaurant: restaurant, at: now.unixTime)
     }
 }

@@ -325,7 +325,9 @@ final class ClientConnection: EventSource {
         if !hadMemory, output.capacity > 0 { sharesOutbound = true }
         swap(&output, &outbound)
         let queued = queuedBytes
-        if queued >= ClientConnection.backPressureBytes || queued > hub.settings.limits.sendQueueBytes { return .settle }
+        if queued >= ClientConnection.backPressureBytes || queued > hub.settings.limits.sendQueueBytes {
+            return .settle
+        }
         guard isFlushDue else { return .nothing }
         isFlushScheduled = true
         return .flush

@@ -74,8 +74,7 @@ final class NodeHandler {
 
     /// A tablet here says something to the whole restaurant: one text frame.
     func relay(_ frame: ByteBuffer, to restaurant: RestaurantID) {
-        guard let bus, let content = NodeMessage.Content(relaying: frame, to: restaurant) else { return }
-        bus.publish(content, to: .restaurant(restaurant))
+        bus?.relay(frame, to: restaurant)
     }
 
     /// A menu was invalidated here.

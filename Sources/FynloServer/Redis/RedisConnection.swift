@@ -62,6 +62,9 @@ final class RedisConnection: EventSource {
     /// subscriber that only listens does not notice a silent Redis: let it PING from time to time.
     var pushHandler: ((RedisReply) -> Void)?
 
+    /// Messages of channels whose payload begins so are dropped unread: what one says oneself to others. Set before `open`.
+    var ownBeginning: [UInt8] = []
+
     private let loop: EventLoop
     private let settings: RedisSettings
     private let limits: Limits
@@ -142,14 +145,23 @@ final class RedisConnection: EventSource {
     func send(
         _ arguments: [RedisArgument], budget: Duration = .milliseconds(50), reply: @escaping PendingRequest.Reply
     ) {
+        send(atMost: arguments.boundBytes, budget: budget, reply: reply) { $0.append(command: arguments) }
+    }
+
+    /// As `send(_:budget:reply:)`, for a command that `write` appends, of at most so many bytes: what is sent often need not be
+    /// made into words first.
+    func send(
+        atMost bytes: Int, budget: Duration, reply: @escaping PendingRequest.Reply,
+        _ write: (inout ByteBuffer) -> Void
+    ) {
         guard isReady else { return refuse(reply, .notConnected) }
-        guard pending.count < limits.outstandingRequests,
-            arguments.boundBytes <= limits.outputBytes - output.count
-        else { return refuse(reply, .overloaded) }
+        guard pending.count < limits.outstandingRequests, bytes <= limits.outputBytes - output.count else {
+            return refuse(reply, .overloaded)
+        }
         // Not the time of the turn: whatever the turn has taken until here is not the fault of Redis.
         let now = SystemClock.instant
         let deadline = now + min(max(budget, .zero), .seconds(3600))
-        enqueue(arguments, PendingRequest(sentAt: now, deadline: deadline, reply: reply))
+        enqueue(PendingRequest(sentAt: now, deadline: deadline, reply: reply), write)
         guard !isFlushScheduled, !isOutputBlocked else { return }
         isFlushScheduled = true
         loop.atEndOfTurn {
@@ -163,9 +175,8 @@ final class RedisConnection: EventSource {
         loop.atEndOfTurn { reply(.failure(error)) }
     }
 
-    private func enqueue(_ arguments: [RedisArgument], _ request: PendingRequest) {
-        precondition(!arguments.isEmpty, "a command has a name: Redis does not answer to nothing")
-        output.append(command: arguments)
+    private func enqueue(_ request: PendingRequest, _ write: (inout ByteBuffer) -> Void) {
+        write(&output)
         pending.append(request)
         wake(by: min(request.deadline, request.sentAt + limits.silence))
     }
@@ -271,7 +282,7 @@ final class RedisConnection: EventSource {
     /// AUTH and SELECT as far as they are needed, and PING: a Redis that does not answer, or is still loading, is not ready.
     private func greet() {
         state = .greeting
-        reader = RedisReplyReader()
+        reader = RedisReplyReader(passingOver: ownBeginning)
         lastHeard = SystemClock.instant
         if let password = settings.password {
             let user = settings.user.map { [RedisArgument.bytes($0)] } ?? []
@@ -307,7 +318,7 @@ final class RedisConnection: EventSource {
             if case .error(let text) = reply, let reason = refusal(text) { return lose(reason) }
             then(self)
         }
-        enqueue(arguments, request)
+        enqueue(request) { $0.append(command: arguments) }
     }
 
     private func becomeReady() {
@@ -379,7 +390,8 @@ final class RedisConnection: EventSource {
     }
 
     private func receive(at now: Instant) {
-        let atOnce = 65_536
+        // hiredis moves what it holds with each KiB that it has used up: much less than what comes all the time to a subscriber.
+        let atOnce = pushHandler == nil ? 65_536 : 8_192
         var left = limits.receiveBytesPerTurn
         let reader = reader
         // A reply may close the connection, or open another one.
@@ -409,6 +421,8 @@ final class RedisConnection: EventSource {
             switch reader.next() {
             case .reply(let reply):
                 deliver(reply)
+                if loop.isOverdue { return deliverLater() }
+            case .passedOver:
                 if loop.isOverdue { return deliverLater() }
             case .needsMoreBytes:
                 if reader.pendingBytes > limits.replyBytes {

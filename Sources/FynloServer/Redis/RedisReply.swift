@@ -4,6 +4,7 @@
 
 import CHiredis
 import FynloCore
+import Glibc
 
 /// One answer (RESP 2).
 enum RedisReply: Equatable, Sendable {
@@ -33,6 +34,7 @@ final class RedisReplyReader {
         let original: redisReplyObjectFunctions
     }
 
+    private let ownBeginning: [UInt8]
     private let reader: UnsafeMutablePointer<redisReader>
     /// The functions of hiredis but for the one that makes arrays. hiredis reads the table for as long as it lives.
     private let functions: UnsafeMutablePointer<redisReplyObjectFunctions>
@@ -42,7 +44,9 @@ final class RedisReplyReader {
     /// Why nothing more can be read.
     private var fault: String?
 
-    init() {
+    /// Messages of channels whose payload begins with `ownBeginning` are not made into replies; if it is empty, all are.
+    init(passingOver ownBeginning: [UInt8] = []) {
+        self.ownBeginning = ownBeginning
         guard let reader = redisReaderCreate(), let original = reader.pointee.fn?.pointee else {
             fatalError("There is no memory for a reader of Redis replies.")
         }
@@ -81,6 +85,8 @@ final class RedisReplyReader {
     /// What `next` found.
     enum Progress: Equatable {
         case reply(RedisReply)
+        /// A message of a channel that one has said oneself.
+        case passedOver
         case needsMoreBytes
         /// This is not Redis, or it is out of step. Nothing more can be read. The sentence is for the log and holds no data.
         case rubbish(String)
@@ -95,7 +101,9 @@ final class RedisReplyReader {
         defer { arrayGuard.pointee.original.freeObject(object) }
         pendingBytes = reader.pointee.len - reader.pointee.pos
         arrayGuard.pointee.elementsLeft = Self.elementLimit
-        guard let reply = Self.copy(object.assumingMemoryBound(to: redisReply.self)) else {
+        let made = object.assumingMemoryBound(to: redisReply.self)
+        if isOwn(made) { return .passedOver }
+        guard let reply = Self.copy(made) else {
             return fail(Self.protocolError)
         }
         return .reply(reply)
@@ -141,6 +149,18 @@ final class RedisReplyReader {
         default:
             return nil
         }
+    }
+
+    /// `["message", channel, payload]` with a payload of our own.
+    private func isOwn(_ object: UnsafeMutablePointer<redisReply>) -> Bool {
+        guard !ownBeginning.isEmpty, object.pointee.type == REDIS_REPLY_ARRAY, object.pointee.elements == 3,
+            let elements = object.pointee.element, let kind = elements[0], let payload = elements[2],
+            kind.pointee.type == REDIS_REPLY_STRING, payload.pointee.type == REDIS_REPLY_STRING
+        else { return false }
+        let bytes = Self.bytes(of: payload)
+        guard let start = bytes.baseAddress, bytes.count >= ownBeginning.count else { return false }
+        return memcmp(start, ownBeginning, ownBeginning.count) == 0
+            && Self.bytes(of: kind).elementsEqual("message".utf8)
     }
 
     private static func bytes(of object: UnsafeMutablePointer<redisReply>) -> UnsafeRawBufferPointer {

@@ -29,6 +29,7 @@ enum RedisArgument: Equatable, Sendable, ExpressibleByStringLiteral, Expressible
 extension ByteBuffer {
     /// Appends a command as an array of strings: `*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`.
     mutating func append(command arguments: [RedisArgument]) {
+        precondition(!arguments.isEmpty, "a command has a name: Redis does not answer to nothing")
         append(UInt8(ascii: "*"))
         append(decimal: Int64(arguments.count))
         for argument in arguments {

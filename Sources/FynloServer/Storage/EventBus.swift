@@ -58,8 +58,11 @@ final class EventBus: EventSource {
     private var isCatchingUp = false
     /// This process' own channel and that of all.
     private var ownChannels = 0
-    /// What every message of this process begins with.
-    private let ownBeginning: [UInt8]
+    /// Before a restaurant's identifier.
+    private let restaurantChannels: [UInt8]
+    private let relayBeginning: [UInt8]
+    /// Counts what is lost on its way. Made once: every relayed message has it.
+    private var whenRelayed: PendingRequest.Reply = { _ in }
     /// The newest events of this turn.
     private var heads: [RestaurantID: EventSequence] = [:]
 
@@ -79,13 +82,19 @@ final class EventBus: EventSource {
         self.node = node
         self.space = space
         self.log = log
-        ownBeginning = NodeMessage.beginning(of: node)
+        restaurantChannels = Array("\(space)r:".utf8)
+        relayBeginning = NodeMessage.relayBeginning(of: node)
         subscriber = RedisConnection(loop: loop, settings: settings) { level, text in
             if level == "info" {
                 log.info("redis_subscriber", ["detail": text])
             } else {
                 log.warning("redis_subscriber", ["detail": text])
             }
+        }
+        // Most of what is heard is one's own, and need not be read to be passed over.
+        subscriber.ownBeginning = NodeMessage.beginning(of: node)
+        whenRelayed = { [weak self] result in
+            if case .failure = result { self?.figures.unsent += 1 }
         }
     }
 
@@ -238,14 +247,49 @@ final class EventBus: EventSource {
         }
     }
 
+    /// Says what is in a text frame to a restaurant's tablets elsewhere. By far the most of what is said: it is written straight
+    /// into the command.
+    func relay(_ frame: ByteBuffer, to restaurant: RestaurantID) {
+        guard publisher.isReady else {
+            figures.unsent += 1
+            return
+        }
+        figures.sent[.transient, default: 0] += 1
+        let payload = frame.withReadable { NodeMessage.relayPayload(of: $0) }
+        let channelBytes = restaurantChannels.count + EventBus.identifierBytes
+        let messageBytes =
+            relayBeginning.count + EventBus.identifierBytes + NodeMessage.relayEnd.utf8CodeUnitCount + payload.count
+        let bound = EventBus.framingBytes + channelBytes + messageBytes
+        publisher.send(atMost: bound, budget: EventBus.budget, reply: whenRelayed) { output in
+            output.write(atMost: bound) { command in
+                command.append("*3\r\n$7\r\nPUBLISH\r\n$")
+                command.append(decimal: UInt64(channelBytes))
+                command.append("\r\n")
+                command.append(restaurantChannels)
+                command.append(restaurant.uuid)
+                command.append("\r\n$")
+                command.append(decimal: UInt64(messageBytes))
+                command.append("\r\n")
+                command.append(relayBeginning)
+                command.append(restaurant.uuid)
+                command.append(NodeMessage.relayEnd)
+                frame.withReadable { command.append($0.extracting(payload)) }
+                command.append("\r\n")
+            }
+        }
+    }
+
+    /// A UUID as text.
+    private static let identifierBytes = 36
+    /// What stands around channel and message, at most.
+    private static let framingBytes = 80
+
     // MARK: Hearing
 
     private func receive(_ push: RedisReply) {
         guard case .array(let parts) = push, parts.count == 3, case .string(let channel) = parts[1],
             case .string(let bytes) = parts[2]
         else { return }
-        // Most of what is heard is one's own, and need not be read to be passed over.
-        if bytes.starts(with: ownBeginning) { return }
         switch NodeMessage.read(bytes.span) {
         case .otherVersion: figures.otherVersions += 1
         case .unreadable: figures.unreadable += 1

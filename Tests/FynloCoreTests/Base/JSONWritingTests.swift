@@ -63,6 +63,24 @@ struct JSONWritingTests {
     }
 
     @Test(
+        "what is unsafe is found wherever it stands",
+        arguments: [
+            ("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("\u{2028}", "\\u2028"), ("\u{2029}", "\\u2029"),
+        ])
+    func anywhere(unsafe: String, escape: String) {
+        for (before, after) in (0..<20).flatMap({ before in (0..<20).map { (before, $0) } }) {
+            // Neighbours of what is looked for, and characters that begin as the separators do.
+            let (left, right) = ("=;?%'\u{2027}\u{202a}€".prefix(before), "\u{2030}é=;?%'\u{7f}\"".prefix(after))
+            let (start, end) = (String(repeating: "x", count: before), String(repeating: "y", count: after))
+            let text = start + left + unsafe + right + end
+            #expect(
+                written { $0.append(safeJSON: text.utf8Span.span) } == text.replacing(unsafe, with: escape), "\(text)")
+            let harmless = text.replacing(unsafe, with: "\u{2027}")
+            #expect(written { $0.append(safeJSON: harmless.utf8Span.span) } == harmless)
+        }
+    }
+
+    @Test(
         "bytes of a separator at the end of the text are left alone",
         arguments: [[0xe2], [0xe2, 0x80], [0x61, 0xe2, 0x80]] as [[UInt8]])
     func cutSeparator(bytes: [UInt8]) {

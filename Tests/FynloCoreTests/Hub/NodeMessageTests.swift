@@ -142,9 +142,11 @@ struct NodeMessageTests {
         let payload = Array("{".utf8) + [UInt8](repeating: 0x20, count: length - 2) + Array("}".utf8)
         var frame = ByteBuffer()
         WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { $0.append(payload) }
-        #expect(
-            NodeMessage.Content(relaying: frame, to: Sample.restaurant)
-                == .transient(Sample.restaurant, payload: payload))
+        var relayed = ByteBuffer(NodeMessage.relayBeginning(of: Self.node))
+        relayed.append(Sample.restaurant.uuid)
+        relayed.append(NodeMessage.relayEnd)
+        frame.withReadable { relayed.append($0.extracting(NodeMessage.relayPayload(of: $0))) }
+        #expect(relayed.bytes() == Self.written(.transient(Sample.restaurant, payload: payload)))
     }
 
     @Test("names a connection whole, if its node's number was made for it")

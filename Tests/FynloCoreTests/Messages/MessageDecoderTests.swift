@@ -277,7 +277,7 @@ struct MessageDecoderTests {
     @Test("transient events hand on any object", arguments: TransientEventType.allCases)
     func transient(type: TransientEventType) {
         for data in ["{}", "{\"table\":7,\"note\":\"<b>\"}", "{ \"a\" : { } }"] {
-            let text = "{\"type\":\"\(type.rawValue)\",\"data\":\(data)}"
+            let text = "{\"type\":\"\(type.name)\",\"data\":\(data)}"
             guard case .success(.transient(let event, let range)) = decode(text) else {
                 Issue.record("not transient")
                 continue
@@ -285,15 +285,15 @@ struct MessageDecoderTests {
             #expect(event == type && part(text, range) == data)
         }
         for data in ["null", "[]", "1", "\"x\""] {
-            #expect(failure("{\"type\":\"\(type.rawValue)\",\"data\":\(data)}") == .invalidMessage)
+            #expect(failure("{\"type\":\"\(type.name)\",\"data\":\(data)}") == .invalidMessage)
         }
-        #expect(failure("{\"type\":\"\(type.rawValue)\"}") == .invalidMessage)
+        #expect(failure("{\"type\":\"\(type.name)\"}") == .invalidMessage)
     }
 
     @Test("the transient types are the contract's")
     func transientTypes() {
         #expect(
-            TransientEventType.allCases.map(\.rawValue) == [
+            TransientEventType.allCases.map(\.name.description) == [
                 "kitchen.item_started", "kitchen.item_ready", "kitchen.order_ready", "table.occupied",
                 "table.available",
                 "table.reserved", "table.cleaned",

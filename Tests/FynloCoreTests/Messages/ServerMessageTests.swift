@@ -135,19 +135,34 @@ struct ServerMessageTests {
     @Test(
         "a transient event is relayed with its sender, and its data made safe", arguments: TransientEventType.allCases)
     func transient(type: TransientEventType) {
-        var buffer = ByteBuffer()
         let data = Array("{\"note\":\"<\u{2028}&\\\"\", \"n\":1.50}".utf8)
-        MessageEncoder.appendTransient(
-            type, data: data.span, user: Sample.user, id: .direct(Sample.connection, number: 7),
-            restaurant: Sample.restaurant,
-            at: Sample.time, to: &buffer)
+        var buffer = transientFrame(type, data)
+        #expect(buffer[0] == 0x81 && buffer[1] == 126 && Int(buffer[2]) << 8 | Int(buffer[3]) == buffer.count - 4)
+        buffer.consume(4)
         #expect(
             buffer.text
                 == envelope(
-                    type.rawValue, "{\"note\":\"\\u003c\\u2028\\u0026\\\"\", \"n\":1.50}",
+                    type.name.description, "{\"note\":\"\\u003c\\u2028\\u0026\\\"\", \"n\":1.50}",
                     more: ",\"user_id\":\"aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa\""))
         #expect(JSONTree(buffer.bytes())?["data"] == JSONTree(data))
         #expect(JSONTree(buffer.bytes())?.names == ["data", "id", "restaurant_id", "timestamp", "type", "user_id"])
+    }
+
+    private func transientFrame(_ type: TransientEventType, _ data: [UInt8]) -> ByteBuffer {
+        MessageEncoder.transientFrame(
+            type, data: data.span, user: Sample.user, id: .direct(Sample.connection, number: 7),
+            restaurant: Sample.restaurant, at: Sample.time)
+    }
+
+    @Test("a transient event of any size is one frame", arguments: [2, 100, 65_200, 65_400, 70_000])
+    func transientOfSize(bytes: Int) {
+        let data = Array("{".utf8) + [UInt8](repeating: 0x20, count: bytes - 2) + Array("}".utf8)
+        let frame = transientFrame(.tableOccupied, data).bytes()
+        let isLong = frame[1] == 127
+        let length = frame[2..<(isLong ? 10 : 4)].reduce(0) { $0 << 8 | Int($1) }
+        let payload = frame[(isLong ? 10 : 4)...]
+        #expect(length == payload.count && isLong == (length > 65_535))
+        #expect(JSONTree(Array(payload))?["type"]?.text == "table.occupied")
     }
 
     @Test("a durable event has its number, and the same id wherever it is sent from")

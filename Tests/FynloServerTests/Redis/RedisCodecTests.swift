@@ -52,6 +52,34 @@ struct RedisCodecTests {
         #expect(read([Array(wire.utf8.dropLast())]) == expected.dropLast())
     }
 
+    @Test("messages of channels that begin as one's own do are passed over, and nothing else is")
+    func passingOver() {
+        let reader = RedisReplyReader(passingOver: Array("mine".utf8))
+        func wire(_ words: [String]) -> String {
+            "*\(words.count)\r\n" + words.map { "$\($0.utf8.count)\r\n\($0)\r\n" }.joined()
+        }
+        let kept = [
+            ["message", "c", "min"], ["message", "c", "theirs: mine"], ["message", "mine", ""],
+            ["messages", "c", "mine"], ["pmessage", "*", "c", "mine"], ["message", "mine"], ["mine"],
+        ]
+        let own = wire(["message", "c", "mine"])
+        let text = kept.map { own + wire($0) + wire(["message", "c", "mine, too"]) }.joined() + "$4\r\nmine\r\n"
+        for byte in text.utf8 { reader.feed([byte].span) }
+        var (replies, passedOver) = ([RedisReply](), 0)
+        reading: while true {
+            switch reader.next() {
+            case .reply(let reply): replies.append(reply)
+            case .passedOver: passedOver += 1
+            case .needsMoreBytes: break reading
+            case .rubbish(let reason):
+                Issue.record("\(reason)")
+                break reading
+            }
+        }
+        #expect(replies == kept.map { .array($0.map(RedisReply.text)) } + [.text("mine")])
+        #expect(passedOver == 2 * kept.count && reader.pendingBytes == 0)
+    }
+
     @Test("a large string comes in many parts")
     func largeString() {
         let value = (0..<1_500_000).map { UInt8(truncatingIfNeeded: $0 &* 7 >> 3) }

@@ -153,9 +153,11 @@ private func checkMessage(_ text: [UInt8]) throws(FuzzFailure) {
     case .success(.transient(let event, let data)):
         try require(data.count <= 16_384 && text[data.lowerBound] == UInt8(ascii: "{"), "data is an object")
         try checkOutgoing { output in
-            MessageEncoder.appendTransient(
+            output = MessageEncoder.transientFrame(
                 event, data: text.span.extracting(data), user: FuzzSample.user, id: FuzzSample.messageID,
-                restaurant: FuzzSample.restaurant, at: FuzzSample.time, to: &output)
+                restaurant: FuzzSample.restaurant, at: FuzzSample.time)
+            // The frame's header.
+            output.consume(output[1] == 127 ? 10 : 4)
         }
     case .success(.pong), .success(.authenticate(nil)):
         break

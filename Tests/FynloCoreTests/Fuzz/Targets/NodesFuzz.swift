@@ -11,8 +11,12 @@ func fuzzNodes(_ input: [UInt8]) throws(FuzzFailure) {
         try require((try? JSON.scan(payload.span))?.kind == .object, "tablets are sent objects")
         var frame = ByteBuffer()
         WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { $0.append(payload) }
-        try require(
-            NodeMessage.Content(relaying: frame, to: restaurant) == message.content, "a frame is passed on as it came")
+        var (relayed, written) = (ByteBuffer(NodeMessage.relayBeginning(of: message.node)), ByteBuffer())
+        relayed.append(restaurant.uuid)
+        relayed.append(NodeMessage.relayEnd)
+        frame.withReadable { relayed.append($0.extracting(NodeMessage.relayPayload(of: $0))) }
+        written.append(message)
+        try require(relayed.bytes() == written.bytes(), "a frame is passed on as it came")
     case .head(_, let head): try require(head >= 0, "events are counted from 1")
     case .menu(_, let version): try require(version >= 0, "so are menus")
     case .locate(let connection, _), .close(let connection, _, _):
