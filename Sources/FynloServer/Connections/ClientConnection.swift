@@ -46,6 +46,8 @@ final class ClientConnection: EventSource {
 
     // There is one of these for every tablet, and nearly all are idle nearly always: in the order that packs best, with what
     // only some need elsewhere.
+    /// Where it comes from; no bits for a local socket.
+    private(set) var peer = IPAddress(bits: 0)
     let hub: Hub
     /// Counted by the hub, from 1.
     private(set) var number: UInt64 = 0
@@ -55,7 +57,6 @@ final class ClientConnection: EventSource {
     var extras: Extras?
     /// What is queued for the peer, as plaintext.
     var outbound = ByteBuffer()
-    private(set) var peer = SocketAddress.none
     var token = SourceToken.none
     /// How many bytes at the front of `outbound` belong to a frame (or a response) that was written in part: a queue is
     /// only ever cut behind them.
@@ -66,27 +67,9 @@ final class ClientConnection: EventSource {
     var interest: Interest = .read
     var outlet = Outlet.open
     var counted = Counted.nobody
-    /// For operators: it counts for nothing else.
-    private(set) var isOperators = false
-    /// There are requests in `leftover` that wait until the answers to earlier ones are written.
-    var isHeldBack = false
-    /// Set while the hub has it wait to be read from.
-    var isWaitingToRead = false
-    /// A hang-up was seen while it waited.
-    var isHungUp = false
-    /// What the socket is used for.
-    private(set) var isWebSocket = false
-    /// It will be written at the end of the turn.
-    var isFlushScheduled = false
-    /// It is being read from, and will be written right after.
-    var isReading = false
-    var isSlow = false
-    /// The memory of `outbound` is a frame's, which others have, too.
-    var sharesOutbound = false
+    var flags = Flags()
     /// What becomes of the socket, as the stack said when it was last changed.
     var transport = ProtocolStack.Transport.open
-    /// Set while the tablet is to read some before it is sent more of what it missed.
-    var resumesReplay = false
     var stack: ProtocolStack
 
     /// Bytes read at once: the others want to be served too.
@@ -124,7 +107,7 @@ final class ClientConnection: EventSource {
         isOperators: Bool = false, refusal: APIError?
     ) {
         self.number = number
-        self.peer = peer
+        self.peer = peer.ipAddress ?? IPAddress(bits: 0)
         counted = countedFor == nil ? .nobody : .peer
         self.isOperators = isOperators
         since = hub.loop.now.instant
@@ -158,7 +141,7 @@ final class ClientConnection: EventSource {
     var countedFor: IPAddress? {
         switch counted {
         case .nobody: nil
-        case .peer: peer.ipAddress
+        case .peer: peer
         case .client: extras?.client
         }
     }
@@ -170,7 +153,9 @@ final class ClientConnection: EventSource {
     var restaurant: RestaurantID? { stack.restaurant }
 
     /// Where the client is: behind a trusted proxy, as that says it.
-    var clientAddress: String { stack.forwardedFor?.description ?? peer.hostText }
+    var clientAddress: String {
+        stack.forwardedFor?.description ?? (peer.bits == 0 ? "local" : peer.description)
+    }
 
     /// True when nobody loses anything by its end.
     func canMakeRoom(_ now: Instant) -> Bool {
