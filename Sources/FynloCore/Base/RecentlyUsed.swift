@@ -1,6 +1,9 @@
 // A dictionary with a limit: what was used longest ago makes room.
 //
 //     newest ◄──► … ◄──► oldest      a ring of slots: slot 0 stands between the oldest and the newest
+//
+// It finds keys by a table of its own, and keeps their hashes: a Dictionary asks all its keys for theirs again when it grows, which
+// with ten thousand keys that have text in them holds up the loop for ten milliseconds.
 
 /// Values by key, bounded by the sum of their costs.
 public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable {
@@ -8,48 +11,50 @@ public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable 
         var key: Key?
         var value: Value?
         var cost: Int
-        var newer: Int
-        var older: Int
+        var hash: UInt32 = 0
+        var newer: UInt32 = 0
+        var older: UInt32 = 0
     }
 
     /// What the costs of all values together may be.
     public let limit: Int
     /// What they are.
     public private(set) var cost = 0
-    private var positions: [Key: Int] = [:]
-    private var slots = [Slot(cost: 0, newer: 0, older: 0)]
-    private var free: [Int] = []
+    public private(set) var count = 0
+    private var slots = [Slot(cost: 0)]
+    private var free: [UInt32] = []
+    /// Slots by the hash of their key, by open addressing with linear probing; 0: nothing. A power of two of them, of which three
+    /// quarters at most are in use.
+    private var places: [UInt32] = []
 
     /// An empty one; a cost is in whatever the limit is in.
     public init(limit: Int) {
         self.limit = limit
     }
 
-    public var count: Int { positions.count }
-
     /// In no particular order.
-    public var keys: some Collection<Key> { positions.keys }
+    public var keys: [Key] { slots.compactMap(\.key) }
 
     /// The value, which this does not count as a use of.
     public subscript(key: Key) -> Value? {
-        positions[key].flatMap { slots[$0].value }
+        find(key).flatMap { slots[$0].value }
     }
 
     /// The value, which is now the one used last.
     public mutating func use(_ key: Key) -> Value? {
-        guard let position = positions[key] else { return nil }
-        unlink(position)
-        link(position)
-        return slots[position].value
+        guard let slot = find(key) else { return nil }
+        unlink(slot)
+        link(slot)
+        return slots[slot].value
     }
 
     /// Changes a value in place, if there is one, which this does not count as a use of; its cost stays.
     @discardableResult
     public mutating func update<Result>(_ key: Key, _ body: (inout Value) -> Result) -> Result? {
-        guard let position = positions[key], var value = slots[position].value else { return nil }
-        slots[position].value = nil
+        guard let slot = find(key), var value = slots[slot].value else { return nil }
+        slots[slot].value = nil
         let result = body(&value)
-        slots[position].value = value
+        slots[slot].value = value
         return result
     }
 
@@ -58,35 +63,95 @@ public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable 
     public mutating func insert(_ value: Value, for key: Key, cost: Int) {
         remove(key)
         guard cost <= limit else { return }
-        while self.cost > limit - cost, let oldest = slots[slots[0].newer].key { remove(oldest) }
-        let slot = Slot(key: key, value: value, cost: cost, newer: 0, older: 0)
-        let position = free.popLast() ?? slots.count
-        if position == slots.count { slots.append(slot) } else { slots[position] = slot }
-        positions[key] = position
+        while self.cost > limit - cost, slots[0].newer != 0 { remove(at: Int(slots[0].newer)) }
+        let hash = RecentlyUsed.hash(of: key)
+        let made = Slot(key: key, value: value, cost: cost, hash: hash)
+        let slot = free.popLast().map { Int($0) } ?? slots.count
+        if slot == slots.count { slots.append(made) } else { slots[slot] = made }
         self.cost += cost
-        link(position)
+        count += 1
+        link(slot)
+        if count * 4 > places.count * 3 { resize(to: max(8, places.count * 2)) } else { place(slot, hash) }
     }
 
     public mutating func remove(_ key: Key) {
-        guard let position = positions.removeValue(forKey: key) else { return }
-        unlink(position)
-        cost -= slots[position].cost
-        slots[position].key = nil
-        slots[position].value = nil
-        free.append(position)
+        if let slot = find(key) { remove(at: slot) }
     }
 
-    private mutating func link(_ position: Int) {
+    private mutating func remove(at slot: Int) {
+        unlink(slot)
+        displace(slot)
+        cost -= slots[slot].cost
+        count -= 1
+        slots[slot].key = nil
+        slots[slot].value = nil
+        free.append(UInt32(slot))
+    }
+
+    // MARK: The ring
+
+    private mutating func link(_ slot: Int) {
         let newest = slots[0].older
-        slots[position].older = newest
-        slots[position].newer = 0
-        slots[newest].newer = position
-        slots[0].older = position
+        slots[slot].older = newest
+        slots[slot].newer = 0
+        slots[Int(newest)].newer = UInt32(slot)
+        slots[0].older = UInt32(slot)
     }
 
-    private mutating func unlink(_ position: Int) {
-        let (newer, older) = (slots[position].newer, slots[position].older)
-        slots[newer].older = older
-        slots[older].newer = newer
+    private mutating func unlink(_ slot: Int) {
+        let (newer, older) = (slots[slot].newer, slots[slot].older)
+        slots[Int(newer)].older = older
+        slots[Int(older)].newer = newer
+    }
+
+    // MARK: The table
+
+    private static func hash(of key: Key) -> UInt32 { UInt32(truncatingIfNeeded: key.hashValue) }
+
+    private func home(of hash: UInt32) -> Int { Int(hash) & (places.count - 1) }
+
+    private func find(_ key: Key) -> Int? {
+        guard count > 0 else { return nil }
+        let hash = RecentlyUsed.hash(of: key)
+        var place = home(of: hash)
+        while places[place] != 0 {
+            let slot = Int(places[place])
+            if slots[slot].hash == hash, slots[slot].key == key { return slot }
+            place = (place + 1) & (places.count - 1)
+        }
+        return nil
+    }
+
+    private mutating func place(_ slot: Int, _ hash: UInt32) {
+        var place = home(of: hash)
+        while places[place] != 0 { place = (place + 1) & (places.count - 1) }
+        places[place] = UInt32(slot)
+    }
+
+    private mutating func displace(_ slot: Int) {
+        let mask = places.count - 1
+        var gap = home(of: slots[slot].hash)
+        while Int(places[gap]) != slot { gap = (gap + 1) & mask }
+        places[gap] = 0
+        // Those behind it that were pushed on by it move up, so that no search stops short of them.
+        var place = (gap + 1) & mask
+        while places[place] != 0 {
+            let distance = (place - home(of: slots[Int(places[place])].hash)) & mask
+            if distance >= (place - gap) & mask {
+                places[gap] = places[place]
+                places[place] = 0
+                gap = place
+            }
+            place = (place + 1) & mask
+        }
+    }
+
+    private mutating func resize(to size: Int) {
+        places = Array(repeating: 0, count: size)
+        var slot = Int(slots[0].older)
+        while slot != 0 {
+            place(slot, slots[slot].hash)
+            slot = Int(slots[slot].older)
+        }
     }
 }

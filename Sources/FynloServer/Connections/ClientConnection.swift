@@ -74,8 +74,8 @@ final class ClientConnection: EventSource {
 
     /// Bytes read at once: the others want to be served too.
     static let promptBytes = 4_096
-    /// Bytes read when all the others have been served.
-    static let readBytesPerTurn = 65_536
+    /// Bytes read when all the others have been served: two hundred pings, half a millisecond or one.
+    static let readBytesPerTurn = 32_768
     /// What a tablet missed is queued no further ahead than this.
     static let replayBytesAhead = 65_536
     /// A peer that does not read what it asked for is neither read from nor answered.

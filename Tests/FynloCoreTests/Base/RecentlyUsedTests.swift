@@ -70,4 +70,31 @@ struct RecentlyUsedTests {
             #expect(Set(values.keys) == Set(model.map(\.key)))
         }
     }
+
+    /// Equal hashes, and such as differ in their highest bits only, meet in one place of the table.
+    private struct Colliding: Hashable {
+        let number: Int
+
+        func hash(into hasher: inout Hasher) { hasher.combine(number / 4) }
+    }
+
+    @Test("finds what it keeps, and nothing else, as it grows and shrinks", arguments: [1, 2] as [UInt64])
+    func growth(seed: UInt64) {
+        var random = SeededBytes(seed)
+        var values = RecentlyUsed<Colliding, Int>(limit: 4_000)
+        var model: [Int: Int] = [:]
+        for round in 0..<6 {
+            for number in (0..<4_000).shuffled(using: &random) where round % 2 == 0 || number % 3 > 0 {
+                if round % 2 == 0 {
+                    values.insert(number + round, for: Colliding(number: number), cost: 1)
+                    model[number] = number + round
+                } else {
+                    values.remove(Colliding(number: number))
+                    model[number] = nil
+                }
+            }
+            #expect(values.count == model.count)
+            #expect((0..<4_100).allSatisfy { values[Colliding(number: $0)] == model[$0] })
+        }
+    }
 }
