@@ -69,8 +69,9 @@ class Row:
 
     @property
     def ratio(self):
-        ours, other = self.value("ours"), self.value(self.yardstick)
-        return ours / other if ours and other else None
+        """The median of those of the runs: the machine's speed changes from one to the next, and both have the same in one."""
+        ours, others = self.values.get("ours"), self.values.get(self.yardstick)
+        return statistics.median(mine / other for mine, other in zip(ours, others)) if ours and others else None
 
     @property
     def wanted(self):
@@ -393,13 +394,17 @@ class Growth(Row):
     target = 1
 
     def run(self, runs):
-        runs = min(runs, 3)
         self.steps = [Connections(self.bench, count).run(runs) for count in Connections.counts]
         first, last = self.steps[0], self.steps[-1]
         self.load_cores = max(step.load_cores for step in self.steps)
         for key in first.values:
             self.values[key] = [last.value(key) / first.value(key)]
         return self
+
+    @property
+    def ratio(self):
+        first, last = self.steps[0].ratio, self.steps[-1].ratio
+        return last / first if first and last else None
 
 
 def menu_target(restaurant, page, limit):
