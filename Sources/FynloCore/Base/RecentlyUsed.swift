@@ -6,42 +6,55 @@
 // with ten thousand keys that have text in them holds up the loop for ten milliseconds.
 
 /// Values by key, bounded by the sum of their costs.
+///
+/// Its body can be seen from other modules, so that it is compiled there for what they keep in it.
 public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-    private struct Slot {
-        var key: Key?
-        var value: Value?
-        var cost: Int
-        var hash: UInt32 = 0
-        var newer: UInt32 = 0
-        var older: UInt32 = 0
+    @usableFromInline struct Slot: Sendable {
+        @usableFromInline var key: Key?
+        @usableFromInline var value: Value?
+        @usableFromInline var cost: Int
+        @usableFromInline var hash: UInt32 = 0
+        @usableFromInline var newer: UInt32 = 0
+        @usableFromInline var older: UInt32 = 0
+
+        @usableFromInline init(key: Key? = nil, value: Value? = nil, cost: Int, hash: UInt32 = 0) {
+            self.key = key
+            self.value = value
+            self.cost = cost
+            self.hash = hash
+        }
     }
 
     /// What the costs of all values together may be.
     public let limit: Int
     /// What they are.
-    public private(set) var cost = 0
-    public private(set) var count = 0
-    private var slots = [Slot(cost: 0)]
-    private var free: [UInt32] = []
+    @inlinable public var cost: Int { allCosts }
+    /// How many values there are.
+    @inlinable public var count: Int { used }
+
+    @usableFromInline var allCosts = 0
+    @usableFromInline var used = 0
+    @usableFromInline var slots = [Slot(cost: 0)]
+    @usableFromInline var free: [UInt32] = []
     /// Slots by the hash of their key, by open addressing with linear probing; 0: nothing. A power of two of them, of which three
     /// quarters at most are in use.
-    private var places: [UInt32] = []
+    @usableFromInline var places: [UInt32] = []
 
     /// An empty one; a cost is in whatever the limit is in.
-    public init(limit: Int) {
+    @inlinable public init(limit: Int) {
         self.limit = limit
     }
 
     /// In no particular order.
-    public var keys: [Key] { slots.compactMap(\.key) }
+    @inlinable public var keys: [Key] { slots.compactMap(\.key) }
 
     /// The value, which this does not count as a use of.
-    public subscript(key: Key) -> Value? {
+    @inlinable public subscript(key: Key) -> Value? {
         find(key).flatMap { slots[$0].value }
     }
 
     /// The value, which is now the one used last.
-    public mutating func use(_ key: Key) -> Value? {
+    @inlinable public mutating func use(_ key: Key) -> Value? {
         guard let slot = find(key) else { return nil }
         unlink(slot)
         link(slot)
@@ -50,7 +63,7 @@ public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable 
 
     /// Changes a value in place, if there is one, which this does not count as a use of; its cost stays.
     @discardableResult
-    public mutating func update<Result>(_ key: Key, _ body: (inout Value) -> Result) -> Result? {
+    @inlinable public mutating func update<Result>(_ key: Key, _ body: (inout Value) -> Result) -> Result? {
         guard let slot = find(key), var value = slots[slot].value else { return nil }
         slots[slot].value = nil
         let result = body(&value)
@@ -60,29 +73,29 @@ public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable 
 
     /// Keeps a value, which is now the one used last, in place of an older one of its key; others make room. A value that
     /// costs more than the limit is not kept.
-    public mutating func insert(_ value: Value, for key: Key, cost: Int) {
+    @inlinable public mutating func insert(_ value: Value, for key: Key, cost: Int) {
         remove(key)
         guard cost <= limit else { return }
-        while self.cost > limit - cost, slots[0].newer != 0 { remove(at: Int(slots[0].newer)) }
+        while allCosts > limit - cost, slots[0].newer != 0 { remove(at: Int(slots[0].newer)) }
         let hash = RecentlyUsed.hash(of: key)
         let made = Slot(key: key, value: value, cost: cost, hash: hash)
         let slot = free.popLast().map { Int($0) } ?? slots.count
         if slot == slots.count { slots.append(made) } else { slots[slot] = made }
-        self.cost += cost
-        count += 1
+        allCosts += cost
+        used += 1
         link(slot)
         if count * 4 > places.count * 3 { resize(to: max(8, places.count * 2)) } else { place(slot, hash) }
     }
 
-    public mutating func remove(_ key: Key) {
+    @inlinable public mutating func remove(_ key: Key) {
         if let slot = find(key) { remove(at: slot) }
     }
 
-    private mutating func remove(at slot: Int) {
+    @inlinable mutating func remove(at slot: Int) {
         unlink(slot)
         displace(slot)
-        cost -= slots[slot].cost
-        count -= 1
+        allCosts -= slots[slot].cost
+        used -= 1
         slots[slot].key = nil
         slots[slot].value = nil
         free.append(UInt32(slot))
@@ -90,7 +103,7 @@ public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable 
 
     // MARK: The ring
 
-    private mutating func link(_ slot: Int) {
+    @inlinable mutating func link(_ slot: Int) {
         let newest = slots[0].older
         slots[slot].older = newest
         slots[slot].newer = 0
@@ -98,7 +111,7 @@ public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable 
         slots[0].older = UInt32(slot)
     }
 
-    private mutating func unlink(_ slot: Int) {
+    @inlinable mutating func unlink(_ slot: Int) {
         let (newer, older) = (slots[slot].newer, slots[slot].older)
         slots[Int(newer)].older = older
         slots[Int(older)].newer = newer
@@ -106,11 +119,11 @@ public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable 
 
     // MARK: The table
 
-    private static func hash(of key: Key) -> UInt32 { UInt32(truncatingIfNeeded: key.hashValue) }
+    @inlinable static func hash(of key: Key) -> UInt32 { UInt32(truncatingIfNeeded: key.hashValue) }
 
-    private func home(of hash: UInt32) -> Int { Int(hash) & (places.count - 1) }
+    @inlinable func home(of hash: UInt32) -> Int { Int(hash) & (places.count - 1) }
 
-    private func find(_ key: Key) -> Int? {
+    @inlinable func find(_ key: Key) -> Int? {
         guard count > 0 else { return nil }
         let hash = RecentlyUsed.hash(of: key)
         var place = home(of: hash)
@@ -122,13 +135,13 @@ public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable 
         return nil
     }
 
-    private mutating func place(_ slot: Int, _ hash: UInt32) {
+    @inlinable mutating func place(_ slot: Int, _ hash: UInt32) {
         var place = home(of: hash)
         while places[place] != 0 { place = (place + 1) & (places.count - 1) }
         places[place] = UInt32(slot)
     }
 
-    private mutating func displace(_ slot: Int) {
+    @inlinable mutating func displace(_ slot: Int) {
         let mask = places.count - 1
         var gap = home(of: slots[slot].hash)
         while Int(places[gap]) != slot { gap = (gap + 1) & mask }
@@ -146,7 +159,7 @@ public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable 
         }
     }
 
-    private mutating func resize(to size: Int) {
+    @inlinable mutating func resize(to size: Int) {
         places = Array(repeating: 0, count: size)
         var slot = Int(slots[0].older)
         while slot != 0 {
