@@ -91,7 +91,6 @@ extension NodeMessage.Content {
         case .report: .report
         }
     }
-
 }
 
 // MARK: Writing

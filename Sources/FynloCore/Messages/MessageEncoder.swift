@@ -54,7 +54,7 @@ public enum MessageEncoder {
         return transientFrame(event, safeData: data, user: user, id: id, restaurant: restaurant, at: time)
     }
 
-    /// Beside the data: 79 bytes of literals, an identifier of 58 bytes at most, a name, two UUIDs and a time.
+    /// Beside the data: 74 bytes of literals, an identifier of 58 bytes and a name of 20 at most, two UUIDs and a time.
     private static let transientBytes = 256
 
     private static func transientFrame(
