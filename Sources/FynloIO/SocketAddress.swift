@@ -20,9 +20,6 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
 
     private let kind: Kind
 
-    /// Nobody's: 0.0.0.0 with port 0.
-    public static let none = SocketAddress(.ipv4(address: 0, port: 0))
-
     private init(_ kind: Kind) {
         self.kind = kind
     }

@@ -330,7 +330,7 @@ public struct ClientStack: Sendable {
     private mutating func nextID() -> String {
         sentMessages += 1
         var text = ByteBuffer()
-        text.append(hexadecimal: idPrefix, digits: 16)
+        text.append(hexadecimal: idPrefix)
         text.append("-")
         text.append(decimal: sentMessages)
         return text.withReadable { String(validating: $0) ?? "" }

@@ -209,7 +209,7 @@ final class DiagnosticsHandler {
         body.append("\"time\":")
         body.append(json: loop.now.unixTime)
         body.append(",\"node\":\"")
-        body.append(hexadecimal: hub.node, digits: 16)
+        body.append(hexadecimal: hub.node)
         body.append("\",\"version\":\"\(fynloVersion)\",\"report\":")
         let diagnosis = diagnosis(of: restaurant)
         diagnosis.report.appendJSON(to: &body)

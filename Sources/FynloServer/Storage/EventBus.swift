@@ -205,7 +205,7 @@ final class EventBus: EventSource {
     /// A process in keys, channels and sentences.
     static func name(of node: UInt64) -> String {
         var name = ByteBuffer()
-        name.append(hexadecimal: node, digits: 16)
+        name.append(hexadecimal: node)
         return String(decoding: name.bytes(), as: UTF8.self)
     }
 
