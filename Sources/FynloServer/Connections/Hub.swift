@@ -63,7 +63,7 @@ final class Hub {
     private var handshakesLeft = Hub.handshakesPerTurn
 
     /// Reads of unfinished handshakes in one turn: at 0.3 ms each, the others are read from within a millisecond or two.
-    private static let handshakesPerTurn = 4
+    static let handshakesPerTurn = 4
 
     init(loop: EventLoop, settings: SessionSettings, log: Logger, node: UInt64) {
         self.loop = loop
