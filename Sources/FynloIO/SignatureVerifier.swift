@@ -1,28 +1,21 @@
-// Checks of signatures with OpenSSL, handed to the core's tokens, which know no cryptography.
+// OpenSSL's hashes, for what is hashed once in a while; HMACKey is for the signatures of many messages.
 
 import COpenSSL
 import FynloCore
 
-/// Keyed hashes and their comparison.
+/// Hashes, with a key and without.
 public struct SignatureVerifier {
     private init() {}
 
     /// RFC 2104 with SHA-256: 32 bytes.
-    public static func hmacSHA256(key: [UInt8], message: Span<UInt8>) -> [UInt8] {
+    public static func hmacSHA256(key: [UInt8], message: [UInt8]) -> [UInt8] {
         var code = [UInt8](repeating: 0, count: 32)
         var length: UInt32 = 0
         // HMAC() takes a null pointer for "the key of last time", which there is none of.
         let pointedKey = key.isEmpty ? [0] : key
-        let result = message.withUnsafeBufferPointer { bytes in
-            HMAC(EVP_sha256(), pointedKey, Int32(key.count), bytes.baseAddress, bytes.count, &code, &length)
-        }
+        let result = HMAC(EVP_sha256(), pointedKey, Int32(key.count), message, message.count, &code, &length)
         precondition(result != nil && length == 32, "HMAC fails only when there is no memory left")
         return code
-    }
-
-    /// RFC 2104 with SHA-256: 32 bytes.
-    public static func hmacSHA256(key: [UInt8], message: [UInt8]) -> [UInt8] {
-        hmacSHA256(key: key, message: message.span)
     }
 
     /// The SHA-256 of a message, as 64 lower-case hexadecimal digits.
@@ -41,10 +34,5 @@ public struct SignatureVerifier {
         let result = EVP_Digest(message, message.count, &digest, &length, EVP_sha1(), nil)
         precondition(result == 1 && length == 20, "EVP_Digest fails only when there is no memory left")
         return digest
-    }
-
-    /// Whether two byte strings are equal, in a time that does not tell where they differ. Unequal lengths are not equal.
-    public static func constantTimeEqual(_ left: [UInt8], _ right: [UInt8]) -> Bool {
-        left.count == right.count && CRYPTO_memcmp(left, right, left.count) == 0
     }
 }

@@ -6,7 +6,7 @@ public import FynloCore
 
 /// Checks the signatures of tokens.
 public final class TokenKeyring: TokenSignatureChecking {
-    private let secret: [UInt8]?
+    private let secret: HMACKey?
     private let publicKeys: [(key: JSONWebKey, handle: OpaquePointer)]
 
     /// `secret` is the key of HS256; `keys` those of ES256 and RS256. Throws for a key that is no point or number OpenSSL
@@ -20,7 +20,7 @@ public final class TokenKeyring: TokenSignatureChecking {
             }
             handles.append((key, handle))
         }
-        self.secret = secret
+        self.secret = secret.map(HMACKey.init)
         publicKeys = handles
     }
 
@@ -33,9 +33,7 @@ public final class TokenKeyring: TokenSignatureChecking {
     ) -> Bool {
         switch algorithm {
         case .hs256:
-            guard let secret else { return false }
-            let expected = SignatureVerifier.hmacSHA256(key: secret, message: message)
-            return SignatureVerifier.constantTimeEqual(expected, signature)
+            return secret?.isCode(signature, of: message) ?? false
         case .es256, .rs256:
             guard let handle = publicKey(for: algorithm, id: keyID) else { return false }
             guard algorithm == .es256 else { return TokenKeyring.verify(signature, of: message, with: handle) }

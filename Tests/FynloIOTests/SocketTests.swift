@@ -154,7 +154,10 @@ struct SocketTests {
             while let accepted = try? listener.accept() {
                 peers.append(accepted.peer)
                 let descriptor = accepted.takeDescriptor()
-                Socket.setNoDelay(descriptor.rawValue)
+                var noDelay: Int32 = 0
+                var size = socklen_t(MemoryLayout<Int32>.size)
+                getsockopt(descriptor.rawValue, Int32(IPPROTO_TCP), TCP_NODELAY, &noDelay, &size)
+                #expect(noDelay != 0)
                 #expect(fcntl(descriptor.rawValue, F_GETFL) & O_NONBLOCK != 0)
                 #expect(fcntl(descriptor.rawValue, F_GETFD) & FD_CLOEXEC != 0)
             }

@@ -57,7 +57,7 @@ private final class Nodes {
 
     /// Connections in the table.
     func slots() throws -> Int {
-        guard case .success(.integer(let count)) = try redis.ask("HLEN", .text(names.slots(restaurant))) else {
+        guard case .success(.integer(let count)) = try redis.ask("HLEN", names.slots(restaurant)) else {
             return -1
         }
         return Int(count)
@@ -332,7 +332,7 @@ struct LimitsAcrossNodesTests {
         if reason == "full" {
             _ = try nodes.redis.ask("CONFIG", "SET", "maxmemory", "1")
         } else {
-            _ = try nodes.redis.ask("SET", .text(nodes.names.slots(nodes.restaurant)), "not a table")
+            _ = try nodes.redis.ask("SET", nodes.names.slots(nodes.restaurant), "not a table")
         }
         #expect(try nodes.answered(users[0], on: 0).isIn)
         #expect(try nodes.answered(users[1], on: 0).isIn)
@@ -340,7 +340,7 @@ struct LimitsAcrossNodesTests {
         #expect(try nodes.answered(users[2], on: 0).refusal == "connection_limit")
         #expect(nodes.servers[0].server.leases.figures.decidedAlone == 2)
         _ = try nodes.redis.ask("CONFIG", "SET", "maxmemory", "0")
-        _ = try nodes.redis.ask("DEL", .text(nodes.names.slots(nodes.restaurant)))
+        _ = try nodes.redis.ask("DEL", nodes.names.slots(nodes.restaurant))
         try nodes.untilShared()
         #expect(try nodes.slots() == 2)
     }

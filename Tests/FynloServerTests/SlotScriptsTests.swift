@@ -88,7 +88,7 @@ struct SlotScriptsTests {
         func run(_ script: RedisScript, _ node: String, _ arguments: [RedisArgument]) throws -> [String] {
             let answers = Answers()
             redis.connection.run(
-                script, keys: [.text(key), .text(names.lease(node))],
+                script, keys: [key, .text(names.lease(node))],
                 [.text(names.leasePrefix)] + arguments, budget: .seconds(10), reply: answers.take)
             try redis.until { !answers.all.isEmpty }
             return Self.words(try answers.all[0].get())
@@ -123,7 +123,7 @@ struct SlotScriptsTests {
                 guard let gone = members[node]?.indices.randomElement(using: &random) else { continue }
                 let name = members[node, default: []].remove(at: gone).name
                 table.slots[name] = nil
-                _ = try redis.ask("HDEL", .text(key), .text(name))
+                _ = try redis.ask("HDEL", key, .text(name))
             case 7:
                 let mine = members[node] ?? []
                 let arguments = mine.flatMap { name, slot -> [RedisArgument] in
@@ -146,7 +146,7 @@ struct SlotScriptsTests {
             }
             #expect(table.slots.count <= 6)
         }
-        _ = try redis.ask("DEL", .text(key), .text(names.lease(nodes[0])), .text(names.lease(nodes[1])))
+        _ = try redis.ask("DEL", key, .text(names.lease(nodes[0])), .text(names.lease(nodes[1])))
         _ = try redis.ask("DEL", .text(names.lease(nodes[2])))
     }
 
@@ -163,28 +163,31 @@ struct SlotScriptsTests {
         _ = try redis.ask("SET", .text(names.lease(node)), "1")
         let rubbish = ["", "u", "u 1", "u x d", "u -1 d", "u 99999999999999999 d", "u 1e9 d", "\0 \0", " 1 "]
         for (number, value) in rubbish.enumerated() {
-            _ = try redis.ask("HSET", .text(key), .text("\(node)-\(number)"), .text(value))
+            _ = try redis.ask("HSET", key, .text("\(node)-\(number)"), .text(value))
         }
         for field in ["", "x", "\0", EventBus.name(of: 8) + "-1"] {
-            _ = try redis.ask("HSET", .text(key), .text(field), "user 1 ")
+            _ = try redis.ask("HSET", key, .text(field), "user 1 ")
         }
-        _ = try redis.ask("HSET", .text(key), .text(node + "-ff"), "user 5 device")
+        _ = try redis.ask("HSET", key, .text(node + "-ff"), "user 5 device")
         let answers = Answers()
         redis.connection.run(
-            SlotScripts.admit, keys: [.text(key), .text(names.lease(node))],
+            SlotScripts.admit, keys: [key, .text(names.lease(node))],
             [.text(names.leasePrefix), .text(node + "-100"), "user", "another", 2, 2], budget: .seconds(10),
             reply: answers.take)
         try redis.until { !answers.all.isEmpty }
         #expect(Self.words(try answers.all[0].get()).first == "in")
-        #expect(try redis.ask("HLEN", .text(key)) == .success(.integer(2)))
-        _ = try redis.ask("DEL", .text(key), .text(names.lease(node)))
+        #expect(try redis.ask("HLEN", key) == .success(.integer(2)))
+        _ = try redis.ask("DEL", key, .text(names.lease(node)))
     }
 
     @Test("has names for connections that are read back, and nothing else", arguments: [0, 1, 0x1234, UInt64.max])
     func names(number: UInt64) throws {
         let connection = ConnectionID(node: 0x00ab_cdef_0123_4567, number: number)
-        #expect(connection.slotName.hasPrefix("00abcdef01234567-"))
-        #expect(ConnectionID(slotName: Array(connection.slotName.utf8)) == connection)
+        let name = "00abcdef01234567-" + String(number, radix: 16)
+        #expect(ConnectionID(slotName: Array(name.utf8)) == connection)
+        var command = ByteBuffer()
+        command.append(command: [.slot(connection)])
+        #expect(String(decoding: command.bytes(), as: UTF8.self) == "*1\r\n$\(name.utf8.count)\r\n\(name)\r\n")
         for text in ["", "-", "00abcdef01234567", "00abcdef01234567-", "0abcdef01234567-1", "00abcdef01234567-1-2"] {
             #expect(ConnectionID(slotName: Array(text.utf8)) == nil)
         }

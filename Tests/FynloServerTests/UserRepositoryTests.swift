@@ -14,7 +14,10 @@ struct UserRepositoryTests {
             #expect(try database.value("select ('\(literal)'::text[])[\(place + 1)]") == text)
         }
         #expect(try database.value("select cardinality('\(literal)'::text[])") == String(texts.count))
-        #expect(UserRepository.array([]) == "{}")
+        #expect(UserRepository.array([String]()) == "{}")
+        #expect(UserRepository.array([UUID128]()) == "{}")
+        let identifiers = (0..<3).map { _ in TestDatabase.randomUUID() }
+        #expect(try database.value("select ('\(UserRepository.array(identifiers))'::uuid[])[3]") == "\(identifiers[2])")
     }
 
     @Test("each of a crowd is answered for itself: users of two restaurants, one who has left, and subjects nobody has")

@@ -83,8 +83,7 @@ final class DoctorSession {
             if response == nil, socket.end != nil { response = try parser.endOfInput() }
             guard let response, response.status == 101 else { return }
             do throws(WebSocketError) {
-                _ = try WebSocketHandshake.verify(
-                    { response.headers.values($0) }, status: 101, key: key, protocols: ["fynlo.v1"])
+                _ = try WebSocketHandshake.verify(response, key: key, protocols: ["fynlo.v1"])
                 isOpen = true
             } catch {
                 problem = error.sentence

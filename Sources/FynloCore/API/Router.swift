@@ -42,10 +42,11 @@ public struct Router: Sendable {
         }
         // What is left has an identifier in it.
         if bytes.hasPrefix("/api/v1/websocket/ws/") {
-            let segments = path.utf8.dropFirst(21).split(separator: slash, omittingEmptySubsequences: false)
-            guard segments.count == 2 else { throw Router.notFound }
-            guard let client = ClientType(rawValue: String(Substring(segments[0]))) else { throw Router.notFound }
-            let restaurant: RestaurantID = try identifier(segments[1], of: "restaurant")
+            let rest = bytes.extracting(21..<bytes.count)
+            guard let end = rest.firstIndex(of: slash), rest.firstIndex(of: slash, from: end + 1) == nil,
+                let client = String(validating: rest.extracting(0..<end)).flatMap(ClientType.init)
+            else { throw Router.notFound }
+            let restaurant: RestaurantID = try identifier(rest.extracting(end + 1..<rest.count), of: "restaurant")
             guard method == .get else { throw notAllowed("GET") }
             return .webSocket(client: client, restaurant: restaurant)
         }
@@ -57,10 +58,12 @@ public struct Router: Sendable {
             return .closeConnection(connection)
         }
         if bytes.hasPrefix("/api/v1/orders/") {
-            let segments = path.utf8.dropFirst(15).split(separator: slash, omittingEmptySubsequences: false)
-            if segments.count == 1 { return try get(.order(try identifier(segments[0], of: "order")), method) }
-            guard segments.count == 2, segments[1].elementsEqual("status".utf8) else { throw Router.notFound }
-            let order: OrderID = try identifier(segments[0], of: "order")
+            let rest = bytes.extracting(15..<bytes.count)
+            guard let end = rest.firstIndex(of: slash) else {
+                return try get(.order(try identifier(rest, of: "order")), method)
+            }
+            guard rest.extracting(end + 1..<rest.count).equals("status") else { throw Router.notFound }
+            let order: OrderID = try identifier(rest.extracting(0..<end), of: "order")
             guard method == .patch else { throw notAllowed("PATCH") }
             return .updateOrderStatus(order)
         }
@@ -102,12 +105,10 @@ public struct Router: Sendable {
     private static let notFound = APIError(.notFound, "There is nothing at this path.")
 
     private func identifier<Identifier: UUIDIdentifier>(
-        _ segment: Substring.UTF8View, of thing: String
+        _ segment: Span<UInt8>, of thing: String
     ) throws(APIError) -> Identifier {
-        guard let identifier = Identifier(String(Substring(segment))) else {
-            throw Router.notUUID(thing)
-        }
-        return identifier
+        guard let identifier = UUID128(segment) else { throw Router.notUUID(thing) }
+        return Identifier(identifier)
     }
 
     private static func notUUID(_ thing: String) -> APIError {

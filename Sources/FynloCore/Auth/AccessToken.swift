@@ -116,13 +116,14 @@ public struct AccessToken: Equatable, Sendable {
 
     /// `nil` when there are not three parts of base64url.
     private static func split(_ text: Span<UInt8>) -> Parts? {
-        let dots = text.indices.filter { text[$0] == UInt8(ascii: ".") }
-        guard dots.count == 2,
-            let header = Base64.decode(text.extracting(0..<dots[0]), as: .url),
-            let payload = Base64.decode(text.extracting((dots[0] + 1)..<dots[1]), as: .url),
-            let signature = Base64.decode(text.extracting((dots[1] + 1)..<text.count), as: .url)
+        let dot = UInt8(ascii: ".")
+        // A third dot is no character of base64url.
+        guard let first = text.firstIndex(of: dot), let second = text.firstIndex(of: dot, from: first + 1),
+            let header = Base64.decode(text.extracting(0..<first), as: .url),
+            let payload = Base64.decode(text.extracting((first + 1)..<second), as: .url),
+            let signature = Base64.decode(text.extracting((second + 1)..<text.count), as: .url)
         else { return nil }
-        return Parts(header: header, payload: payload, signature: signature, signedBytes: dots[1])
+        return Parts(header: header, payload: payload, signature: signature, signedBytes: second)
     }
 
     private static func readHeader(
@@ -213,7 +214,7 @@ public struct AccessToken: Equatable, Sendable {
     private static func scan(
         _ text: Span<UInt8>, _ member: (_ key: String, _ value: JSONValue) -> Void
     ) throws(TokenError) {
-        guard String(validating: text) != nil else { throw .malformed }
+        guard (try? UTF8Span(validating: text)) != nil else { throw .malformed }
         do {
             try JSON.scanObject(text) { key, value in
                 if let key = JSON.string(key, in: text) { member(key, value) }
@@ -241,8 +242,13 @@ public struct AccessToken: Equatable, Sendable {
 
     /// RFC 7519 §2: seconds since 1970, possibly with a fraction; years 1970 to 9999.
     private static func numericDate(_ value: JSONValue, in text: Span<UInt8>) -> UnixTime? {
+        let latest: Int64 = 253_402_300_799
+        // As nearly all issuers write it.
+        if let whole = JSON.integer(value, in: text) {
+            return (0...latest).contains(whole) ? UnixTime(milliseconds: whole * 1000) : nil
+        }
         guard value.kind == .number, let literal = String(validating: text.extracting(value.positions)),
-            let seconds = Double(literal), seconds >= 0, seconds <= 253_402_300_799
+            let seconds = Double(literal), seconds >= 0, seconds <= Double(latest)
         else { return nil }
         return UnixTime(milliseconds: Int64(seconds * 1000))
     }

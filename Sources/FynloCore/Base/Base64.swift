@@ -17,16 +17,22 @@ public enum Base64 {
             }
         }
 
-        /// The six bits a character stands for, or `nil` for one that is not of this alphabet.
-        fileprivate func value(of character: UInt8) -> UInt32? {
-            switch (character, self) {
-            case (UInt8(ascii: "A")...UInt8(ascii: "Z"), _): UInt32(character) - 65
-            case (UInt8(ascii: "a")...UInt8(ascii: "z"), _): UInt32(character) - 97 + 26
-            case (UInt8(ascii: "0")...UInt8(ascii: "9"), _): UInt32(character) - 48 + 52
-            case (UInt8(ascii: "+"), .standard), (UInt8(ascii: "-"), .url): 62
-            case (UInt8(ascii: "/"), .standard), (UInt8(ascii: "_"), .url): 63
-            default: nil
+        /// The six bits that each byte stands for; more than six for those that are not of this alphabet.
+        fileprivate var values: [UInt8] {
+            switch self {
+            case .standard: Alphabet.standardValues
+            case .url: Alphabet.urlValues
             }
+        }
+
+        private static let standardValues = values(of: Alphabet.standard.characters)
+        private static let urlValues = values(of: Alphabet.url.characters)
+
+        private static func values(of characters: StaticString) -> [UInt8] {
+            var values = [UInt8](repeating: 0xff, count: 256)
+            // The static string has 64 characters.
+            for value in 0..<64 { unsafe values[Int(characters.utf8Start[value])] = UInt8(value) }
+            return values
         }
     }
 
@@ -71,21 +77,27 @@ public enum Base64 {
         }
         guard count % 4 != 1 else { return nil }
 
+        let values = alphabet.values
+        func bits(_ index: Int) -> UInt32 { UInt32(values[Int(text[index])]) }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(count * 3 / 4)
-        var bits: UInt32 = 0
-        var bitCount = 0
-        for index in 0..<count {
-            guard let value = alphabet.value(of: text[index]) else { return nil }
-            bits = bits << 6 | value
-            bitCount += 6
-            if bitCount >= 8 {
-                bitCount -= 8
-                bytes.append(UInt8(truncatingIfNeeded: bits >> UInt32(bitCount)))
-                bits &= 1 << UInt32(bitCount) - 1
-            }
+        // Four characters are three bytes; two are one, and three are two.
+        var index = 0
+        while index + 4 <= count {
+            let (a, b, c, d) = (bits(index), bits(index + 1), bits(index + 2), bits(index + 3))
+            guard (a | b | c | d) < 64 else { return nil }
+            bytes.append(UInt8(truncatingIfNeeded: a << 2 | b >> 4))
+            bytes.append(UInt8(truncatingIfNeeded: b << 4 | c >> 2))
+            bytes.append(UInt8(truncatingIfNeeded: c << 6 | d))
+            index += 4
         }
-        return bits == 0 ? bytes : nil
+        guard index < count else { return bytes }
+        let (a, b, c) = (bits(index), bits(index + 1), index + 2 < count ? bits(index + 2) : 0)
+        guard (a | b | c) < 64 else { return nil }
+        bytes.append(UInt8(truncatingIfNeeded: a << 2 | b >> 4))
+        guard index + 2 < count else { return b & 0xf == 0 ? bytes : nil }
+        bytes.append(UInt8(truncatingIfNeeded: b << 4 | c >> 2))
+        return c & 0x3 == 0 ? bytes : nil
     }
 
     /// The bytes that `text` stands for, or `nil`; as strict as the other form.

@@ -25,6 +25,26 @@ extension String {
     }
 }
 
+extension Int64 {
+    /// Reads digits after an optional minus sign; `nil` for anything else, and for what does not fit.
+    public init?(decimal text: Span<UInt8>) {
+        guard !text.isEmpty else { return nil }
+        let isNegative = text[0] == UInt8(ascii: "-")
+        guard text.count > (isNegative ? 1 : 0) else { return nil }
+        // Below zero there is one number more.
+        var number: Int64 = 0
+        for index in (isNegative ? 1 : 0)..<text.count {
+            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(text[index]) else { return nil }
+            let (product, overflow) = number.multipliedReportingOverflow(by: 10)
+            let (sum, overflow2) = product.subtractingReportingOverflow(Int64(text[index] - UInt8(ascii: "0")))
+            if overflow || overflow2 { return nil }
+            number = sum
+        }
+        if !isNegative, number == .min { return nil }
+        self = isNegative ? number : -number
+    }
+}
+
 extension Span where Element == UInt8 {
     /// True when the bytes are exactly those of `other`.
     func equals(_ other: Span<UInt8>) -> Bool {

@@ -12,20 +12,35 @@ public struct UUID128: Hashable, Sendable {
 
     /// Reads the 36-character form `8-4-4-4-12`; anything else is `nil`.
     public init?(_ text: Span<UInt8>) {
-        guard text.count == 36 else { return nil }
-        var high: UInt64 = 0
-        var low: UInt64 = 0
-        var digits = 0
-        for index in 0..<36 {
-            let byte = text[index]
-            if index == 8 || index == 13 || index == 18 || index == 23 {
-                guard byte == UInt8(ascii: "-") else { return nil }
-                continue
-            }
-            guard let digit = hexadecimalValue(of: byte) else { return nil }
-            if digits < 16 { high = high << 4 | UInt64(digit) } else { low = low << 4 | UInt64(digit) }
-            digits += 1
+        self.init(text, digits: .inEitherCase)
+    }
+
+    /// Reads the form in which UUIDs are written here; anything else, and one with capital letters, is `nil`.
+    init?(lowercase text: Span<UInt8>) {
+        self.init(text, digits: .lowercase)
+    }
+
+    private init?(_ text: Span<UInt8>, digits: HexadecimalDigits) {
+        let dash = UInt8(ascii: "-")
+        guard text.count == 36, text[8] == dash, text[13] == dash, text[18] == dash, text[23] == dash else {
+            return nil
         }
+        // What is no digit has bits beyond its four.
+        var strays: UInt8 = 0
+        func read(_ range: Range<Int>, into number: inout UInt64) {
+            for index in range {
+                let digit = digits.values[Int(text[index])]
+                strays |= digit
+                number = number << 4 | UInt64(digit & 0xf)
+            }
+        }
+        var (high, low): (UInt64, UInt64) = (0, 0)
+        read(0..<8, into: &high)
+        read(9..<13, into: &high)
+        read(14..<18, into: &high)
+        read(19..<23, into: &low)
+        read(24..<36, into: &low)
+        guard strays < 16 else { return nil }
         self.init(high: high, low: low)
     }
 
@@ -50,6 +65,21 @@ extension UUID128: CustomStringConvertible, Comparable {
 
     public static func < (left: UUID128, right: UUID128) -> Bool {
         (left.high, left.low) < (right.high, right.low)
+    }
+}
+
+/// What each byte is worth as a hexadecimal digit; more than 15: it is none.
+private struct HexadecimalDigits {
+    let values: [UInt8]
+
+    static let inEitherCase = HexadecimalDigits(withCapitals: true)
+    static let lowercase = HexadecimalDigits(withCapitals: false)
+
+    private init(withCapitals: Bool) {
+        values = (UInt8.min...UInt8.max).map { byte in
+            let isCapital = (UInt8(ascii: "A")...UInt8(ascii: "F")).contains(byte)
+            return isCapital && !withCapitals ? 0xff : hexadecimalValue(of: byte) ?? 0xff
+        }
     }
 }
 

@@ -133,23 +133,7 @@ public enum JSON {
 
     /// The value of a number written as a whole number (no fraction, no exponent) that fits; else `nil`.
     public static func integer(_ value: JSONValue, in text: Span<UInt8>) -> Int64? {
-        guard value.kind == .number else { return nil }
-        var index = value.positions.lowerBound
-        let isNegative = text[index] == UInt8(ascii: "-")
-        if isNegative { index += 1 }
-        var number: Int64 = 0
-        while index < value.positions.upperBound {
-            let byte = text[index]
-            guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return nil }
-            let digit = Int64(byte - UInt8(ascii: "0"))
-            let (product, overflow) = number.multipliedReportingOverflow(by: 10)
-            let (sum, overflow2) = product.subtractingReportingOverflow(digit)
-            if overflow || overflow2 { return nil }
-            number = sum
-            index += 1
-        }
-        if isNegative { return number }
-        return number == .min ? nil : -number
+        value.kind == .number ? Int64(decimal: text.extracting(value.positions)) : nil
     }
 
     /// The four hexadecimal digits at `index` as a number, or `nil`.

@@ -147,8 +147,7 @@ public struct ClientStack: Sendable {
     ) {
         guard response.status == 101 else { return refused(response, events: &events) }
         do {
-            _ = try WebSocketHandshake.verify(
-                { response.headers.values($0) }, status: response.status, key: key, protocols: ClientStack.protocols)
+            _ = try WebSocketHandshake.verify(response, key: key, protocols: ClientStack.protocols)
         } catch {
             let closure = ClientClosure(
                 code: WebSocketCloseCode.protocolError, reason: error.sentence, reconnection: .never)

@@ -148,7 +148,8 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
         }
     }
 
-    private func forEachElement(of name: String, _ body: (Span<UInt8>) -> Void) {
+    /// Lends the elements of `tokens(name)`, in the case in which they are written.
+    func forEachElement(of name: String, _ body: (Span<UInt8>) -> Void) {
         forEachPosition(of: name) { position in
             let value = text.span.extracting(fields[position].value)
             var start = 0

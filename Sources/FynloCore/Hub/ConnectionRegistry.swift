@@ -16,30 +16,30 @@ public struct ConnectionRegistry: Sendable {
         /// ConnectionID.number.
         public let connection: UInt64
         public let user: UserID
-        fileprivate let tablet: Device?
+        /// What the tablet calls itself.
+        public let device: Device?
         /// The role the user had when the connection was taken in.
         public let role: Role
         /// What the shell knows the tablet's program by; 0: it did not say.
         public let version: UInt16
-
-        /// What the tablet calls itself.
-        public var device: String? {
-            switch tablet {
-            case .uuid(let uuid): uuid.description
-            case .name(let name): name
-            case nil: nil
-            }
-        }
     }
 
     /// A tablet's name for itself. Nearly all draw a UUID: as text each would take 80 bytes more.
-    fileprivate enum Device: Equatable, Sendable {
+    public enum Device: Hashable, Sendable {
         case uuid(UUID128)
         case name(String)
 
-        init(_ text: String) {
+        public init(_ text: String) {
             // Names that differ in nothing but case are two.
-            if let uuid = UUID128(text), uuid.description == text { self = .uuid(uuid) } else { self = .name(text) }
+            if let uuid = UUID128(lowercase: text.utf8Span.span) { self = .uuid(uuid) } else { self = .name(text) }
+        }
+
+        /// As the tablet wrote it.
+        public var text: String {
+            switch self {
+            case .uuid(let uuid): uuid.description
+            case .name(let name): name
+            }
         }
     }
 
@@ -65,7 +65,7 @@ public struct ConnectionRegistry: Sendable {
         let room = rooms[restaurant] ?? []
         var (count, ofUser) = (room.count, 0)
         for other in room where other.user == member.user {
-            if let device = member.tablet, other.tablet == device { count -= 1 } else { ofUser += 1 }
+            if let device = member.device, other.device == device { count -= 1 } else { ofUser += 1 }
         }
         return count < perRestaurant && ofUser < perUser
     }
@@ -84,8 +84,8 @@ public struct ConnectionRegistry: Sendable {
     /// Adds a member, in the place of the same device's older one, whose number is returned.
     private static func seat(_ member: Member, in room: inout [Member]) -> UInt64? {
         var replaced: UInt64?
-        if let device = member.tablet,
-            let index = room.firstIndex(where: { $0.user == member.user && $0.tablet == device })
+        if let device = member.device,
+            let index = room.firstIndex(where: { $0.user == member.user && $0.device == device })
         {
             replaced = room[index].connection
             room.remove(at: index)
@@ -114,7 +114,7 @@ public struct ConnectionRegistry: Sendable {
 extension ConnectionRegistry.Member {
     public init(_ connection: UInt64, user: UserID, role: Role = .employee, device: String?, version: UInt16 = 0) {
         self.init(
-            connection: connection, user: user, tablet: device.map(ConnectionRegistry.Device.init), role: role,
+            connection: connection, user: user, device: device.map(ConnectionRegistry.Device.init), role: role,
             version: version)
     }
 }

@@ -2,51 +2,94 @@
 // of another wait for one of them, not for a hundred.
 
 /// A queue with one line per restaurant.
+///
+/// Its body can be seen from other modules, so that it is compiled there for what they keep in it.
 public struct FairQueue<Element: Sendable>: Sendable {
-    private struct Line: Sendable {
-        var elements: [Element]
-        /// The next of them; those before it have been served.
-        var next = 0
+    /// All lines are chains through one array: a line of its own for each restaurant, most of one element, would be memory
+    /// asked for and given back each time.
+    @usableFromInline struct Place: Sendable {
+        @usableFromInline var element: Element?
+        /// The place behind this one in its line, or of those that are free; -1: none.
+        @usableFromInline var next: Int
+
+        @inlinable init(element: Element?, next: Int) {
+            self.element = element
+            self.next = next
+        }
     }
 
-    private var lines: [RestaurantID: Line] = [:]
-    /// The restaurants with somebody waiting, in the order of their turns, from `nextTurn` on.
-    private var turns: [RestaurantID] = []
-    private var nextTurn = 0
+    /// The ends of a line that nobody has left.
+    @usableFromInline struct Line: Sendable {
+        @usableFromInline var first: Int
+        @usableFromInline var last: Int
+
+        @inlinable init(first: Int, last: Int) {
+            self.first = first
+            self.last = last
+        }
+    }
+
+    @usableFromInline var places: [Place] = []
+    @usableFromInline var free = -1
+    @usableFromInline var lines: [RestaurantID: Line] = [:]
+    /// The restaurants with somebody waiting, in the order of their turns.
+    @usableFromInline var turns = WorkQueue<RestaurantID>()
+
+    /// So many places are kept when nobody waits any more.
+    @usableFromInline static var keptPlaces: Int { 1_024 }
+
+    @usableFromInline var waiting = 0
 
     /// How many wait.
-    public private(set) var count = 0
-    public var isEmpty: Bool { count == 0 }
+    @inlinable public var count: Int { waiting }
+    @inlinable public var isEmpty: Bool { waiting == 0 }
 
-    public init() {}
+    @inlinable public init() {}
 
     /// Lets one more wait in the line of a restaurant.
-    public mutating func append(_ element: Element, for restaurant: RestaurantID) {
-        count += 1
-        if lines[restaurant]?.elements.append(element) == nil {
-            lines[restaurant] = Line(elements: [element])
+    @inlinable public mutating func append(_ element: Element, for restaurant: RestaurantID) {
+        let place = take(element)
+        waiting += 1
+        if let line = lines.index(forKey: restaurant) {
+            places[lines.values[line].last].next = place
+            lines.values[line].last = place
+        } else {
+            lines[restaurant] = Line(first: place, last: place)
             turns.append(restaurant)
         }
     }
 
     /// The next to be served; `nil` when nobody waits.
-    public mutating func popFirst() -> Element? {
-        guard nextTurn < turns.count else { return nil }
-        let restaurant = turns[nextTurn]
-        nextTurn += 1
-        if nextTurn > 64, nextTurn * 2 > turns.count {
-            turns.removeFirst(nextTurn)
-            nextTurn = 0
-        }
-        // Taken out, so that the line is changed in place.
-        guard var line = lines.removeValue(forKey: restaurant) else { return nil }
-        let element = line.elements[line.next]
-        line.next += 1
-        count -= 1
-        if line.next < line.elements.count {
-            lines[restaurant] = line
+    @inlinable public mutating func popFirst() -> Element? {
+        guard let restaurant = turns.popFirst(), let line = lines.index(forKey: restaurant) else { return nil }
+        let place = lines.values[line].first
+        let next = places[place].next
+        if next < 0 {
+            lines.remove(at: line)
+        } else {
+            lines.values[line].first = next
             turns.append(restaurant)
         }
+        waiting -= 1
+        let element = places[place].element.take()
+        places[place].next = free
+        free = place
+        if waiting == 0, places.count > FairQueue.keptPlaces {
+            places = []
+            free = -1
+        }
         return element
+    }
+
+    @inlinable mutating func take(_ element: Element) -> Int {
+        guard free >= 0 else {
+            places.append(Place(element: element, next: -1))
+            return places.count - 1
+        }
+        let place = free
+        free = places[place].next
+        places[place].element = element
+        places[place].next = -1
+        return place
     }
 }

@@ -120,7 +120,7 @@ struct HTTPSide: Sendable {
                 return try upgrade(
                     request, client, restaurant, now: now, output: &output, log: &log, effects: &effects)
             case .echo where request.method == .get:
-                switchProtocols(try acceptUpgrade(request), now: now, output: &output)
+                respond(try acceptUpgrade(request).response, now: now, output: &output)
                 return .echo
             case .echo:
                 var response = HTTPResponse(status: 200, body: request.body)
@@ -210,30 +210,19 @@ struct HTTPSide: Sendable {
         effects.append(.upgraded)
         log.trace.note(.upgrade, at: now.instant)
         if let token, !token.isEmpty { session.authenticate(queryToken: token, log: &log, effects: &effects) }
-        switchProtocols(upgrade, now: now, output: &output)
+        respond(upgrade.response, now: now, output: &output)
         return .session(session)
     }
 
     private func acceptUpgrade(_ request: HTTPRequest) throws(APIError) -> WebSocketUpgrade {
-        guard request.headers.tokens("upgrade").contains("websocket") else {
+        guard request.headers.hasToken("websocket", in: "upgrade") else {
             throw APIError(.upgradeRequired, "This path is a WebSocket; connect with an RFC 6455 upgrade.")
         }
         do throws(WebSocketError) {
-            return try WebSocketHandshake.accept(
-                { request.headers.values($0) }, method: request.method.name,
-                isHTTP11OrLater: request.version == .http11, protocols: ["fynlo.v1"])
+            return try WebSocketHandshake.accept(request, protocols: ["fynlo.v1"])
         } catch {
             throw APIError(
                 error.status == 426 ? .upgradeRequired : .invalidRequest, error.sentence, status: error.status)
         }
-    }
-
-    private mutating func switchProtocols(_ upgrade: WebSocketUpgrade, now: Moment, output: inout ByteBuffer) {
-        var response = HTTPResponse(status: 101)
-        response.headers.append("Upgrade", "websocket")
-        response.headers.append("Connection", "Upgrade")
-        response.headers.append("Sec-WebSocket-Accept", upgrade.acceptKey)
-        if let selected = upgrade.selectedProtocol { response.headers.append("Sec-WebSocket-Protocol", selected) }
-        respond(response, now: now, output: &output)
     }
 }

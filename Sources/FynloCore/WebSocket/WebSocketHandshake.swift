@@ -1,5 +1,5 @@
-// Both sides of the HTTP upgrade (RFC 6455 §4), by plain look-ups of header fields, so that any HTTP layer can ask.
-// Extensions are never negotiated: none is offered, and those offered are ignored.
+// Both sides of the HTTP upgrade (RFC 6455 §4). Extensions are never negotiated: none is offered, and those offered are
+// ignored.
 
 /// What the server's 101 response says.
 public struct WebSocketUpgrade: Hashable, Sendable {
@@ -13,40 +13,46 @@ public struct WebSocketUpgrade: Hashable, Sendable {
         self.selectedProtocol = selectedProtocol
     }
 
-    /// The header fields of the 101 response.
-    public var responseHeaders: [(name: String, value: String)] {
-        var headers = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", acceptKey)]
-        if let selectedProtocol { headers.append(("Sec-WebSocket-Protocol", selectedProtocol)) }
-        return headers
+    /// The 101 response.
+    public var response: HTTPResponse {
+        var response = HTTPResponse(status: 101)
+        response.headers.reserve(bytes: 160)
+        response.headers.append("Upgrade", "websocket")
+        response.headers.append("Connection", "Upgrade")
+        response.headers.append("Sec-WebSocket-Accept", acceptKey)
+        if let selectedProtocol { response.headers.append("Sec-WebSocket-Protocol", selectedProtocol) }
+        return response
     }
 }
 
-/// The rules of the handshake. `headers` gives all field values of a name in lower case, in order, without the white
-/// space around them; none is an empty array.
+/// The rules of the handshake.
 public enum WebSocketHandshake {
     // MARK: Server
 
-    /// Checks a client's request (RFC 6455 §4.2.1) and gives what the answer must say.
+    /// Checks a client's request (RFC 6455 §4.2.1) and gives what the answer must say. `protocols` are the subprotocols spoken
+    /// here; the first one the client offers of them is selected.
     ///
-    /// - Parameters:
-    ///   - isHTTP11OrLater: of the request; HTTP/1.0 knows no upgrades.
-    ///   - protocols: the subprotocols spoken here; the first one the client offers of them is selected.
     /// - Throws: with the `status`, `responseHeaders` and `sentence` of the refusal.
     public static func accept(
-        _ headers: (String) -> [String], method: String, isHTTP11OrLater: Bool, protocols: [String]
+        _ request: HTTPRequest, protocols: [String]
     ) throws(WebSocketError) -> WebSocketUpgrade {
-        guard method == "GET" else { throw .methodNotGet }
-        guard isHTTP11OrLater else { throw .httpVersionTooOld }
-        guard hasToken("websocket", in: headers("upgrade")) else { throw .upgradeMissing }
-        guard hasToken("upgrade", in: headers("connection")) else { throw .connectionUpgradeMissing }
-        guard headers("sec-websocket-version") == ["13"] else { throw .versionUnsupported }
-        let keys = headers("sec-websocket-key")
-        guard keys.count == 1, let key = keys.first, Base64.decode(key, as: .standard)?.count == 16 else {
-            throw .keyInvalid
+        let headers = request.headers
+        guard request.method == .get else { throw .methodNotGet }
+        guard request.version == .http11 else { throw .httpVersionTooOld }
+        guard headers.hasToken("websocket", in: "upgrade") else { throw .upgradeMissing }
+        guard headers.hasToken("upgrade", in: "connection") else { throw .connectionUpgradeMissing }
+        guard headers.withOnlyValue(of: "sec-websocket-version", { $0.equals("13") }) == true else {
+            throw .versionUnsupported
         }
-        let offered = tokens(in: headers("sec-websocket-protocol"))
-        return WebSocketUpgrade(
-            acceptKey: acceptKey(for: key), selectedProtocol: offered.first { protocols.contains($0) })
+        let accepted = headers.withOnlyValue(of: "sec-websocket-key") { key in
+            Base64.decode(key, as: .standard)?.count == 16 ? acceptKey(for: key) : nil
+        }
+        guard let acceptKey = accepted ?? nil else { throw .keyInvalid }
+        var selected: String?
+        headers.forEachElement(of: "sec-websocket-protocol") { offered in
+            if selected == nil { selected = protocols.first { offered.equals($0.utf8Span.span) } }
+        }
+        return WebSocketUpgrade(acceptKey: acceptKey, selectedProtocol: selected)
     }
 
     // MARK: Client
@@ -71,15 +77,18 @@ public enum WebSocketHandshake {
     ///
     /// - Returns: the subprotocol the server selected, or `nil` for none.
     public static func verify(
-        _ headers: (String) -> [String], status: Int, key: String, protocols: [String]
+        _ response: HTTPResponse, key: String, protocols: [String]
     ) throws(WebSocketError) -> String? {
-        guard status == 101 else { throw .statusNotSwitchingProtocols(status) }
-        let upgrade = headers("upgrade")
-        guard upgrade.count == 1, hasToken("websocket", in: upgrade), hasToken("upgrade", in: headers("connection"))
+        let headers = response.headers
+        guard response.status == 101 else { throw .statusNotSwitchingProtocols(response.status) }
+        guard headers.count("upgrade") == 1, headers.hasToken("websocket", in: "upgrade"),
+            headers.hasToken("upgrade", in: "connection")
         else { throw .responseUpgradeMissing }
-        guard headers("sec-websocket-accept") == [acceptKey(for: key)] else { throw .acceptKeyWrong }
-        guard tokens(in: headers("sec-websocket-extensions")).isEmpty else { throw .extensionNotOffered }
-        let selected = headers("sec-websocket-protocol")
+        guard headers.values("sec-websocket-accept") == [acceptKey(for: key.utf8Span.span)] else {
+            throw .acceptKeyWrong
+        }
+        guard headers.tokens("sec-websocket-extensions").isEmpty else { throw .extensionNotOffered }
+        let selected = headers.values("sec-websocket-protocol")
         guard let choice = selected.first else { return nil }
         guard selected.count == 1, protocols.contains(choice) else { throw .protocolNotOffered }
         return choice
@@ -88,30 +97,11 @@ public enum WebSocketHandshake {
     // MARK: Both
 
     /// RFC 6455 §4.2.2, 5.4: SHA-1 of the key as it was sent and a fixed text, in base64.
-    static func acceptKey(for key: String) -> String {
-        Base64.encode(SHA1.digest(Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8).span), as: .standard)
-    }
-
-    /// The elements of a comma-separated list, spread over any number of fields; empty elements do not count.
-    private static func tokens(in values: [String]) -> [String] {
-        var tokens: [String] = []
-        for value in values {
-            for part in value.utf8.split(separator: UInt8(ascii: ",")) {
-                var token = part[...]
-                while let first = token.first, first == 0x20 || first == 0x09 { token.removeFirst() }
-                while let last = token.last, last == 0x20 || last == 0x09 { token.removeLast() }
-                if !token.isEmpty { tokens.append(String(Substring(token))) }
-            }
-        }
-        return tokens
-    }
-
-    /// True if the list has `token`, which is in lower case; the list may have it in any case of ASCII.
-    private static func hasToken(_ token: String, in values: [String]) -> Bool {
-        tokens(in: values).contains { candidate in
-            candidate.utf8.elementsEqual(token.utf8) { byte, lower in
-                (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) ? byte | 0x20 == lower : byte == lower
-            }
-        }
+    static func acceptKey(for key: Span<UInt8>) -> String {
+        var text: [UInt8] = []
+        text.reserveCapacity(60)
+        text.append(copying: key)
+        text.append(contentsOf: "258EAFA5-E914-47DA-95CA-C5AB0DC85B11".utf8)
+        return Base64.encode(SHA1.digest(text.span), as: .standard)
     }
 }

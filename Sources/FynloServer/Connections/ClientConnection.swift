@@ -5,7 +5,7 @@ import FynloCore
 import FynloIO
 
 /// A client's connection.
-final class ClientConnection: EventSource {
+final class ClientConnection: Numbered, EventSource {
     /// Whom this connection counts for, of the clients' addresses.
     enum Counted {
         case nobody
@@ -119,7 +119,6 @@ final class ClientConnection: EventSource {
         transport = stack.transport
         if !isOperators, let engine = hub.makeTLSEngine() { extra().tls = engine }
         hub.enter(self)
-        Socket.setNoDelay(socket)
         do {
             token = try hub.loop.add(self, descriptor: socket, interest: interest)
         } catch {

@@ -22,7 +22,7 @@ final class Hub {
     /// An authenticated connection, by number, has ended.
     var whenLeft: (UInt64, RestaurantID) -> Void = { _, _ in }
 
-    private var connections = ConnectionTable()
+    private var connections = ConnectionTable<ClientConnection>()
     private var store: [ClientConnection] = []
     /// The most there were since they were counted.
     private var mostConnections = 0

@@ -191,8 +191,7 @@ final class DiagnosticsHandler {
                 diagnosis.tablets.append(tablet.figures)
                 diagnosis.messages += Int(clamping: tablet.log.counts.messages)
                 diagnosis.connectedTime += tablet.figures.age
-                let key = ConnectionHistory.TabletKey(
-                    restaurant: restaurant, user: member.user, device: member.device)
+                let key = ConnectionHistory.TabletKey(member, in: restaurant)
                 if known[key] == nil { diagnosis.knownTime += tablet.figures.age }
                 if tablet.figures.age >= ConnectionHistory.shortLife { looping.remove(key) }
             }
@@ -287,7 +286,7 @@ private struct Tablet {
         body.append(json: member.user.uuid)
         body.append(",\"role\":\"\(member.role.rawValue)\",\"client_type\":\"\(session.client.rawValue)\"")
         body.append(",\"device_id\":")
-        body.append(jsonString: member.device)
+        body.append(jsonString: member.device?.text)
         body.append(",\"client_version\":")
         body.append(jsonString: version)
         body.append(",\"state\":\"\(session.replayPosition == nil ? "connected" : "replaying")\"")

@@ -10,7 +10,13 @@ struct ConnectionHistory {
     struct TabletKey: Hashable {
         let restaurant: RestaurantID
         let user: UserID
-        let device: String?
+        let device: ConnectionRegistry.Device?
+
+        init(_ member: ConnectionRegistry.Member, in restaurant: RestaurantID) {
+            self.restaurant = restaurant
+            user = member.user
+            device = member.device
+        }
     }
 
     /// A tablet that has lost a connection, or left.

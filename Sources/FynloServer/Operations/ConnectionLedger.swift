@@ -51,7 +51,7 @@ final class ConnectionLedger {
 
     /// A tablet was let in, in the place of another one's connection or for the first time as far as it says.
     func joined(_ restaurant: RestaurantID, _ member: ConnectionRegistry.Member, isReturning: Bool) {
-        let key = ConnectionHistory.TabletKey(restaurant: restaurant, user: member.user, device: member.device)
+        let key = ConnectionHistory.TabletKey(member, in: restaurant)
         if history.joined(key, isReturning: isReturning, now: loop.now.instant) { metrics.reconnects += 1 }
     }
 
@@ -84,7 +84,7 @@ final class ConnectionLedger {
         let now = loop.now.instant
         metrics.connectionDurations.observe(now - connection.since)
         if let member = leftBehind.removeValue(forKey: connection.id.number) ?? member() {
-            let key = ConnectionHistory.TabletKey(restaurant: restaurant, user: member.user, device: member.device)
+            let key = ConnectionHistory.TabletKey(member, in: restaurant)
             history.ended(key, end, totals, since: connection.since, now: now)
             metrics.noteEnd(of: totals, in: restaurant)
         }

@@ -35,7 +35,7 @@ final class PostgresResult {
 
     /// The text form of a column, `nil` for NULL or a column that does not exist.
     fileprivate func withColumn<Result>(
-        _ column: Int, row: Int32, _ body: (UnsafeBufferPointer<UInt8>) -> Result
+        _ column: Int, row: Int32, _ body: (Span<UInt8>) -> Result
     ) -> Result? {
         guard column >= 0, column < Int(PQnfields(result)), PQgetisnull(result, row, Int32(column)) == 0,
             let value = PQgetvalue(result, row, Int32(column))
@@ -43,7 +43,7 @@ final class PostgresResult {
         let count = Int(PQgetlength(result, row, Int32(column)))
         // The bytes live as long as the result, which this method's caller holds.
         return value.withMemoryRebound(to: UInt8.self, capacity: count) {
-            body(UnsafeBufferPointer(start: $0, count: count))
+            body(Span(_unsafeElements: UnsafeBufferPointer(start: $0, count: count)))
         }
     }
 }
@@ -55,29 +55,31 @@ struct PostgresRow {
 
     /// The column's text as bytes, `nil` for NULL.
     func bytes(_ column: Int) -> [UInt8]? {
-        result.withColumn(column, row: index) { Array($0) }
+        result.withColumn(column, row: index) { column in column.withUnsafeBufferPointer { Array($0) } }
     }
 
     /// Appends the column's text to a buffer; false for NULL.
     @discardableResult
     func append(_ column: Int, to buffer: inout ByteBuffer) -> Bool {
-        result.withColumn(column, row: index) { buffer.append(Span(_unsafeElements: $0)) } != nil
+        result.withColumn(column, row: index) { buffer.append($0) } != nil
     }
 
     func string(_ column: Int) -> String? {
-        result.withColumn(column, row: index) { String(decoding: $0, as: UTF8.self) }
+        result.withColumn(column, row: index) { column in
+            column.withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) }
+        }
     }
 
     func integer(_ column: Int) -> Int64? {
-        string(column).flatMap { Int64($0) }
+        result.withColumn(column, row: index) { Int64(decimal: $0) } ?? nil
     }
 
     func boolean(_ column: Int) -> Bool? {
-        string(column).map { $0 == "t" }
+        result.withColumn(column, row: index) { $0.equals("t") }
     }
 
     func uuid(_ column: Int) -> UUID128? {
-        string(column).flatMap { UUID128($0) }
+        result.withColumn(column, row: index) { UUID128($0) } ?? nil
     }
 }
 

@@ -7,6 +7,10 @@ enum RedisArgument: Equatable, Sendable, ExpressibleByStringLiteral, Expressible
     case text(String)
     case bytes([UInt8])
     case integer(Int64)
+    /// A UUID, of a key after what all such keys begin with.
+    case uuid(UUID128, after: String = "")
+    /// The name of a connection's slot: `0123456789abcdef-1f`.
+    case slot(ConnectionID)
 
     init(stringLiteral text: String) {
         self = .text(text)
@@ -16,43 +20,18 @@ enum RedisArgument: Equatable, Sendable, ExpressibleByStringLiteral, Expressible
         self = .integer(number)
     }
 
-    /// About how many bytes it takes, never fewer than it does.
-    fileprivate var boundBytes: Int {
+    /// How many bytes the word has.
+    fileprivate var count: Int {
         switch self {
-        case .text(let text): text.utf8.count + 32
-        case .bytes(let bytes): bytes.count + 32
-        case .integer: 32
+        case .text(let text): text.utf8.count
+        case .bytes(let bytes): bytes.count
+        case .integer(let number): RedisArgument.digits(decimal: number)
+        case .uuid(_, let prefix): prefix.utf8.count + 36
+        case .slot(let connection): 17 + RedisArgument.digits(hexadecimal: connection.number)
         }
     }
-}
 
-extension ByteBuffer {
-    /// Appends a command as an array of strings: `*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`.
-    mutating func append(command arguments: [RedisArgument]) {
-        precondition(!arguments.isEmpty, "a command has a name: Redis does not answer to nothing")
-        append(UInt8(ascii: "*"))
-        append(decimal: Int64(arguments.count))
-        for argument in arguments {
-            append("\r\n$")
-            switch argument {
-            case .text(let text):
-                append(decimal: Int64(text.utf8.count))
-                append("\r\n")
-                append(text)
-            case .bytes(let bytes):
-                append(decimal: Int64(bytes.count))
-                append("\r\n")
-                append(bytes)
-            case .integer(let number):
-                append(decimal: Int64(Self.digits(of: number)))
-                append("\r\n")
-                append(decimal: number)
-            }
-        }
-        append("\r\n")
-    }
-
-    private static func digits(of number: Int64) -> Int {
+    private static func digits(decimal number: Int64) -> Int {
         var count = number < 0 ? 2 : 1
         var rest = number.magnitude
         while rest >= 10 {
@@ -61,12 +40,54 @@ extension ByteBuffer {
         }
         return count
     }
+
+    fileprivate static func digits(hexadecimal number: UInt64) -> Int {
+        max(1, (67 - number.leadingZeroBitCount) / 4)
+    }
+}
+
+extension ByteBuffer {
+    /// Appends a command as an array of strings: `*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`.
+    mutating func append(command arguments: [RedisArgument]) {
+        precondition(!arguments.isEmpty, "a command has a name: Redis does not answer to nothing")
+        write(atMost: arguments.boundBytes) { writer in
+            writer.append(UInt8(ascii: "*"))
+            writer.append(decimal: Int64(arguments.count))
+            for argument in arguments {
+                writer.append("\r\n$")
+                writer.append(decimal: Int64(argument.count))
+                writer.append("\r\n")
+                writer.append(argument: argument)
+            }
+            writer.append("\r\n")
+        }
+    }
+}
+
+extension ByteWriter {
+    fileprivate mutating func append(argument: RedisArgument) {
+        switch argument {
+        case .text(let text): append(text.utf8Span.span)
+        case .bytes(let bytes): append(bytes)
+        case .integer(let number): append(decimal: number)
+        case .uuid(let uuid, let prefix):
+            append(prefix.utf8Span.span)
+            append(uuid)
+        case .slot(let connection):
+            append(hexadecimal: connection.node)
+            append(UInt8(ascii: "-"))
+            for digit in stride(from: RedisArgument.digits(hexadecimal: connection.number) - 1, through: 0, by: -1) {
+                let value = UInt8(truncatingIfNeeded: connection.number >> UInt64(digit * 4) & 0xf)
+                append(value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10)
+            }
+        }
+    }
 }
 
 extension [RedisArgument] {
     /// About how many bytes the command takes, never fewer than it does.
     var boundBytes: Int {
-        reduce(32) { $0 + $1.boundBytes }
+        reduce(32) { $0 + $1.count + 32 }
     }
 }
 

@@ -48,8 +48,9 @@ final class Leases: EventSource {
     private let redis: RedisConnection?
     private let settings: Settings
     private let node: UInt64
-    private let nodeName: String
     private let table: SlotScripts
+    /// The key of this node's own.
+    private let lease: RedisArgument
     private let log: Logger
     private var book: LeaseBook
     private var token: SourceToken?
@@ -80,8 +81,8 @@ final class Leases: EventSource {
         self.node = node
         self.settings = settings
         self.log = log
-        nodeName = EventBus.name(of: node)
         table = SlotScripts(space: settings.space)
+        lease = .text(table.lease(EventBus.name(of: node)))
         book = LeaseBook(terms: settings.terms)
     }
 
@@ -100,7 +101,7 @@ final class Leases: EventSource {
         token = nil
         guard let redis else { return }
         redis.readyHandler = nil
-        if redis.isReady { redis.send(["DEL", .text(table.lease(nodeName))]) { _ in } }
+        if redis.isReady { redis.send(["DEL", lease]) { _ in } }
         (restaurants, members) = ({ [] }, { _ in [] })
         close = { _, _ in }
         whenReplacedElsewhere = { _ in }
@@ -126,9 +127,9 @@ final class Leases: EventSource {
         applicants += 1
         redis.run(
             SlotScripts.admit,
-            keys: [.text(table.slots(applicant.restaurant)), .text(table.lease(nodeName))],
+            keys: [table.slots(applicant.restaurant), lease],
             [
-                .text(table.leasePrefix), .text(slot.slotName), .text(applicant.user.description),
+                .text(table.leasePrefix), .slot(slot), .uuid(applicant.user.uuid),
                 .text(applicant.device ?? ""), .integer(Int64(settings.limits.connectionsPerRestaurant)),
                 .integer(Int64(settings.limits.connectionsPerUser)),
             ], budget: settings.redisBudget
@@ -144,7 +145,7 @@ final class Leases: EventSource {
             switch answer.first {
             case .string(Array("in".utf8)):
                 guard answer.count >= 2, case .string(let text) = answer[1],
-                    let order = Int64(String(decoding: text, as: UTF8.self))
+                    let order = Int64(decimal: text.span)
                 else { break }
                 figures.decidedByAll += 1
                 book.admitted(applicant.connection, order: order)
@@ -199,11 +200,9 @@ final class Leases: EventSource {
     private func giveBack() {
         guard let redis, redis.isReady else { return }
         for (restaurant, connections) in book.takeReturned() {
-            let names = connections.map {
-                RedisArgument.text(ConnectionID(node: node, number: $0).slotName)
-            }
+            let names = connections.map { RedisArgument.slot(ConnectionID(node: node, number: $0)) }
             redis.send(
-                ["HDEL", .text(table.slots(restaurant))] + names, budget: Leases.patience
+                ["HDEL", table.slots(restaurant)] + names, budget: Leases.patience
             ) { [weak self] result in
                 if case .success(.integer) = result { return }
                 self?.book.notReturned(connections, restaurant)
@@ -225,7 +224,7 @@ final class Leases: EventSource {
         isRenewing = true
         let sentAt = SystemClock.instant
         redis.run(
-            SlotScripts.renew, keys: [.text(table.lease(nodeName))],
+            SlotScripts.renew, keys: [lease],
             [.integer(settings.terms.lifetime.inMilliseconds)], budget: Leases.patience
         ) { [weak self] result in
             guard let self else { return }
@@ -284,13 +283,13 @@ final class Leases: EventSource {
         for (connection, order) in slots {
             guard let member = members[connection] else { continue }
             arguments += [
-                .text(ConnectionID(node: node, number: connection).slotName), .text(member.user.description),
-                .integer(order), .text(member.device ?? ""),
+                .slot(ConnectionID(node: node, number: connection)), .uuid(member.user.uuid),
+                .integer(order), .text(member.device?.text ?? ""),
             ]
         }
         redis.run(
             SlotScripts.readmit,
-            keys: [.text(table.slots(restaurant)), .text(table.lease(nodeName))], arguments,
+            keys: [table.slots(restaurant), lease], arguments,
             budget: Leases.patience
         ) { [weak self] result in
             guard let self else { return }

@@ -28,26 +28,36 @@ extension RedisConnection {
         _ script: RedisScript, keys: [RedisArgument], _ arguments: [RedisArgument], budget: Duration,
         reply: @escaping PendingRequest.Reply
     ) {
-        let rest = [.integer(Int64(keys.count))] + keys + arguments
-        send(["EVALSHA", .text(script.digest)] + rest, budget: budget) { [weak self] result in
+        var command: [RedisArgument] = []
+        command.reserveCapacity(3 + keys.count + arguments.count)
+        command.append("EVALSHA")
+        command.append(.text(script.digest))
+        command.append(.integer(Int64(keys.count)))
+        command += keys
+        command += arguments
+        send(command, budget: budget) { [weak self] result in
             guard let self, case .success(.error(let text)) = result, text.hasPrefix("NOSCRIPT") else {
                 return reply(result)
             }
-            self.send(["EVAL", .text(script.text)] + rest, budget: budget, reply: reply)
+            self.send(["EVAL", .text(script.text)] + command.dropFirst(2), budget: budget, reply: reply)
         }
     }
 }
 
 /// Keys and scripts.
 struct SlotScripts {
-    /// Begins every key: `fynlo:1:`.
-    let space: String
+    let leasePrefix: String
+    private let slotsPrefix: String
 
-    func slots(_ restaurant: RestaurantID) -> String { "\(space)slots:\(restaurant)" }
+    /// `space` begins every key: `fynlo:1:`.
+    init(space: String) {
+        leasePrefix = space + "node:"
+        slotsPrefix = space + "slots:"
+    }
+
+    func slots(_ restaurant: RestaurantID) -> RedisArgument { .uuid(restaurant.uuid, after: slotsPrefix) }
 
     func lease(_ node: String) -> String { leasePrefix + node }
-
-    var leasePrefix: String { space + "node:" }
 
     /// Both begin so: reads all slots, drops those of nodes that are gone, and what is none, and calls `each` for the others.
     /// An order of 16 digits lasts until 2286, and is exact in Lua's numbers.
@@ -160,9 +170,6 @@ struct SlotScripts {
 }
 
 extension ConnectionID {
-    /// The name of its slot: `0123456789abcdef-1f`.
-    var slotName: String { EventBus.name(of: node) + "-" + String(number, radix: 16) }
-
     /// Reads the name of a slot; anything else is `nil`.
     init?(slotName: [UInt8]) {
         let parts = String(decoding: slotName, as: UTF8.self).split(separator: "-", omittingEmptySubsequences: false)

@@ -120,7 +120,7 @@ final class UserRepository {
 
     private func ask(_ questions: [Question]) {
         let subjects = UserRepository.array(questions.map(\.subject))
-        let restaurants = UserRepository.array(questions.map(\.restaurant.description))
+        let restaurants = UserRepository.array(questions.lazy.map(\.restaurant.uuid))
         pool.send(UserRepository.accessOfMany, [.text(subjects), .text(restaurants)], .shortRead) { [pool] result in
             switch result {
             case .failure(let error):
@@ -138,17 +138,33 @@ final class UserRepository {
 
     /// An array in PostgreSQL's text form (8.15.2), each element in quotation marks.
     static func array(_ elements: [String]) -> String {
-        let quoted = elements.map { element in
-            let escaped = element.utf8.contains { $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }
-            guard escaped else { return "\"" + element + "\"" }
-            var text = "\""
-            for character in element.unicodeScalars {
-                if character == "\"" || character == "\\" { text.unicodeScalars.append("\\") }
-                text.unicodeScalars.append(character)
+        var text = ByteBuffer()
+        for element in elements {
+            text.append(text.isEmpty ? UInt8(ascii: "{") : UInt8(ascii: ","))
+            text.append(UInt8(ascii: "\""))
+            for byte in element.utf8 {
+                if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { text.append(UInt8(ascii: "\\")) }
+                text.append(byte)
             }
-            return text + "\""
+            text.append(UInt8(ascii: "\""))
         }
-        return "{" + quoted.joined(separator: ",") + "}"
+        return finished(text)
+    }
+
+    /// The same of identifiers, which need no quotation marks.
+    static func array(_ identifiers: some Collection<UUID128>) -> String {
+        var text = ByteBuffer()
+        for identifier in identifiers {
+            text.append(text.isEmpty ? UInt8(ascii: "{") : UInt8(ascii: ","))
+            text.append(identifier)
+        }
+        return finished(text)
+    }
+
+    private static func finished(_ elements: ByteBuffer) -> String {
+        var text = elements
+        text.append(text.isEmpty ? "{}" : "}")
+        return String(decoding: text.bytes(), as: UTF8.self)
     }
 
     private static func record(_ row: PostgresRow) -> Result<AccessRecord, PostgresError> {
@@ -202,7 +218,7 @@ final class UserRepository {
         of users: Set<UserID>, in restaurant: RestaurantID,
         reply: @escaping (Result<AccessRights, PostgresError>) -> Void
     ) {
-        let list = "{" + users.map(\.description).joined(separator: ",") + "}"
+        let list = UserRepository.array(users.lazy.map(\.uuid))
         pool.send(UserRepository.rights, [.uuid(restaurant.uuid), .text(list)], .live) { result in
             reply(
                 result.flatMap { rows in

@@ -48,6 +48,20 @@ struct IdentifiersTests {
         #expect(OrderID(text) == nil)
     }
 
+    @Test("every byte in every place is read as what it is, or not at all")
+    func bytes() {
+        for place in 0..<36 {
+            for byte in UInt8.min...UInt8.max {
+                var text = Array(Self.text.utf8)
+                text[place] = byte
+                let isDash = [8, 13, 18, 23].contains(place)
+                let isRead = isDash ? byte == UInt8(ascii: "-") : hexadecimalValue(of: byte) != nil
+                let expected = isRead ? String(decoding: text, as: UTF8.self).lowercased() : nil
+                #expect(UUID128(text.span)?.description == expected)
+            }
+        }
+    }
+
     @Test("UUIDs are ordered as their texts are")
     func order() {
         let sorted = [

@@ -259,6 +259,18 @@ struct JSONTests {
     }
 
     @Test(
+        "reads a number that is all of a text",
+        arguments: [
+            ("", nil), ("-", nil), ("+1", nil), (" 1", nil), ("1 ", nil), ("1-", nil), ("--1", nil), ("007", 7),
+            ("-0", 0),
+            ("9223372036854775807", .max), ("-9223372036854775808", .min), ("9223372036854775808", nil),
+            ("-9223372036854775809", nil), ("99999999999999999999", nil),
+        ] as [(String, Int64?)])
+    func decimal(text: String, expected: Int64?) {
+        #expect(Int64(decimal: text.utf8Span.span) == expected)
+    }
+
+    @Test(
         "finds the byte that matters at every place of a string, with every neighbour around it",
         arguments: [0x22, 0x5c, 0x00, 0x01, 0x1f, 0x20, 0x21, 0x23, 0x5b, 0x5d, 0x7f, 0x80, 0xa2, 0xdc, 0xff] as [UInt8]
     )

@@ -208,8 +208,7 @@ private final class ClientWalk {
         session.opened(output: &output)
         var parser = HTTPRequestParser(limits: HTTPLimits())
         guard let parsed = try? parser.next(&output),
-            let accepted = try? WebSocketHandshake.accept(
-                { parsed.headers.values($0) }, method: parsed.method.name, isHTTP11OrLater: true, protocols: [])
+            let accepted = try? WebSocketHandshake.accept(parsed, protocols: [])
         else { return violations.append("no upgrade is asked for") }
         isUpgraded = true
         give(

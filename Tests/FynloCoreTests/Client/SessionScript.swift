@@ -121,8 +121,7 @@ final class SessionScript {
         opened()
         var parser = HTTPRequestParser(limits: HTTPLimits())
         guard let parsed = try? parser.next(&output),
-            let accepted = try? WebSocketHandshake.accept(
-                { parsed.headers.values($0) }, method: parsed.method.name, isHTTP11OrLater: true, protocols: [])
+            let accepted = try? WebSocketHandshake.accept(parsed, protocols: [])
         else {
             Issue.record("no upgrade is asked for")
             return

@@ -98,6 +98,21 @@ struct ConnectionRegistryTests {
         #expect(registry.count == 0 && registry.restaurants.isEmpty && registry.numbers().isEmpty)
     }
 
+    @Test(
+        "keeps what a tablet calls itself to the letter",
+        arguments: [
+            "", "till 1", "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9", "0A1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9",
+            "0A1B2C3D-4E5F-6071-8293-A4B5C6D7E8F9", "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f",
+            "0a1b2c3d4e5f60718293a4b5c6d7e8f9", "FFFF",
+        ])
+    func devices(name: String) {
+        let device = ConnectionRegistry.Device(name)
+        #expect(device.text == name)
+        for other in [name.lowercased(), name.uppercased()] where other != name {
+            #expect(ConnectionRegistry.Device(other) != device)
+        }
+    }
+
     @Test("agrees with a list that is counted each time", arguments: 0..<20 as Range<UInt64>)
     func model(seed: UInt64) {
         struct Entry: Equatable {

@@ -32,6 +32,17 @@ struct FairQueueTests {
         #expect(queue.count == 797)
     }
 
+    @Test("serves on after a crowd has gone, whose memory it gave back")
+    func crowds() {
+        var queue = FairQueue<Int>()
+        for crowd in [5_000, 3, 2_000, 1] {
+            for number in 0..<crowd { queue.append(number, for: Self.restaurant(UInt64(number % 7))) }
+            var served: Set<Int> = []
+            while let next = queue.popFirst() { served.insert(next) }
+            #expect(served == Set(0..<crowd))
+        }
+    }
+
     @Test("everyone is served once, whatever the order of coming and going", arguments: 0..<20 as Range<UInt64>)
     func atRandom(seed: UInt64) {
         var generator = SeededBytes(seed)

@@ -3,34 +3,37 @@ import Testing
 
 @Suite("WebSocket handshake")
 struct WebSocketHandshakeTests {
-    typealias Headers = [(name: String, value: String)]
-
     /// The request of RFC 6455 §1.2, with some fields replaced: by other values, or by none.
-    static func request(_ changes: [String: [String]] = [:]) -> (String) -> [String] {
+    static func request(
+        _ changes: [String: [String]] = [:], method: HTTPMethod = .get, version: HTTPVersion = .http11
+    ) -> HTTPRequest {
         var fields: [String: [String]] = [
             "host": ["server.example.com"], "upgrade": ["websocket"], "connection": ["Upgrade"],
             "sec-websocket-key": ["dGhlIHNhbXBsZSBub25jZQ=="], "sec-websocket-version": ["13"],
         ]
         for (name, values) in changes { fields[name] = values }
-        return { [fields] in fields[$0] ?? [] }
+        return HTTPRequest(method: method, path: "/chat", version: version, headers: headers(fields))
+    }
+
+    private static func headers(_ fields: [String: [String]]) -> HTTPHeaders {
+        HTTPHeaders(fields.flatMap { name, values in values.map { (name: name, value: $0) } })
     }
 
     static func accept(_ changes: [String: [String]]) throws(WebSocketError) -> WebSocketUpgrade {
-        try WebSocketHandshake.accept(
-            request(changes), method: "GET", isHTTP11OrLater: true, protocols: ["fynlo.v1"])
+        try WebSocketHandshake.accept(request(changes), protocols: ["fynlo.v1"])
     }
 
     @Test("gives the answer of RFC 6455's example")
     func example() throws {
         let upgrade = try WebSocketHandshake.accept(
-            Self.request(["sec-websocket-protocol": ["chat, superchat"]]), method: "GET", isHTTP11OrLater: true,
-            protocols: ["superchat"])
+            Self.request(["sec-websocket-protocol": ["chat, superchat"]]), protocols: ["superchat"])
         #expect(upgrade.acceptKey == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
         #expect(upgrade.selectedProtocol == "superchat")
+        #expect(upgrade.response.status == 101)
         #expect(
-            upgrade.responseHeaders.map { "\($0.name): \($0.value)" } == [
-                "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
-                "Sec-WebSocket-Protocol: superchat",
+            upgrade.response.headers == [
+                "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+                "Sec-WebSocket-Protocol": "superchat",
             ])
     }
 
@@ -83,10 +86,10 @@ struct WebSocketHandshakeTests {
     @Test("refuses other methods and HTTP/1.0")
     func requestLine() {
         #expect(throws: WebSocketError.methodNotGet) {
-            try WebSocketHandshake.accept(Self.request(), method: "POST", isHTTP11OrLater: true, protocols: [])
+            try WebSocketHandshake.accept(Self.request(method: .post), protocols: [])
         }
         #expect(throws: WebSocketError.httpVersionTooOld) {
-            try WebSocketHandshake.accept(Self.request(), method: "GET", isHTTP11OrLater: false, protocols: [])
+            try WebSocketHandshake.accept(Self.request(version: .http10), protocols: [])
         }
     }
 
@@ -108,11 +111,10 @@ struct WebSocketHandshakeTests {
     func agreement() throws {
         let key = WebSocketHandshake.makeKey(random: Array(0..<16))
         #expect(key == "AAECAwQFBgcICQoLDA0ODw==")
-        let request = WebSocketHandshake.requestHeaders(key: key, protocols: ["fynlo.v1"])
+        let headers = HTTPHeaders(WebSocketHandshake.requestHeaders(key: key, protocols: ["fynlo.v1"]))
         let upgrade = try WebSocketHandshake.accept(
-            Self.lookup(request), method: "GET", isHTTP11OrLater: true, protocols: ["fynlo.v1"])
-        let selected = try WebSocketHandshake.verify(
-            Self.lookup(upgrade.responseHeaders), status: 101, key: key, protocols: ["fynlo.v1"])
+            HTTPRequest(method: .get, path: "/", headers: headers), protocols: ["fynlo.v1"])
+        let selected = try WebSocketHandshake.verify(upgrade.response, key: key, protocols: ["fynlo.v1"])
         #expect(selected == "fynlo.v1")
     }
 
@@ -143,15 +145,12 @@ struct WebSocketHandshakeTests {
         var thrown: WebSocketError?
         do throws(WebSocketError) {
             let selected = try WebSocketHandshake.verify(
-                { fields[$0] ?? [] }, status: status, key: "dGhlIHNhbXBsZSBub25jZQ==", protocols: ["fynlo.v1"])
+                HTTPResponse(status: status, headers: Self.headers(fields)), key: "dGhlIHNhbXBsZSBub25jZQ==",
+                protocols: ["fynlo.v1"])
             #expect(selected == fields["sec-websocket-protocol"]?.first)
         } catch {
             thrown = error
         }
         #expect(thrown == error)
-    }
-
-    static func lookup(_ headers: Headers) -> (String) -> [String] {
-        { name in headers.filter { $0.name.lowercased() == name }.map(\.value) }
     }
 }

@@ -5,6 +5,8 @@ import Testing
 
 @Suite("Redis commands and replies as bytes")
 struct RedisCodecTests {
+    private static let uuid = UUID128(high: 0x0123_4567_89ab_cdef, low: 0x0011_2233_4455_6677)
+
     @Test(
         "commands are arrays of strings",
         arguments: [
@@ -13,6 +15,11 @@ struct RedisCodecTests {
             (["SET", .text("ключ"), .bytes([0, 13, 10])], "*3\r\n$3\r\nSET\r\n$8\r\nключ\r\n$3\r\n\0\r\n\r\n"),
             (["X", 0, 9, 10, -1], "*5\r\n$1\r\nX\r\n$1\r\n0\r\n$1\r\n9\r\n$2\r\n10\r\n$2\r\n-1\r\n"),
             (["X", .integer(.max)], "*2\r\n$1\r\nX\r\n$19\r\n9223372036854775807\r\n"),
+            (
+                ["X", .uuid(uuid), .uuid(uuid, after: "fynlo:1:é:")],
+                "*3\r\n$1\r\nX\r\n$36\r\n01234567-89ab-cdef-0011-223344556677\r\n"
+                    + "$47\r\nfynlo:1:é:01234567-89ab-cdef-0011-223344556677\r\n"
+            ),
             (["X", .integer(.min)], "*2\r\n$1\r\nX\r\n$20\r\n-9223372036854775808\r\n"),
         ] as [([RedisArgument], String)])
     func commands(arguments: [RedisArgument], expected: String) {

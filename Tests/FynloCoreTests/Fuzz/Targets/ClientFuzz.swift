@@ -73,8 +73,7 @@ private enum ClientStep {
         session.opened(output: &request)
         var parser = HTTPRequestParser(limits: HTTPLimits())
         guard let parsed = try? parser.next(&request),
-            let upgrade = try? WebSocketHandshake.accept(
-                { parsed.headers.values($0) }, method: parsed.method.name, isHTTP11OrLater: true, protocols: [])
+            let upgrade = try? WebSocketHandshake.accept(parsed, protocols: [])
         else { return "" }
         return upgrade.acceptKey
     }

@@ -1,0 +1,51 @@
+// A secret that signs many messages. OpenSSL looks HMAC and SHA-256 up by their names and hashes the key's own two blocks when
+// it is given a key; here it does so once, not for each message.
+
+import COpenSSL
+
+/// A key of HMAC with SHA-256 (RFC 2104).
+final class HMACKey {
+    private let context: OpaquePointer
+
+    /// Of any length, also none.
+    init(_ secret: [UInt8]) {
+        guard let algorithm = EVP_MAC_fetch(nil, "HMAC", nil), let context = EVP_MAC_CTX_new(algorithm) else {
+            preconditionFailure("every OpenSSL 3 has HMAC")
+        }
+        // The context keeps what it needs of the algorithm.
+        EVP_MAC_free(algorithm)
+        self.context = context
+        var digest = Array("SHA256".utf8CString)
+        // A null pointer would be "the key of last time".
+        let pointedSecret = secret.isEmpty ? [0] : secret
+        let result = digest.withUnsafeMutableBufferPointer { digest in
+            let parameters = [
+                OSSL_PARAM_construct_utf8_string("digest", digest.baseAddress, 0), OSSL_PARAM_construct_end(),
+            ]
+            return EVP_MAC_init(context, pointedSecret, secret.count, parameters)
+        }
+        precondition(result == 1, "HMAC with SHA-256 takes any key")
+    }
+
+    deinit {
+        EVP_MAC_CTX_free(context)
+    }
+
+    /// Whether `code` is this key's for the message, in a time that does not tell where it differs.
+    func isCode(_ code: [UInt8], of message: Span<UInt8>) -> Bool {
+        var expected: [32 of UInt8] = InlineArray(repeating: 0)
+        var length = 0
+        var span = expected.mutableSpan
+        let isDone = span.withUnsafeMutableBufferPointer { expected in
+            message.withUnsafeBufferPointer { message in
+                // Without a key: with the one it has.
+                EVP_MAC_init(context, nil, 0, nil) == 1
+                    && EVP_MAC_update(context, message.baseAddress, message.count) == 1
+                    && EVP_MAC_final(context, expected.baseAddress, &length, expected.count) == 1
+            }
+        }
+        precondition(isDone && length == 32, "HMAC fails only when there is no memory left")
+        guard code.count == length else { return false }
+        return expected.span.withUnsafeBufferPointer { CRYPTO_memcmp($0.baseAddress, code, length) == 0 }
+    }
+}
