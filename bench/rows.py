@@ -24,6 +24,8 @@ class Row:
     yardstick, target, more_is_better = "limit", None, False
     # What ours may be at most by itself.
     most = None
+    # How many times the others' runs: more where what is wanted lies within what the machine does from one run to the next.
+    rounds = 1
 
     def __init__(self, bench):
         self.bench = bench
@@ -52,7 +54,7 @@ class Row:
             for server in servers:
                 self.warm(server)
             self.values, self.load_cores = {server.key: [] for server in servers}, 0.0
-            for _ in range(runs):
+            for _ in range(runs * self.rounds):
                 for server in servers:
                     self.bench.quiet.wait()  # for what is still being closed, too
                     self.values[server.key].append(self.measure(server))
@@ -68,10 +70,21 @@ class Row:
         return statistics.median(values) if values else None
 
     @property
+    def ratios(self):
+        """Of each run: the machine's speed changes from one to the next, and both have the same in one."""
+        return [mine / other for mine, other in zip(self.values.get("ours", ()), self.values.get(self.yardstick, ()))]
+
+    @property
     def ratio(self):
-        """The median of those of the runs: the machine's speed changes from one to the next, and both have the same in one."""
-        ours, others = self.values.get("ours"), self.values.get(self.yardstick)
-        return statistics.median(mine / other for mine, other in zip(ours, others)) if ours and others else None
+        return statistics.median(self.ratios) if self.ratios else None
+
+    @property
+    def spread(self):
+        """Between which ratios half of the runs lie."""
+        if len(self.ratios) < 3:
+            return None
+        first, _, third = statistics.quantiles(self.ratios, n=4, method="inclusive")
+        return first, third
 
     @property
     def wanted(self):
@@ -129,7 +142,7 @@ class PipelinedPing(Messages):
 
 class FanOut(Messages):
     key, title = "fan-out", "transient event to 20 tablets, per delivery"
-    digits = 2
+    digits, rounds = 2, 2
     target = 1.1
     scenario, figure, count = "fan-out", "fan_out", "deliveries"
     options = ("--connections", 1000)
@@ -391,15 +404,19 @@ class Growth(Row):
 
     key, unit, digits = "growth", "×", 2
     title = "growth of a ping's cost from {:,} to {:,} connections".format(Connections.counts[0], Connections.counts[-1])
-    target = 1
+    target, rounds = 1, 2
 
     def run(self, runs):
-        self.steps = [Connections(self.bench, count).run(runs) for count in Connections.counts]
+        self.steps = [Connections(self.bench, count).run(runs * self.rounds) for count in Connections.counts]
         first, last = self.steps[0], self.steps[-1]
         self.load_cores = max(step.load_cores for step in self.steps)
         for key in first.values:
             self.values[key] = [last.value(key) / first.value(key)]
         return self
+
+    @property
+    def ratios(self):
+        return [last / first for first, last in zip(self.steps[0].ratios, self.steps[-1].ratios)]
 
     @property
     def ratio(self):

@@ -11,6 +11,8 @@ HEAD = ("work", "limit", "ours", "ratio", "wanted", "reached", "Node ws", "FastA
 def line(row):
     reached = {None: "", True: "yes", False: "**no**"}[row.is_reached]
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    if ratio and row.spread:
+        ratio += " ({:.2f}–{:.2f})".format(*row.spread)
     cores = f"{row.load_cores:.2f}" if row.load_cores else ""
     if row.load_cores >= 0.95:
         cores += " (the bottleneck)"

@@ -9,22 +9,11 @@ final class HMACKey {
 
     /// Of any length, also none.
     init(_ secret: [UInt8]) {
-        guard let algorithm = EVP_MAC_fetch(nil, "HMAC", nil), let context = EVP_MAC_CTX_new(algorithm) else {
-            preconditionFailure("every OpenSSL 3 has HMAC")
-        }
-        // The context keeps what it needs of the algorithm.
-        EVP_MAC_free(algorithm)
-        self.context = context
-        var digest = Array("SHA256".utf8CString)
         // A null pointer would be "the key of last time".
-        let pointedSecret = secret.isEmpty ? [0] : secret
-        let result = digest.withUnsafeMutableBufferPointer { digest in
-            let parameters = [
-                OSSL_PARAM_construct_utf8_string("digest", digest.baseAddress, 0), OSSL_PARAM_construct_end(),
-            ]
-            return EVP_MAC_init(context, pointedSecret, secret.count, parameters)
+        guard let context = co_hmac_sha256(secret.isEmpty ? [0] : secret, secret.count) else {
+            preconditionFailure("every OpenSSL 3 has HMAC with SHA-256, and it takes any key")
         }
-        precondition(result == 1, "HMAC with SHA-256 takes any key")
+        self.context = context
     }
 
     deinit {

@@ -27,7 +27,8 @@ public struct Instant: Hashable, Comparable, Sendable {
 
     /// How long it is from `right` to `left`; negative when `left` is the earlier one.
     public static func - (left: Instant, right: Instant) -> Duration {
-        .nanoseconds(left.nanoseconds) - .nanoseconds(right.nanoseconds)
+        let (difference, isBeyond) = left.nanoseconds.subtractingReportingOverflow(right.nanoseconds)
+        return isBeyond ? .nanoseconds(left.nanoseconds) - .nanoseconds(right.nanoseconds) : .nanoseconds(difference)
     }
 }
 
@@ -63,10 +64,7 @@ public struct Moment: Sendable {
 extension Duration {
     /// Whole nanoseconds, rounded towards zero; beyond the 292 years that Int64 holds, its greatest or least value.
     public var inNanoseconds: Int64 {
-        let parts = components
-        let (whole, isBeyond) = parts.seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        let (sum, isJustBeyond) = whole.addingReportingOverflow(parts.attoseconds / 1_000_000_000)
-        return isBeyond || isJustBeyond ? (parts.seconds < 0 ? .min : .max) : sum
+        Int64(clamping: attoseconds / 1_000_000_000)
     }
 
     /// Whole milliseconds, rounded towards zero, of a duration of up to 292 years.
