@@ -7,7 +7,6 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -16,19 +15,6 @@
 #include <arpa/inet.h>
 #include <string.h>
 #include <time.h>
-
-// A context of HMAC with SHA-256 and that key, or NULL. Its parameters point to their names.
-static inline EVP_MAC_CTX *co_hmac_sha256(const unsigned char *key, size_t length) {
-    char digest[] = "SHA256";
-    OSSL_PARAM parameters[] = {
-        OSSL_PARAM_construct_utf8_string("digest", digest, 0), OSSL_PARAM_construct_end()};
-    EVP_MAC *algorithm = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    EVP_MAC_CTX *context = algorithm != NULL ? EVP_MAC_CTX_new(algorithm) : NULL;
-    EVP_MAC_free(algorithm); // the context keeps what it needs of it
-    if (context != NULL && EVP_MAC_init(context, key, length, parameters) == 1) return context;
-    EVP_MAC_CTX_free(context);
-    return NULL;
-}
 
 static inline int co_set_minimum_version(SSL_CTX *context, int version) {
     return SSL_CTX_set_min_proto_version(context, version);

@@ -9,11 +9,25 @@ final class HMACKey {
 
     /// Of any length, also none.
     init(_ secret: [UInt8]) {
-        // A null pointer would be "the key of last time".
-        guard let context = co_hmac_sha256(secret.isEmpty ? [0] : secret, secret.count) else {
-            preconditionFailure("every OpenSSL 3 has HMAC with SHA-256, and it takes any key")
+        guard let algorithm = EVP_MAC_fetch(nil, "HMAC", nil), let context = EVP_MAC_CTX_new(algorithm) else {
+            preconditionFailure("every OpenSSL 3 has HMAC")
         }
+        // The context keeps what it needs of the algorithm.
+        EVP_MAC_free(algorithm)
         self.context = context
+        // A null pointer would be "the key of last time".
+        let pointedSecret = secret.isEmpty ? [0] : secret
+        var digest = Array("SHA256".utf8CString)
+        // A parameter points to its name and its value, which both last until it has been read.
+        let isReady = "digest".withCString { name in
+            digest.withUnsafeMutableBufferPointer { digest in
+                let parameters = [
+                    OSSL_PARAM_construct_utf8_string(name, digest.baseAddress, 0), OSSL_PARAM_construct_end(),
+                ]
+                return EVP_MAC_init(context, pointedSecret, secret.count, parameters) == 1
+            }
+        }
+        precondition(isReady, "HMAC with SHA-256 takes any key")
     }
 
     deinit {
