@@ -10,7 +10,7 @@ enum Console {
     /// Lines may have colours (https://no-color.org).
     static let hasColour = isTerminal && (environment("NO_COLOR") ?? "").isEmpty && environment("TERM") != "dumb"
 
-    /// Writes to standard output. False when nobody reads it any more.
+    /// Writes to standard output. False when nobody reads it any more, or nobody does and the program is told to end.
     static func write(_ bytes: [UInt8]) -> Bool {
         write(bytes, to: STDOUT_FILENO)
     }
@@ -66,17 +66,32 @@ enum Console {
     private static func write(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
         var rest = bytes[...]
         while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if count < 0, errno == EINTR { continue }
-            if count < 0, errno == EAGAIN {
-                // Whoever shares the terminal has made it non-blocking.
-                var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-                _ = poll(&ready, 1, -1)
-                continue
-            }
+            guard waitForRoom(in: descriptor) else { return false }
+            // A pipe that has room takes so much without keeping the program (pipe(7)), which would not hear signals meanwhile.
+            let count = rest.prefix(Int(PIPE_BUF)).withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            // Whoever shares a terminal may have made it non-blocking.
+            if count < 0, errno == EINTR || errno == EAGAIN { continue }
             guard count > 0 else { return false }
             rest = rest.dropFirst(count)
         }
         return true
+    }
+
+    /// False when there is none and the program is told to end.
+    private static func waitForRoom(in descriptor: Int32) -> Bool {
+        var place = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        var patience: Int32 = 0
+        // Ready is also what has failed: writing to it says so.
+        while poll(&place, 1, patience) <= 0 {
+            if isToldToEnd { return false }
+            patience = 100
+        }
+        return true
+    }
+
+    /// INT or TERM has come, for a program that will read of it in its loop; any other has ended of it.
+    private static var isToldToEnd: Bool {
+        var pending = sigset_t()
+        return sigpending(&pending) == 0 && (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1)
     }
 }

@@ -109,6 +109,7 @@ private final class Tail {
     }
 
     private func print(_ message: ReceivedMessage) {
+        guard !isStopping else { return }
         switch message.type {
         case "token_expired":
             return Console.note("The token expires soon.")
