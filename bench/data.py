@@ -85,7 +85,9 @@ class Database:
         self.once("menu", MENU_SQL + "analyze;")
 
     def add_orders(self, count):
-        """Orders in `draft`, each of the restaurant of its number modulo WRITERS. Returns the first one's number."""
+        """Orders in `draft`, each of the restaurant of its number modulo WRITERS. Returns the first one's number.
+
+        Whoever changes them next finds no dead rows of who did before: a restaurant's stream is one row, with thousands of them."""
         self.prepare_users()
         first, self.orders = self.orders, self.orders + count
         self.run(f"""
@@ -93,7 +95,7 @@ class Database:
             insert into orders (id, restaurant_id, order_number)
             select id('a000', n), id('8000', n % {WRITERS}), n from generate_series({first}, {first + count - 1}) n;
             set session_replication_role = origin;
-            vacuum analyze orders""")
+            vacuum analyze orders, restaurant_streams, restaurant_events, processed_commands, pending_changes""")
         return first
 
     def pgbench(self, path, clients, seconds, **variables):
