@@ -81,6 +81,7 @@ public struct FairQueue<Element: Sendable>: Sendable {
         return element
     }
 
+    /// Gives an element a place, one that is free if there is any.
     @inlinable mutating func take(_ element: Element) -> Int {
         guard free >= 0 else {
             places.append(Place(element: element, next: -1))
