@@ -26,8 +26,8 @@ public final class Listener {
         }
         let status = address.withSockaddr { bind(socket.rawValue, $0, $1) }
         guard status == 0 else { throw .last("bind", subject: address.description) }
-        guard listen(socket.rawValue, Self.backlog) == 0 else { throw .last("listen", subject: address.description) }
         Socket.setNoDelay(socket.rawValue)
+        guard listen(socket.rawValue, Self.backlog) == 0 else { throw .last("listen", subject: address.description) }
         localAddress = Socket.localAddress(of: socket.rawValue) ?? address
         descriptor = socket
         isInherited = false
@@ -38,7 +38,6 @@ public final class Listener {
         let flags = fcntl(socket.rawValue, F_GETFL)
         _ = fcntl(socket.rawValue, F_SETFL, flags | O_NONBLOCK)
         _ = fcntl(socket.rawValue, F_SETFD, FD_CLOEXEC)
-        Socket.setNoDelay(socket.rawValue)
         localAddress = address
         descriptor = socket
         isInherited = true
@@ -62,14 +61,17 @@ public final class Listener {
     /// For the event loop; good while the listener lives.
     public var fileDescriptor: Int32 { descriptor.rawValue }
 
-    /// The next client, its socket non-blocking and without delay (TCP_NODELAY), which Linux hands on from the listener; nil when none is waiting. Clients that gave up while they waited are passed
-    /// over. When the error `isResourceExhaustion` the client is still waiting, and the listener stays readable.
+    /// The next client, its socket non-blocking and without delay (TCP_NODELAY); nil when none is waiting. Clients that gave
+    /// up while they waited are passed over. When the error `isResourceExhaustion` the client is still waiting, and the
+    /// listener stays readable.
     public func accept() throws(SystemError) -> AcceptedSocket? {
         while true {
             let flags = Int32(bitPattern: SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
             let (number, peer) = SocketAddress.filled { accept4(descriptor.rawValue, $0, $1, flags) }
             if number >= 0 {
                 let socket = FileDescriptor(owning: number)
+                // Linux hands it on from a listener of ours; in an inherited one clients may have waited before it was ours.
+                if isInherited { Socket.setNoDelay(number) }
                 if let peer { return AcceptedSocket(socket, peer: peer) }
                 continue
             }

@@ -1,7 +1,8 @@
 import FynloCore
-import FynloIO
 import Glibc
 import Testing
+
+@testable import FynloIO
 
 @Suite("Socket")
 struct SocketTests {
@@ -154,10 +155,7 @@ struct SocketTests {
             while let accepted = try? listener.accept() {
                 peers.append(accepted.peer)
                 let descriptor = accepted.takeDescriptor()
-                var noDelay: Int32 = 0
-                var size = socklen_t(MemoryLayout<Int32>.size)
-                getsockopt(descriptor.rawValue, Int32(IPPROTO_TCP), TCP_NODELAY, &noDelay, &size)
-                #expect(noDelay != 0)
+                #expect(isWithoutDelay(descriptor.rawValue))
                 #expect(fcntl(descriptor.rawValue, F_GETFL) & O_NONBLOCK != 0)
                 #expect(fcntl(descriptor.rawValue, F_GETFD) & FD_CLOEXEC != 0)
             }
@@ -166,6 +164,34 @@ struct SocketTests {
         #expect(try loop.run(until: { peers.count == 3 }, for: .seconds(5)))
         #expect(peers.allSatisfy { $0.isLoopback && $0.hostText == host })
         #expect(Set(peers.map(\.port)) == Set(clients.compactMap { Socket.localAddress(of: $0.number)?.port }))
+    }
+
+    private func isWithoutDelay(_ socket: Int32) -> Bool {
+        var value: Int32 = 0
+        var size = socklen_t(MemoryLayout<Int32>.size)
+        return getsockopt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, &value, &size) == 0 && value != 0
+    }
+
+    @Test("who has waited in a socket since before it was inherited is served without delay, too")
+    func inherited() throws {
+        var local = try #require(SocketAddress(host: "127.0.0.1", port: 0))
+        let other = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        try #require(local.withSockaddr { bind(other, $0, $1) } == 0 && listen(other, 1) == 0)
+        local = try #require(Socket.localAddress(of: other))
+        let client = try Owned(Socket.nonBlockingConnect(to: local))
+        let listener = Listener(inheriting: FileDescriptor(owning: other), address: local)
+        let loop = try EventLoop()
+        defer { loop.close() }
+        let probe = Probe()
+        var answers: [Bool] = []
+        probe.onReady = { _ in
+            guard let accepted = try? listener.accept() else { return }
+            let descriptor = accepted.takeDescriptor()
+            answers.append(isWithoutDelay(descriptor.rawValue))
+        }
+        _ = try loop.add(probe, descriptor: listener.fileDescriptor, interest: .read)
+        #expect(try loop.run(until: { !answers.isEmpty }, for: .seconds(5)))
+        #expect(answers == [true] && client.number >= 0)
     }
 
     @Test("two listeners share a port; an address of another machine is refused in one sentence")

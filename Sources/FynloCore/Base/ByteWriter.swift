@@ -108,6 +108,14 @@ public struct ByteWriter: ~Copyable {
         append(word: hexadecimalDigits(UInt32(truncatingIfNeeded: number)))
     }
 
+    /// Appends the lowest `digits` hexadecimal digits of a number.
+    public mutating func append(hexadecimal number: UInt64, digits: Int) {
+        for place in stride(from: digits - 1, through: 0, by: -1) {
+            let digit = UInt8(truncatingIfNeeded: number >> UInt64(place * 4) & 0xf)
+            append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+        }
+    }
+
     /// Appends a UUID in its lower-case 36-character form.
     @inline(__always)
     public mutating func append(_ uuid: UUID128) {

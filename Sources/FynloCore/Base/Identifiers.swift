@@ -106,12 +106,7 @@ extension ByteBuffer {
 
     /// Appends the lowest `digits` hexadecimal digits of a number.
     public mutating func append(hexadecimal number: UInt64, digits: Int) {
-        var shift = UInt64(digits) * 4
-        while shift > 0 {
-            shift -= 4
-            let digit = UInt8(truncatingIfNeeded: number >> shift & 0xf)
-            append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
-        }
+        write(atMost: digits) { $0.append(hexadecimal: number, digits: digits) }
     }
 }
 

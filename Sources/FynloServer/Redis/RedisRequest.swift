@@ -76,10 +76,7 @@ extension ByteWriter {
         case .slot(let connection):
             append(hexadecimal: connection.node)
             append(UInt8(ascii: "-"))
-            for digit in stride(from: RedisArgument.digits(hexadecimal: connection.number) - 1, through: 0, by: -1) {
-                let value = UInt8(truncatingIfNeeded: connection.number >> UInt64(digit * 4) & 0xf)
-                append(value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10)
-            }
+            append(hexadecimal: connection.number, digits: RedisArgument.digits(hexadecimal: connection.number))
         }
     }
 }

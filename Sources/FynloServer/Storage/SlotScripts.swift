@@ -16,9 +16,7 @@ struct RedisScript {
 
     init(_ text: String) {
         self.text = text
-        var hexadecimal = ByteBuffer()
-        for byte in SHA1.digest(text.utf8Span.span) { hexadecimal.append(hexadecimal: UInt64(byte), digits: 2) }
-        digest = String(decoding: hexadecimal.bytes(), as: UTF8.self)
+        digest = SHA1.digest(text.utf8Span.span).hexadecimal
     }
 }
 
