@@ -41,7 +41,9 @@ struct DeployTests {
 
     @Test("the units are hardened", arguments: ["fynlo-server.service", "fynlo-server@.service"])
     func security(name: String) throws {
-        let verdict = try Self.systemdAnalyze(["security", "--offline=true", Repository.root.appending(path: "deploy/" + name).path(percentEncoded: false)])
+        let verdict = try Self.systemdAnalyze([
+            "security", "--offline=true", Repository.root.appending(path: "deploy/" + name).path(percentEncoded: false),
+        ])
         let line = try #require(verdict.output.split(separator: "\n").last { $0.contains("Overall exposure level") })
         let level = line.split(separator: " ").compactMap { Double($0) }.first
         #expect(try #require(level) <= 2.0, "\(line)")

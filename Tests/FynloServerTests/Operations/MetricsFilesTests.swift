@@ -60,7 +60,7 @@ struct MetricsFilesTests {
 
     @Test("a dashboard is JSON that Grafana takes, its panels apart")
     func dashboard() throws {
-        let document = try Document(Array(contents("deploy/grafana-dashboard.json").utf8))
+        let document = try Document(Array(Repository.text("deploy/grafana-dashboard.json").utf8))
         let panels = document["panels"].elements
         #expect(panels.count > 20)
         #expect(Set(panels.compactMap { $0["id"].integer }).count == panels.count)
