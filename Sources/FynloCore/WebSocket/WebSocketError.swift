@@ -1,7 +1,7 @@
-// Everything a peer can do wrong, as values. A refused handshake is answered with an HTTP status, a violation on an open
-// connection with a close code; both carry the same one sentence.
+// Everything a peer can do wrong, as values. A refused handshake is answered with an HTTP status, a violation on an open connection
+// with a close code; both carry one sentence.
 
-/// What was wrong with a handshake, a frame or a message of the peer.
+/// What was wrong with the peer's handshake, frame or message.
 public enum WebSocketError: Error, Hashable, Sendable {
     // Handshake, found by the server (RFC 6455 §4.2.1)
     case methodNotGet
@@ -45,10 +45,10 @@ public enum WebSocketError: Error, Hashable, Sendable {
         }
     }
 
-    /// The header fields that belong to the refusal of a handshake, besides the usual ones; empty for most.
+    /// The additional header fields of the response that refuses a handshake; usually none.
     public var responseHeaders: [(name: String, value: String)] {
         switch status {
-        // RFC 9110 §15.5.22: a 426 names the protocol; RFC 6455 §4.4: and the version that is spoken here.
+        // RFC 9110 §15.5.22: a 426 names the protocol. RFC 6455 §4.4: it also names the supported version.
         case 426: [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13")]
         case 405: [("Allow", "GET")]
         default: []
