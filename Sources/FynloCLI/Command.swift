@@ -1,5 +1,7 @@
 // What was typed -> which subcommand; and how a command ends.
 
+import FynloCore
+
 /// Exit codes of the program.
 enum ExitCode {
     static let done: Int32 = 0
@@ -39,7 +41,7 @@ func runCommand(_ words: [String]) -> Int32 {
         case "doctor": return try isHelp ? Console.help(DoctorCommand.help) : DoctorCommand.run(rest)
         case "load": return try isHelp ? Console.help(LoadCommand.help) : LoadCommand.run(rest)
         case "--help", "-h", "help": return Console.help(helpText)
-        case "--version": return Console.help("fynlo 0.1.0\n")
+        case "--version": return Console.help("fynlo \(fynloVersion)\n")
         case "": throw UsageError("Name a subcommand, such as tail or send; see fynlo --help.")
         default: throw UsageError("There is no subcommand \(name); see fynlo --help.")
         }

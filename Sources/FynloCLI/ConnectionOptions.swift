@@ -42,7 +42,7 @@ struct ConnectionOptions {
         token = try server.requireToken()
         self.server = server
         settings = Client.Settings(server: server.server, restaurant: restaurant, clientType: type, user: user)
-        settings.clientVersion = "fynlo 0.1.0"
+        settings.clientVersion = "fynlo \(fynloVersion)"
         // So that a connection takes the place of its own dead predecessor, and of nobody else's.
         settings.deviceID = "\(name)-\(ProcessSetup.randomBytes(8).hexadecimal)"
     }

@@ -1,5 +1,6 @@
 // What was typed -> which subcommand, with which flags.
 
+import FynloCore
 import FynloIO
 import Glibc
 
