@@ -62,7 +62,7 @@ let package = Package(
                 "FynloServer", "FynloClient", "FynloCLI", "FynloIO", "FynloCore", "TestSupport", "AllocationCounter",
             ],
             // What tablets of each generation say, read where it lies.
-            exclude: ["Recordings"],
+            exclude: ["Connections/Recordings"],
             swiftSettings: strict),
 
         // For the tests: certificates and tokens made by the openssl program, and a model of the database.

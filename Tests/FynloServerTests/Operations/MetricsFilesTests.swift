@@ -1,6 +1,7 @@
 import Foundation
 import FynloCore
 import FynloIO
+import TestSupport
 import Testing
 
 @testable import FynloServer
@@ -8,13 +9,6 @@ import Testing
 /// What is written down about metrics is what a server has.
 @Suite("Alerts, the dashboard and the table of metrics")
 struct MetricsFilesTests {
-    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent()
-
-    private func contents(_ path: String) throws -> String {
-        try String(contentsOf: Self.root.appending(path: path), encoding: .utf8)
-    }
-
     /// The metrics that a text names, without the suffixes of histograms.
     private func names(in text: String, of metrics: Exposition) -> Set<String> {
         Set(
@@ -37,11 +31,11 @@ struct MetricsFilesTests {
         try server.wait(for: "a pong") { tablet.messages("pong").count == 1 }
         let metrics = try server.metrics()
         let families = Set(metrics.kinds.keys)
-        let alerts = try contents("deploy/alerts.yml")
-        let dashboard = try contents("deploy/grafana-dashboard.json")
+        let alerts = try Repository.text("deploy/alerts.yml")
+        let dashboard = try Repository.text("deploy/grafana-dashboard.json")
         #expect(names(in: alerts, of: metrics).subtracting(families) == [])
         #expect(names(in: dashboard, of: metrics).symmetricDifference(families) == [])
-        let table = try contents("README.md").split(separator: "\n").filter { $0.hasPrefix("| `fynlo_") }
+        let table = try Repository.text("README.md").split(separator: "\n").filter { $0.hasPrefix("| `fynlo_") }
         #expect(Set(table.compactMap { $0.firstMatch(of: /fynlo_[a-z_]+/).map { String($0.output) } }) == families)
         #expect(table.count == families.count)
         for line in table {
@@ -66,7 +60,7 @@ struct MetricsFilesTests {
 
     @Test("a dashboard is JSON that Grafana takes, its panels apart")
     func dashboard() throws {
-        let document = try Document(Array(contents("deploy/grafana-dashboard.json").utf8))
+        let document = try Document(Array(Repository.text("deploy/grafana-dashboard.json").utf8))
         let panels = document["panels"].elements
         #expect(panels.count > 20)
         #expect(Set(panels.compactMap { $0["id"].integer }).count == panels.count)
@@ -83,7 +77,7 @@ struct MetricsFilesTests {
         guard let program = paths.first(where: { FileManager.default.isExecutableFile(atPath: $0) }) else { return }
         let server = try TestServer()
         let answer = try server.request(.get, "/metrics")
-        let rules = Self.root.appending(path: "deploy/alerts.yml").path(percentEncoded: false)
+        let rules = Repository.root.appending(path: "deploy/alerts.yml").path(percentEncoded: false)
         for (arguments, input) in [(["check", "rules", rules], []), (["check", "metrics"], answer.body)] {
             let process = Process()
             process.executableURL = URL(filePath: program)

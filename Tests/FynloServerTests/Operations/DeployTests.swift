@@ -7,11 +7,8 @@ import Testing
 /// What an operator installs beside the program.
 @Suite("The files of deploy/")
 struct DeployTests {
-    private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent().appendingPathComponent("deploy").path
-
     private static func text(_ name: String) throws -> String {
-        try String(contentsOfFile: folder + "/" + name, encoding: .utf8)
+        try Repository.text("deploy/" + name)
     }
 
     private static func systemdAnalyze(_ arguments: [String]) throws -> (exitCode: Int32, output: String) {
@@ -44,7 +41,9 @@ struct DeployTests {
 
     @Test("the units are hardened", arguments: ["fynlo-server.service", "fynlo-server@.service"])
     func security(name: String) throws {
-        let verdict = try Self.systemdAnalyze(["security", "--offline=true", Self.folder + "/" + name])
+        let verdict = try Self.systemdAnalyze([
+            "security", "--offline=true", Repository.root.appending(path: "deploy/" + name).path(percentEncoded: false),
+        ])
         let line = try #require(verdict.output.split(separator: "\n").last { $0.contains("Overall exposure level") })
         let level = line.split(separator: " ").compactMap { Double($0) }.first
         #expect(try #require(level) <= 2.0, "\(line)")

@@ -1,6 +1,7 @@
 import Foundation
 import FynloCore
 import FynloIO
+import TestSupport
 import Testing
 
 @testable import FynloServer
@@ -28,9 +29,7 @@ struct RestoreTests {
             delete from restaurant_events where restaurant_id = '\(restaurant)' and seq > 20;
             update restaurant_streams set head = 20 where restaurant_id = '\(restaurant)';
             """)
-        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().appending(path: "deploy/after-restore.sql")
-        try database.run(try String(contentsOf: script, encoding: .utf8))
+        try database.run(try Repository.text("deploy/after-restore.sql"))
         let server = try TestServer(database: database)
         // More events than the tablet is ahead: its number would be one of them.
         try change(15)
