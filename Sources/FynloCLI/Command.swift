@@ -1,13 +1,13 @@
-// What was typed -> which subcommand; and how a command ends.
+// From the words that were typed to a subcommand, and the ways in which a command ends.
 
 import FynloCore
 
 /// Exit codes of the program.
 enum ExitCode {
     static let done: Int32 = 0
-    /// The server answered, with an error.
+    /// The server answered with an error.
     static let refused: Int32 = 1
-    /// No connection, or not let in.
+    /// There was no connection, or the server did not let us in.
     static let unconnected: Int32 = 2
     /// As in sysexits.h.
     static let usage: Int32 = 64
@@ -18,7 +18,7 @@ enum ExitCode {
         """
 }
 
-/// A command line, or an environment, that a command cannot work with; one sentence.
+/// One sentence about a command line, or an environment, that a command cannot work with.
 struct UsageError: Error {
     let sentence: String
 
