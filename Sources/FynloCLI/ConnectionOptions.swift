@@ -27,7 +27,7 @@ struct ConnectionOptions {
     private let token: String
     private(set) var settings: Client.Settings
 
-    /// Whom to trust; `nil`: the system's authorities.
+    /// The certificate authorities to trust; `nil` for the system's.
     var tls: TLSContext? { server.tls }
 
     /// Reads what is there; throws one sentence about what is missing or wrong. `name` is what the server sees in its
@@ -42,8 +42,8 @@ struct ConnectionOptions {
         token = try server.requireToken()
         self.server = server
         settings = Client.Settings(server: server.server, restaurant: restaurant, clientType: type, user: user)
-        settings.clientVersion = "fynlo 0.1.0"
-        // So that a connection takes the place of its own dead predecessor, and of nobody else's.
+        settings.clientVersion = "fynlo \(fynloVersion)"
+        // A name of its own, so that a new connection replaces this program's dead one and nobody else's.
         settings.deviceID = "\(name)-\(ProcessSetup.randomBytes(8).hexadecimal)"
     }
 
@@ -55,7 +55,7 @@ struct ConnectionOptions {
         return type
     }
 
-    /// `nil` when it is not told.
+    /// `nil` when neither the flag nor the variable is given.
     static func user(_ arguments: Arguments) throws(UsageError) -> UserID? {
         guard let text = arguments["--user-id"] ?? Console.environment("FYNLO_USER_ID"), !text.isEmpty else {
             return nil

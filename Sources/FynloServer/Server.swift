@@ -4,9 +4,6 @@ import FynloCore
 import FynloIO
 import Glibc
 
-/// `--version`.
-let fynloVersion = "0.1.0"
-
 /// One server on one loop.
 final class Server {
     let loop: EventLoop

@@ -547,7 +547,7 @@ class TabletTests(PageTests):
 
 
 class Pictures(PageTests):
-    """What the README shows; only with --screenshots."""
+    """What the documentation shows; only with --screenshots."""
 
     @staticmethod
     def is_expected(line):

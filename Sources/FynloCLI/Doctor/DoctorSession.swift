@@ -106,7 +106,7 @@ final class DoctorSession {
         data.append(jsonString: identity.token)
         data.append(",\"user_id\":\"\(identity.user)\",\"restaurant_id\":\"\(identity.restaurant)\"")
         data.append(",\"client_type\":\"\(type.rawValue)\"")
-        data.append(",\"client_version\":\"fynlo doctor 0.1.0\",\"device_id\":\"\(identity.device)\"")
+        data.append(",\"client_version\":\"fynlo doctor \(fynloVersion)\",\"device_id\":\"\(identity.device)\"")
         if let lastSequence { data.append(",\"last_seq\":\(lastSequence)") }
         data.append("}")
         say("authenticate", data.withReadable { String(validating: $0) ?? "{}" })

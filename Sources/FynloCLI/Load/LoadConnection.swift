@@ -45,7 +45,7 @@ final class LoadConnection: EventSource {
         identity = ClientIdentity(
             authority: run.plan.server.server.authority, pathPrefix: run.plan.server.server.pathPrefix,
             restaurant: account.restaurant, client: run.plan.clientType, user: account.user, token: account.token,
-            deviceID: LoadConnection.device(index, of: run.name), clientVersion: "fynlo load 0.1.0")
+            deviceID: LoadConnection.device(index, of: run.name), clientVersion: "fynlo load \(fynloVersion)")
     }
 
     /// A UUID, as tablets have them: eight digits of the run, twelve of the tablet.

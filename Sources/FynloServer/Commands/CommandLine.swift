@@ -1,5 +1,6 @@
-// What was typed -> which subcommand, with which flags.
+// From the words that were typed to a subcommand and its flags.
 
+import FynloCore
 import FynloIO
 import Glibc
 
@@ -148,7 +149,7 @@ private func write(_ text: String, to descriptor: Int32) {
     while !rest.isEmpty {
         let written = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
         if written < 0 && errno == EINTR { continue }
-        // Nobody reads any more: there is nobody left to tell.
+        // The reader has gone: there is nobody left to tell.
         guard written > 0 else { return }
         rest = rest.dropFirst(written)
     }
