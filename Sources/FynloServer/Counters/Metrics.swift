@@ -184,19 +184,27 @@ final class Metrics {
 
     // MARK: HTTP
 
-    /// Answers of routes, by the place of the route and the first digit of the status.
-    private var responses = [120 of UInt64](repeating: 0)
-    /// From a request of a route to its answer.
+    /// Answers of handlers, by the endpoint and the first digit of the status.
+    private var responses = [UInt64](repeating: 0, count: Endpoint.allCases.count * statusClasses)
+    /// From a request to a handler's answer.
     var requestTime = Histogram(.latency)
 
-    func note(_ route: Route, status: Int) {
-        responses[route.place * 5 + min(max(status / 100, 1), 5) - 1] += 1
+    private static let statusClasses = 5
+
+    func note(_ endpoint: Endpoint, status: Int) {
+        responses[endpoint.rawValue * Metrics.statusClasses + min(max(status / 100, 1), Metrics.statusClasses) - 1] += 1
     }
 
-    /// How many answers there were, by route and class of status.
+    /// How many answers there were, by the endpoint's label and class of status. Handlers send no informational ones.
     var responsesByRoute: [(route: String, status: String, count: UInt64)] {
-        Route.names.enumerated().flatMap { place, name in
-            (1..<5).map { (name, "\($0 + 1)xx", responses[place * 5 + $0]) }
+        var labels: [String] = []
+        for endpoint in Endpoint.allCases where !labels.contains(endpoint.label) { labels.append(endpoint.label) }
+        return labels.flatMap { label in
+            let endpoints = Endpoint.allCases.filter { $0.label == label }
+            return (1..<Metrics.statusClasses).map { place in
+                let count = endpoints.reduce(0) { $0 + responses[$1.rawValue * Metrics.statusClasses + place] }
+                return (label, "\(place + 1)xx", count)
+            }
         }
     }
 }
@@ -219,40 +227,4 @@ extension AuthenticationFailure {
 extension APIError.Code {
     /// The place among all cases; looked for only when there is an error.
     fileprivate var place: Int { APIError.Code.allCases.firstIndex(of: self) ?? 0 }
-}
-
-extension Route {
-    /// A route without the values in its path, for a label.
-    static let names = [
-        "menu", "menu_categories", "invalidate_menu_cache", "orders", "create_order", "order", "update_order_status",
-        "events", "post_notification", "diagnostics", "close_connection", "metrics", "health", "health_live",
-        "health_ready", "openapi", "echo_json", "socket", "profile", "console", "console_asset",
-    ]
-
-    /// The place in `names`.
-    fileprivate var place: Int {
-        switch self {
-        case .menu: 0
-        case .menuCategories: 1
-        case .invalidateMenuCache: 2
-        case .orders: 3
-        case .createOrder: 4
-        case .order: 5
-        case .updateOrderStatus: 6
-        case .events: 7
-        case .postNotification: 8
-        case .diagnostics: 9
-        case .closeConnection: 10
-        case .metrics: 11
-        case .health: 12
-        case .healthLive: 13
-        case .healthReady: 14
-        case .openAPI: 15
-        case .echoJSON: 16
-        case .webSocket, .echo: 17
-        case .profile: 18
-        case .console: 19
-        case .consoleAsset: 20
-        }
-    }
 }
