@@ -115,10 +115,10 @@ struct HTTPSide: Sendable {
                 return nil
             }
             let route = try router.route(request.method, request.path)
-            switch route {
-            case .webSocket(let client, let restaurant):
+            switch route.endpoint.responder {
+            case .session:
                 return try upgrade(
-                    request, client, restaurant, now: now, output: &output, log: &log, effects: &effects)
+                    request, route.client, route.restaurant, now: now, output: &output, log: &log, effects: &effects)
             case .echo where request.method == .get:
                 respond(try acceptUpgrade(request).response, now: now, output: &output)
                 return .echo
@@ -126,14 +126,11 @@ struct HTTPSide: Sendable {
                 var response = HTTPResponse(status: 200, body: request.body)
                 response.headers.append("Content-Type", "application/octet-stream")
                 respond(response, now: now, output: &output)
-            case .metrics where place == .remote || place == .local && request.isForwarded:
+            case .handlerForThisMachine where place == .remote || place == .local && request.isForwarded:
                 throw APIError(
                     .permissionDenied,
                     "Metrics are for programs on this machine that ask directly; for others set FYNLO_ADMIN_LISTEN.")
-            case .metrics, .diagnostics, .closeConnection, .echoJSON, .menu, .menuCategories, .invalidateMenuCache,
-                .orders, .createOrder, .order,
-                .updateOrderStatus, .events, .postNotification, .health, .healthLive, .healthReady, .openAPI,
-                .profile, .console, .consoleAsset:
+            case .handler, .handlerForThisMachine:
                 var request = request
                 request.id = requestID
                 effects.append(.respond(request, route))

@@ -14,8 +14,8 @@ struct Census {
 
     /// One restaurant, or what several have together.
     private struct Room {
-        /// By client type and phase.
-        var counts = [16 of Int](repeating: 0)
+        /// By client type and phase, at the place that `index` tells.
+        var counts = [Int](repeating: 0, count: clients.count * phases.count)
         /// Only authenticated tablets make a restaurant busy, as anybody may name any in a path.
         var authenticated = 0
         /// The least that a tablet has told to have applied; negative: none has told.
@@ -67,21 +67,10 @@ struct Census {
     }
 
     private static func index(_ client: ClientType, _ phase: ServerSession.Phase) -> Int {
-        let client =
-            switch client {
-            case .pos: 0
-            case .kitchen: 1
-            case .management: 2
-            case .platform: 3
-            }
-        let phase =
-            switch phase {
-            case .authenticating: 0
-            case .connected: 1
-            case .replaying: 2
-            case .closing: 3
-            }
-        return client * 4 + phase
+        guard let client = clients.firstIndex(of: client), let phase = phases.firstIndex(of: phase) else {
+            preconditionFailure("allCases has every case")
+        }
+        return client * phases.count + phase
     }
 
     /// The restaurants with the most tablets by name, in order, and all the others together.
@@ -92,7 +81,7 @@ struct Census {
         let names = Set(busy.map(\.key))
         var other = Room()
         for (restaurant, place) in places where !names.contains(restaurant) {
-            for index in 0..<16 { other.counts[index] += rooms[place].counts[index] }
+            for index in other.counts.indices { other.counts[index] += rooms[place].counts[index] }
             other.lag = max(other.lag, rooms[place].lag)
         }
         return busy.map { ($0.key.description, rooms[$0.value]) }.sorted { $0.0 < $1.0 } + [("other", other)]

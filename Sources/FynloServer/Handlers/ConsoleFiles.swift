@@ -4,6 +4,14 @@
 
 import FynloCore
 
+/// A page of the console; the raw value is the name of its file.
+enum ConsolePage: String, CaseIterable {
+    /// For those who manage restaurants.
+    case console
+    /// A tablet, for demonstrations.
+    case tablet
+}
+
 /// Pages and their assets, ready to be sent.
 struct ConsoleFiles {
     /// A file with its references to others replaced by their names.

@@ -79,7 +79,7 @@ final class EffectHandler {
                 hub.metrics.note(error.code)
                 response = error.response
             }
-            hub.metrics.note(route, status: response.status)
+            hub.metrics.note(route.endpoint, status: response.status)
             hub.metrics.requestTime.observe(SystemClock.instant - begin)
             if log.level == .debug {
                 log.debug(
@@ -92,19 +92,19 @@ final class EffectHandler {
             }
             hub.connection(number)?.deliver(response: response)
         }
-        switch route {
+        switch route.endpoint {
         case .menu: menus.page(request, reply: reply)
         case .menuCategories: menus.categories(request, reply: reply)
         case .invalidateMenuCache: menus.invalidate(request, reply: reply)
         case .orders: orderAPI.page(request, reply: reply)
         case .createOrder: orderAPI.create(request, reply: reply)
-        case .order(let order): orderAPI.order(order, request, reply: reply)
-        case .updateOrderStatus(let order): orderAPI.updateStatus(order, request, reply: reply)
+        case .order: orderAPI.order(route.order, request, reply: reply)
+        case .updateOrderStatus: orderAPI.updateStatus(route.order, request, reply: reply)
         case .events: events.events(request, reply: reply)
         case .postNotification: notifications.post(request, reply: reply)
         case .profile: profiles.profile(request, reply: reply)
         case .diagnostics: diagnostics.report(request, reply: reply)
-        case .closeConnection(let id): diagnostics.close(id, request, reply: reply)
+        case .closeConnection: diagnostics.close(route.connection, request, reply: reply)
         case .metrics: metrics.page { reply(.success($0)) }
         case .healthLive:
             let response = health.live()
@@ -114,11 +114,14 @@ final class EffectHandler {
         case .openAPI:
             let response = OpenAPI.response(to: request)
             loop.atEndOfTurn { reply(.success(response)) }
-        case .console(let page):
-            let response = ConsoleHandler.page(page, request)
+        case .console:
+            let response = ConsoleHandler.page(.console, request)
             loop.atEndOfTurn { reply(.success(response)) }
-        case .consoleAsset(let name):
-            let response = ConsoleHandler.asset(name, request)
+        case .consoleTablet:
+            let response = ConsoleHandler.page(.tablet, request)
+            loop.atEndOfTurn { reply(.success(response)) }
+        case .consoleAsset:
+            let response = ConsoleHandler.asset(route.asset, request)
             loop.atEndOfTurn { reply(response) }
         case .echoJSON:
             let isJSON = String(validating: request.body.span) != nil && (try? JSON.scan(request.body.span)) != nil

@@ -268,8 +268,8 @@ extension Effect {
         if case .broadcast(let frame, _, _) = self { frame } else { nil }
     }
 
-    var route: Route? {
-        if case .respond(_, let route) = self { route } else { nil }
+    var endpoint: Endpoint? {
+        if case .respond(_, let route) = self { route.endpoint } else { nil }
     }
 
     /// The name of the case, and of a session's end whether it was authenticated.
