@@ -1,4 +1,4 @@
-// From the words that were typed to a subcommand, and the ways in which a command ends.
+// Chooses the subcommand, and defines how a command ends.
 
 import FynloCore
 
@@ -7,7 +7,7 @@ enum ExitCode {
     static let done: Int32 = 0
     /// The server answered with an error.
     static let refused: Int32 = 1
-    /// There was no connection, or the server did not let us in.
+    /// There was no connection, or the server refused to authenticate.
     static let unconnected: Int32 = 2
     /// As in sysexits.h.
     static let usage: Int32 = 64
@@ -18,7 +18,7 @@ enum ExitCode {
         """
 }
 
-/// One sentence about a command line, or an environment, that a command cannot work with.
+/// What is wrong with a command line or an environment, as one sentence.
 struct UsageError: Error {
     let sentence: String
 
