@@ -1,4 +1,4 @@
-// OpenSSL's hashes, for what is hashed once in a while; HMACKey is for the signatures of many messages.
+// OpenSSL's hashes, for occasional use. HMACKey checks the signatures of many messages.
 
 import COpenSSL
 import FynloCore
@@ -11,7 +11,7 @@ public struct SignatureVerifier {
     public static func hmacSHA256(key: [UInt8], message: [UInt8]) -> [UInt8] {
         var code = [UInt8](repeating: 0, count: 32)
         var length: UInt32 = 0
-        // HMAC() takes a null pointer for "the key of last time", which there is none of.
+        // HMAC() takes a null pointer for "the previous key", and there is none.
         let pointedKey = key.isEmpty ? [0] : key
         let result = HMAC(EVP_sha256(), pointedKey, Int32(key.count), message, message.count, &code, &length)
         precondition(result != nil && length == 32, "HMAC fails only when there is no memory left")
@@ -27,7 +27,7 @@ public struct SignatureVerifier {
         return digest.hexadecimal
     }
 
-    /// The SHA-1 of a message, 20 bytes: for tags of long texts, which OpenSSL makes ten times faster than the core.
+    /// The SHA-1 of a message, 20 bytes: for entity tags of long bodies. OpenSSL is ten times faster than the core's own.
     public static func sha1(of message: [UInt8]) -> [UInt8] {
         var digest = [UInt8](repeating: 0, count: 20)
         var length: UInt32 = 0

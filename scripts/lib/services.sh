@@ -70,8 +70,8 @@ why_not_started() {
     fi
 }
 
-# build_swift ARGUMENTS…: `swift build` as a step, in the same environment each time. SwiftPM embeds the files anew, and
-# compiles all that follows from them, when any variable has changed since the last build.
+# build_swift ARGUMENTS…: `swift build` as a step, in the same environment each time: SwiftPM links and runs the tool that
+# embeds files again whenever a variable has changed since the last build.
 build_swift() {
     local name environment=(LC_ALL=C.UTF-8)
     for name in HOME TMPDIR PKG_CONFIG_PATH CC CXX; do

@@ -1,6 +1,6 @@
-// The two words of a request line besides its target.
+// The method and the version of a request line.
 
-/// RFC 9110 §9: what the client wants done. Case matters: `get` is another method than `GET`.
+/// RFC 9110 §9: what the client wants done. Methods are case-sensitive: `get` is not `GET`.
 public enum HTTPMethod: Hashable, Sendable {
     case get, head, post, put, patch, delete, options
     /// Any other token; the router answers it 405.
@@ -20,7 +20,7 @@ public enum HTTPMethod: Hashable, Sendable {
         }
     }
 
-    /// The method as it stands in a request line.
+    /// The method as written in a request line.
     public var name: String {
         switch self {
         case .get: "GET"
@@ -35,7 +35,7 @@ public enum HTTPMethod: Hashable, Sendable {
     }
 }
 
-/// The versions we speak. A later minor version is treated as 1.1 (RFC 9110 §2.5); other major versions are refused.
+/// The supported versions. A later minor version is treated as 1.1 (RFC 9110 §2.5); other major versions are refused.
 public enum HTTPVersion: Sendable, Comparable {
     case http10, http11
 
