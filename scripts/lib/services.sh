@@ -138,6 +138,9 @@ list_missing_packages() {
         command -v systemd-analyze >/dev/null || missing+=(systemd)
         compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(libfaketime)
     fi
+    if [[ $1 == test ]]; then
+        schema_python >/dev/null || missing+=(python3-jsonschema)
+    fi
     if [[ $1 == browser || $1 == pictures ]]; then
         command -v chromium >/dev/null || missing+=(chromium)
         command -v chromedriver >/dev/null || missing+=(chromium-driver)
@@ -151,6 +154,18 @@ list_missing_packages() {
         command -v dpkg-shlibdeps >/dev/null || missing+=(dpkg-dev)
         command -v systemd-analyze >/dev/null || missing+=(systemd)
     fi
+}
+
+# schema_python: prints the Python that has the package jsonschema. The distribution's is not always the first in PATH.
+schema_python() {
+    local candidate
+    for candidate in python3 /usr/bin/python3; do
+        if "$candidate" -c 'from jsonschema import Draft202012Validator' 2>/dev/null; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    return 1
 }
 
 # install_packages PACKAGE…: as root, in a shell of its own. Debian would make and start a PostgreSQL cluster `main` and

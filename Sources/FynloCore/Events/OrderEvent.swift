@@ -1,5 +1,16 @@
 // A durable event: a row of `restaurant_events`, as it travels from the database to the tablets.
 
+/// The types of durable events. The database writes them and tablets read them; the server passes on whatever type a row
+/// has. The tests compare this list with the migrations, api/asyncapi.json and docs/protocol.md.
+public enum DurableEventType: String, CaseIterable, Sendable {
+    case orderCreated = "order.created"
+    case orderUpdated = "order.updated"
+    case orderStatusChanged = "order.status_changed"
+    case orderDeleted = "order.deleted"
+    case menuUpdated = "menu.updated"
+    case systemNotification = "system.notification"
+}
+
 /// One row of a restaurant's event stream.
 public struct OrderEvent: Equatable, Sendable {
     public let restaurant: RestaurantID
@@ -24,7 +35,7 @@ public struct OrderEvent: Equatable, Sendable {
 extension OrderEvent {
     /// The version that a `menu.updated` tells; `nil` for other events.
     public var menuVersion: Int64? {
-        guard type == "menu.updated" else { return nil }
+        guard type == DurableEventType.menuUpdated.rawValue else { return nil }
         let text = data.span
         var version: Int64?
         _ = try? JSON.scanObject(text) { key, value in

@@ -7,7 +7,7 @@ public enum MessageEncoder {
         _ message: ServerMessage, id: MessageID, restaurant: RestaurantID, at time: UnixTime,
         to output: inout ByteBuffer
     ) {
-        begin(message.type, id, &output)
+        begin(message.type.name, id, &output)
         appendData(of: message, at: time, &output)
         end(restaurant, time, &output)
         output.append("}")

@@ -3,7 +3,7 @@
 
 /// What was wrong with the peer's handshake, frame or message.
 public enum WebSocketError: Error, Hashable, Sendable {
-    // Handshake, found by the server (RFC 6455 §4.2.1)
+    // Handshake, as the server sees it (RFC 6455 §4.2.1)
     case methodNotGet
     case httpVersionTooOld
     case upgradeMissing
@@ -11,7 +11,7 @@ public enum WebSocketError: Error, Hashable, Sendable {
     case keyInvalid
     case versionUnsupported
 
-    // Handshake, found by the client (RFC 6455 §4.1)
+    // Handshake, as the client sees it (RFC 6455 §4.1)
     case statusNotSwitchingProtocols(Int)
     case responseUpgradeMissing
     case acceptKeyWrong
@@ -55,7 +55,12 @@ public enum WebSocketError: Error, Hashable, Sendable {
         }
     }
 
-    /// The code of the close frame that answers a violation on an open connection.
+    /// Every value of `closeCode`.
+    public static let closeCodes = [
+        WebSocketCloseCode.protocolError, WebSocketCloseCode.invalidPayload, WebSocketCloseCode.messageTooBig,
+    ]
+
+    /// The code of the close frame that answers a violation on an open connection; one of `closeCodes`.
     public var closeCode: UInt16 {
         switch self {
         case .textNotUTF8: WebSocketCloseCode.invalidPayload
