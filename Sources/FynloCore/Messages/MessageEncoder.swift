@@ -212,6 +212,19 @@ public enum MessageEncoder {
     }
 }
 
+extension EventFrame {
+    /// What an event usually has beside its data.
+    private static let envelopeBytes = 256
+
+    /// Encodes an event.
+    public init(_ event: OrderEvent) {
+        var frame = ByteBuffer(capacity: event.data.count + EventFrame.envelopeBytes)
+        WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { MessageEncoder.append(event, to: &$0) }
+        self.init(
+            sequence: event.sequence, frame: frame, menuVersion: event.menuVersion, createdAt: event.createdAt)
+    }
+}
+
 extension ByteBuffer {
     /// Appends a time as a JSON string: RFC 3339 in UTC with milliseconds.
     public mutating func append(json time: UnixTime) {
