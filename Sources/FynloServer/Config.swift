@@ -174,6 +174,7 @@ struct Config {
     ]
 
     /// Reads the configuration of `serve` and its relatives. `flags` are `--name value` pairs by variable name.
+    /// Long because each variable is one statement.
     init(environment: [String: String], flags: [String: String] = [:]) throws(ConfigError) {
         let source = Source(environment: environment, flags: flags)
         listen = try source.address("FYNLO_LISTEN", source.value("FYNLO_LISTEN"))

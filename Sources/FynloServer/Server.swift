@@ -32,7 +32,7 @@ final class Server {
 
     /// Reads keys and certificates, listens, and begins to connect to Postgres and Redis; serves as soon as the loop
     /// turns. Listens where the configuration says, unless a `listener` was inherited, or one for operators. Throws
-    /// ConfigError or SystemError.
+    /// ConfigError or SystemError. Long because it makes every part once, each from those before.
     init(
         loop: EventLoop, config: Config, log: Logger, listener: Listener? = nil, adminListener: Listener? = nil
     ) throws {

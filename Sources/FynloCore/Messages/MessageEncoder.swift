@@ -138,21 +138,7 @@ public enum MessageEncoder {
     private static func appendData(of message: ServerMessage, at time: UnixTime, _ output: inout ByteBuffer) {
         switch message {
         case .authenticated(let data):
-            output.append("{\"user_id\":")
-            output.append(json: data.user.uuid)
-            output.append(",\"restaurant_id\":")
-            output.append(json: data.restaurant.uuid)
-            output.append(",\"connection_id\":")
-            output.append(json: data.connection)
-            output.append(",\"role\":\"")
-            output.append(data.role.rawValue)
-            output.append("\",\"seq\":")
-            output.append(decimal: data.sequence)
-            output.append(",\"heartbeat_interval_ms\":")
-            output.append(decimal: data.heartbeatInterval.inMilliseconds)
-            output.append(",\"token_expires_at\":")
-            output.append(json: data.tokenExpiresAt)
-            output.append(data.isResumed ? ",\"resumed\":true}" : ",\"resumed\":false}")
+            append(data, &output)
         case .authenticationError(let failure, let retryAfter):
             output.append("{\"error\":")
             output.append(jsonString: failure.sentence)
@@ -201,6 +187,24 @@ public enum MessageEncoder {
             output.append(decimal: retryAfter.inMilliseconds)
             output.append("}")
         }
+    }
+
+    private static func append(_ data: Authenticated, _ output: inout ByteBuffer) {
+        output.append("{\"user_id\":")
+        output.append(json: data.user.uuid)
+        output.append(",\"restaurant_id\":")
+        output.append(json: data.restaurant.uuid)
+        output.append(",\"connection_id\":")
+        output.append(json: data.connection)
+        output.append(",\"role\":\"")
+        output.append(data.role.rawValue)
+        output.append("\",\"seq\":")
+        output.append(decimal: data.sequence)
+        output.append(",\"heartbeat_interval_ms\":")
+        output.append(decimal: data.heartbeatInterval.inMilliseconds)
+        output.append(",\"token_expires_at\":")
+        output.append(json: data.tokenExpiresAt)
+        output.append(data.isResumed ? ",\"resumed\":true}" : ",\"resumed\":false}")
     }
 
     private static func append(retryAfter: Duration?, _ output: inout ByteBuffer) {
