@@ -26,6 +26,23 @@ public struct SessionCounts: Sendable {
 
     public init() {}
 
+    /// Adds an event to those of its kind; most of what the server says is not counted.
+    @inline(__always)
+    mutating func count(_ event: ProtocolEvent) {
+        switch event {
+        case .ping: pings &+= 1
+        case .command: commands &+= 1
+        case .transient: transients &+= 1
+        case .authenticate, .reauth, .pong: others &+= 1
+        case .unreadable: unreadable &+= 1
+        case .error: errors &+= 1
+        case .rateRefusal: rateRefusals &+= 1
+        case .upgrade, .closeReceived, .authenticated, .authError, .serverPing, .acknowledgement, .event, .replay,
+            .resync, .tokenWarning, .reconnect, .closeSent:
+            break
+        }
+    }
+
     /// Messages of all kinds.
     public var messages: UInt64 {
         UInt64(pings) + UInt64(commands) + UInt64(transients) + UInt64(others) + UInt64(unreadable)
@@ -39,4 +56,11 @@ public struct SessionLog: Sendable {
     public var trace = ProtocolTrace()
 
     public init() {}
+
+    /// Counts an event, if events of its kind are counted, and adds it to the trace.
+    @inline(__always)
+    mutating func note(_ event: ProtocolEvent, at now: Instant) {
+        counts.count(event)
+        trace.note(event, at: now)
+    }
 }
