@@ -256,7 +256,7 @@ final class MenuCache {
         let body = Array(bytes[(end + 1)...])
         // Rubbish that begins like a value of ours is not passed on as a menu.
         guard (try? JSON.scan(body.span))?.kind == .array else { return nil }
-        return MenuDocument(part, version: version, total: total, body: body, digest: SignatureVerifier.sha1(of: body))
+        return MenuDocument(part, version: version, total: total, body: body, digest: Digest.sha1(of: body))
     }
 }
 
