@@ -141,7 +141,7 @@ public struct EventTail: Sendable {
     }
 
     /// The rows of a read, in order.
-    mutating func deliver(_ rows: [OrderEvent], to read: Read) {
+    mutating func deliver(_ rows: [DurableEvent], to read: Read) {
         guard var part = backfill, part.isReading, part.end == read.after else { return }
         backfill = nil
         part.isReading = false

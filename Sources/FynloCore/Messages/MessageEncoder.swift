@@ -81,7 +81,7 @@ public enum MessageEncoder {
     }
 
     /// Appends a durable event, with its `seq`.
-    public static func append(_ event: OrderEvent, to output: inout ByteBuffer) {
+    public static func append(_ event: DurableEvent, to output: inout ByteBuffer) {
         output.append("{\"id\":")
         append(.event(event.restaurant, event.sequence), &output)
         output.append(",\"type\":")
@@ -221,7 +221,7 @@ extension EventFrame {
     private static let envelopeBytes = 256
 
     /// Encodes an event.
-    public init(_ event: OrderEvent) {
+    public init(_ event: DurableEvent) {
         var frame = ByteBuffer(capacity: event.data.count + EventFrame.envelopeBytes)
         WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { MessageEncoder.append(event, to: &$0) }
         self.init(

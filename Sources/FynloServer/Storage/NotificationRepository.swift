@@ -38,7 +38,7 @@ struct NotificationRepository {
         }
         switch (outcome, row.integer(1)) {
         case ("posted", .some(let sequence)), ("duplicate", .some(let sequence)):
-            return .success(CommandOutcome(sequence, OrderEvent(row, at: 2, of: restaurant)))
+            return .success(CommandOutcome(sequence, DurableEvent(row, at: 2, of: restaurant)))
         case ("id_reused", _):
             return .success(CommandOutcome(refusal: .idReused))
         case ("unknown_restaurant", _):

@@ -7,7 +7,7 @@ import FynloCore
 struct OrderCommandResult {
     let answer: CommandAnswer
     /// The event this very call made; `nil` if it made none, or another call of the same id did.
-    let event: OrderEvent?
+    let event: DurableEvent?
 }
 
 /// An order as clients see it.
@@ -60,7 +60,7 @@ struct OrderRepository {
                     return OrderRepository.refusal(outcome, row, update).map { refusal in
                         if let refusal { return OrderCommandResult(answer: .refused(refusal), event: nil) }
                         return OrderCommandResult(
-                            answer: .done(sequence: row.integer(1)), event: OrderEvent(row, at: 3, of: restaurant))
+                            answer: .done(sequence: row.integer(1)), event: DurableEvent(row, at: 3, of: restaurant))
                     }
                 })
         }
@@ -86,7 +86,7 @@ struct OrderRepository {
                         }
                         return CommandOutcome(
                             OrderDocument(id: update.order, json: json, head: head),
-                            OrderEvent(row, at: 3, of: restaurant))
+                            DurableEvent(row, at: 3, of: restaurant))
                     }
                 })
         }
@@ -165,7 +165,8 @@ struct OrderRepository {
             }
             return .success(
                 CommandOutcome(
-                    OrderDocument(id: OrderID(id), json: json, head: sequence), OrderEvent(row, at: 5, of: restaurant)))
+                    OrderDocument(id: OrderID(id), json: json, head: sequence), DurableEvent(row, at: 5, of: restaurant)
+                ))
         case "unknown_product":
             let item = row.integer(4) ?? 0
             return .success(

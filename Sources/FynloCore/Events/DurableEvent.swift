@@ -1,7 +1,7 @@
 // A durable event: a row of `restaurant_events`, as it travels from the database to the tablets.
 
 /// One row of a restaurant's event stream.
-public struct OrderEvent: Equatable, Sendable {
+public struct DurableEvent: Equatable, Sendable {
     public let restaurant: RestaurantID
     public let sequence: EventSequence
     /// `order.created`, `order.status_changed` …: the message's `type`.
@@ -21,7 +21,7 @@ public struct OrderEvent: Equatable, Sendable {
     }
 }
 
-extension OrderEvent {
+extension DurableEvent {
     /// The version that a `menu.updated` tells; `nil` for other events.
     public var menuVersion: Int64? {
         guard type == "menu.updated" else { return nil }
