@@ -3,7 +3,7 @@
 import FynloCore
 
 /// The answer to a command, and the event it made.
-struct CommandOutcome<Value> {
+struct StorageOutcome<Value> {
     let answer: Result<Value, APIError>
     /// The event this very call made; `nil` if it made none, or another call of the same id did.
     let event: DurableEvent?
