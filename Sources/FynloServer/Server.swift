@@ -59,7 +59,7 @@ final class Server {
         }
         let feeds = FeedHandler(loop: loop, hub: hub, events: EventLog(pool: pool), log: log)
         let users = UserRepository(pool: pool)
-        let known = RestaurantKnowledge(users: users, limits: config.limits)
+        let known = AccessLookup(users: users, limits: config.limits)
         bus = config.redis.flatMap { [redis] settings in
             redis.map { redis in
                 EventBus(

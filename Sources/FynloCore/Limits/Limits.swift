@@ -100,16 +100,16 @@ public struct Limits: Sendable {
     /// Bytes of the menu's copies in this process: a thousand pages of 50 products.
     public var menuCopiesBytes = 32 << 20
     /// Restaurants that are asked about once a second since their menus were lately read: each is 40 bytes of the question.
-    public var knownRestaurants = 4_000
+    public var cachedRestaurants = 4_000
     /// Users who lately read a menu: about 300 bytes each.
-    public var knownReaders = 10_000
+    public var cachedReaders = 10_000
     /// How long an answer of the database holds, from when it was asked for: the age of the oldest menu that anybody is
     /// given while the database is there.
-    public var knowledgeLifetime = Duration.seconds(1)
+    public var accessCacheLifetime = Duration.seconds(1)
     /// For how long after that its users are given copies (X-Cache: STALE) while the database is away.
     public var staleLifetime = Duration.seconds(60)
     /// How long a restaurant is asked about after its menu was last read.
-    public var knowledgeKept = Duration.seconds(60)
+    public var menuWatchLifetime = Duration.seconds(60)
     /// Pages read from the database at the same time: a quarter of the connections that serve one request each, so that
     /// menus never hold up orders.
     public var menuReads = 4

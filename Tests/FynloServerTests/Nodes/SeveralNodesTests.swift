@@ -139,7 +139,7 @@ struct SeveralNodesTests {
 
     @Test("believe no old menu when one of them has invalidated it")
     func menus() throws {
-        let nodes = try TestNodes(3) { $0.limits.knowledgeLifetime = .seconds(3_600) }
+        let nodes = try TestNodes(3) { $0.limits.accessCacheLifetime = .seconds(3_600) }
         let menu = try TestMenu(on: nodes[0])
         try menu.addProduct("water")
         let readers = nodes.all.map { TestMenu(menu, on: $0) }
