@@ -63,18 +63,19 @@ final class Server {
         bus = config.redis.flatMap { [redis] settings in
             redis.map { redis in
                 EventBus(
-                    loop: loop, settings: settings, publisher: redis, node: node, space: config.redisSpace, log: log)
+                    loop: loop, settings: settings, publisher: redis, node: node, keyPrefix: config.redisKeyPrefix,
+                    log: log)
             }
         }
         nodes = NodeHandler(
             loop: loop, hub: hub, feeds: feeds, known: known, bus: bus,
-            directory: redis.map { NodeDirectory(loop: loop, redis: $0, node: node, space: config.redisSpace) },
+            directory: redis.map { NodeDirectory(loop: loop, redis: $0, node: node, keyPrefix: config.redisKeyPrefix) },
             log: log)
         let access = AccessHandler(hub: hub, users: users, log: log)
         leases = Leases(
             loop: loop, redis: redis, node: node,
             settings: Leases.Settings(
-                space: config.redisSpace, limits: config.limits, terms: config.leaseTerms,
+                keyPrefix: config.redisKeyPrefix, limits: config.limits, terms: config.leaseTerms,
                 redisBudget: config.redisBudget), log: log)
         authentication = AuthenticationHandler(
             loop: loop, hub: hub, feeds: feeds, access: access, leases: leases, users: users, known: known,
