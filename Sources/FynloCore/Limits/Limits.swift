@@ -66,8 +66,6 @@ public struct Limits: Sendable {
     public var commandIDBytes = 128
     /// Bytes of `client_type`, `client_version` and `device_id`.
     public var freeTextBytes = 64
-    /// Bytes of input kept for a connection whose answer is awaited; then it is no longer read from.
-    public var inputBytes = 65_536
 
     // MARK: Orders and notifications over REST
 

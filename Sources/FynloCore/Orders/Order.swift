@@ -6,6 +6,9 @@ public enum OrderStatus: String, CaseIterable, Sendable {
 
     /// True when an order may go from this status to `next`: forwards, also in larger steps, never back; it can be
     /// cancelled until it is completed. Staying is no change and is decided before.
+    ///
+    /// The server does not ask: the function `fynlo_update_order_status` decides. This is the rule for models of
+    /// the database, which the tests compare with it.
     public func mayBecome(_ next: OrderStatus) -> Bool {
         switch (self, next) {
         case (.completed, _), (.cancelled, _): false

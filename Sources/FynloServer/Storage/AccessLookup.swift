@@ -1,4 +1,4 @@
-// What this process knows of restaurants and their users, with the clock: see AccessCache.
+// Finds users in the database, through an AccessCache, and supplies the clock that the cache lacks.
 
 import FynloCore
 import FynloIO
@@ -11,7 +11,7 @@ final class AccessLookup {
     /// Who may read a menu.
     struct Reader {
         let record: AccessRecord
-        /// The newest version of the menu that is cache.
+        /// The newest version of the menu that is known.
         let menuVersion: Int64
     }
 
