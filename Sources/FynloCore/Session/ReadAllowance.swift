@@ -8,7 +8,6 @@ public struct ReadAllowance: Sendable {
     /// Bytes at once, after a pause: an upgrade, a token and the first messages.
     public static let burstBytes = 8_192
     /// After a flood, however long, a connection is served like the others again within this time.
-    static let longestDebt = Duration.seconds(longestDebtSeconds)
     private static let longestDebtSeconds: Int64 = 10
 
     /// When all that was used will have been earned.

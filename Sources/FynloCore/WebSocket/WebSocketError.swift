@@ -45,16 +45,6 @@ public enum WebSocketError: Error, Hashable, Sendable {
         }
     }
 
-    /// The header fields that belong to the refusal of a handshake, besides the usual ones; empty for most.
-    public var responseHeaders: [(name: String, value: String)] {
-        switch status {
-        // RFC 9110 §15.5.22: a 426 names the protocol; RFC 6455 §4.4: and the version that is spoken here.
-        case 426: [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13")]
-        case 405: [("Allow", "GET")]
-        default: []
-        }
-    }
-
     /// The code of the close frame that answers a violation on an open connection.
     public var closeCode: UInt16 {
         switch self {

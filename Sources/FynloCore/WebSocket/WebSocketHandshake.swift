@@ -32,7 +32,7 @@ public enum WebSocketHandshake {
     /// Checks a client's request (RFC 6455 §4.2.1) and gives what the answer must say. `protocols` are the subprotocols spoken
     /// here; the first one the client offers of them is selected.
     ///
-    /// - Throws: with the `status`, `responseHeaders` and `sentence` of the refusal.
+    /// - Throws: with the `status` and `sentence` of the refusal.
     public static func accept(
         _ request: HTTPRequest, protocols: [String]
     ) throws(WebSocketError) -> WebSocketUpgrade {
