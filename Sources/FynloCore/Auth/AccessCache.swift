@@ -18,7 +18,7 @@ public struct AccessCache: Sendable {
         var asOf: Instant
         /// When somebody last said that the menu is newer; not believed, but asked about.
         var menuHintedAt: Instant?
-        /// The same for the access.
+        /// When somebody last said that the access has changed; not believed, but asked about.
         var accessHintedAt: Instant?
         /// When the menu's version became known by other ways than a question.
         var toldAt: Instant?
@@ -53,8 +53,8 @@ public struct AccessCache: Sendable {
         record(of: subject, in: restaurant, now: now, trustedFor: limits.accessCacheLifetime, mindsMenuHints: true)
     }
 
-    /// The same when the database is away: what was in order not long ago. The menu's version is the newest that anybody
-    /// was told of.
+    /// What was known of the user not long ago, to be relied on only while the database is away. The menu's version is the
+    /// newest that anybody was told of.
     public mutating func lastRecord(of subject: String, in restaurant: RestaurantID, now: Instant) -> AccessRecord? {
         record(of: subject, in: restaurant, now: now, trustedFor: limits.staleLifetime, mindsMenuHints: false)
     }
@@ -107,7 +107,8 @@ public struct AccessCache: Sendable {
         }
     }
 
-    /// The same of one who reads the menu, and may come back. Returns the newest version of the menu that is known.
+    /// Somebody who reads the menu, and may come back, was let in with `record`, by a question sent at `askedAt`. Returns
+    /// the newest known version of the menu.
     public mutating func read(
         by subject: String, with record: AccessRecord, in restaurant: RestaurantID, askedAt: Instant, now: Instant
     ) -> Int64 {

@@ -1,4 +1,4 @@
-// A durable event as every tablet gets it.
+// A durable event, encoded as every tablet receives it.
 
 /// One event of a restaurant's stream, encoded once for all who get it, now or later.
 public struct EventFrame: Sendable {

@@ -79,7 +79,7 @@ public struct EventTail: Sendable {
         }
         frames.append(frame)
         byteCount += frame.frame.count
-        // Cut rarely and by much: the front of an array is dear to remove.
+        // Cut rarely and by a lot: removing the front of an array is expensive.
         if frames.count > EventTail.maximumEvents * 5 / 4 || byteCount > EventTail.maximumBytes * 5 / 4 { trim() }
     }
 

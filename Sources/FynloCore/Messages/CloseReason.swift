@@ -35,7 +35,7 @@ public enum CloseReason: Equatable, Sendable, CaseIterable {
         }
     }
 
-    /// The reason in the close frame. Those of failed authentications are fixed by contract.
+    /// The reason in the close frame. The contract fixes those of failed authentications.
     public var sentence: StaticString {
         switch self {
         case .goingAway: "Server going away"
@@ -55,7 +55,7 @@ public enum CloseReason: Equatable, Sendable, CaseIterable {
 }
 
 extension AuthenticationFailure {
-    /// How the connection is closed after the refusal.
+    /// The reason to close the connection with, after the refusal.
     public var closeReason: CloseReason {
         switch self {
         case .timeout: .authenticationTimeout

@@ -1,6 +1,6 @@
-// A connection as long as it speaks HTTP: its requests become effects or answers, until one of them makes a WebSocket of it.
+// A connection while it speaks HTTP: its requests become effects or answers, until one of them upgrades it to a WebSocket.
 
-/// The HTTP of one connection.
+/// The HTTP half of one connection.
 struct HTTPSide: Sendable {
     /// What an upgrade made of the connection.
     enum Upgrade {
@@ -14,7 +14,7 @@ struct HTTPSide: Sendable {
     private let place: ProtocolStack.Origin
     /// The other end of the socket, if it is a trusted proxy.
     private let proxy: IPAddress?
-    /// Set for a connection over a limit: the one answer it gets.
+    /// Set for a connection over a limit: the only answer it gets.
     private let refusal: APIError?
     private var connection: HTTPConnection
     /// False while too many WebSockets wait for their authentication: an upgrade is then answered 503.
@@ -91,7 +91,7 @@ struct HTTPSide: Sendable {
         connection.close()
     }
 
-    /// As `close`, but what has arrived of a request gets its answer.
+    /// Ends the connection as `close` does, but first answers a request that has begun to arrive.
     mutating func leave(now: Instant) {
         connection.leave(now: now)
     }
@@ -176,7 +176,7 @@ struct HTTPSide: Sendable {
 
     private var router: Router { place == .operations ? settings.operationsRouter : settings.router }
 
-    /// What a path takes. The router refuses OPTIONS by naming the methods there are.
+    /// The methods of a path. The router refuses OPTIONS with an error that names them.
     private func options(_ request: HTTPRequest) throws(APIError) -> HTTPResponse {
         if request.path == "*" { return HTTPResponse(status: 204) }
         do {
@@ -203,7 +203,7 @@ struct HTTPSide: Sendable {
         var session = ServerSession(
             connection: id, restaurant: restaurant, client: client, settings: settings, now: context.now)
         let token = settings.allowsQueryToken ? try QueryParameters(request).text("token") : nil
-        // From here on nothing is refused any more: what began is counted until its sessionEnded.
+        // Nothing may be refused from here on: the session is counted until its sessionEnded.
         context.effects.append(.upgraded)
         context.note(.upgrade)
         if let token, !token.isEmpty { session.authenticate(queryToken: token, &context) }

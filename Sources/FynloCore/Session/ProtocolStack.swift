@@ -10,9 +10,9 @@
 public struct ProtocolStack: Sendable {
     /// What the shell does with the socket once the output is written.
     public enum Transport: Equatable, Sendable {
-        /// Read on.
+        /// Keep reading.
         case open
-        /// Nothing more is read as long as an answer is awaited; what arrived is kept.
+        /// Read nothing until the awaited answer is there; keep what has arrived.
         case paused
         /// Write what is queued, then close.
         case closing
@@ -22,15 +22,15 @@ public struct ProtocolStack: Sendable {
 
     /// Where a connection came from.
     public enum Origin: Sendable {
-        /// A program of this machine.
+        /// A program on this machine.
         case local
         case remote
-        /// FYNLO_ADMIN_LISTEN: who may reach that may see what is there.
+        /// The listener of FYNLO_ADMIN_LISTEN: whoever can reach it may see everything it offers.
         case operations
     }
 
-    // Nearly all connections are idle WebSockets nearly always: what only others need lies elsewhere. The session is changed
-    // where it is; it is the larger part of what a connection holds.
+    // Nearly all connections are idle WebSockets nearly all the time, so state that only others need lies out of line. The
+    // session is changed in place; it is the larger part of a connection.
     /// Until it is a WebSocket, and afterwards if a trusted proxy opened that.
     private var http: OutOfLine<HTTPSide>
     private var webSocket: WebSocketConnection?
@@ -51,7 +51,7 @@ public struct ProtocolStack: Sendable {
             HTTPSide(id: id, settings: settings, peer: peer, from: place, refusal: refusal, now: now))
     }
 
-    /// That of no socket at all.
+    /// A stack without a socket.
     public init() {
         http = OutOfLine()
         isAborted = true
@@ -67,7 +67,7 @@ public struct ProtocolStack: Sendable {
         return isAuthenticating ? .paused : .open
     }
 
-    /// True once the connection is a WebSocket: its output is made of frames.
+    /// True once the connection is a WebSocket: its output consists of frames.
     public var isWebSocket: Bool { webSocket != nil }
 
     /// True while nothing is known of the peer and nothing is done for it: it has made no whole request yet, none is under
@@ -80,12 +80,12 @@ public struct ProtocolStack: Sendable {
     /// True while the answer to `authenticate` is awaited.
     public var isAuthenticating: Bool { tabletSession?.isAuthenticating ?? false }
 
-    /// What a tablet's WebSocket is, in few words; `nil` for anything else.
+    /// A summary of a tablet's WebSocket; `nil` for anything else.
     public var sessionSummary: (restaurant: RestaurantID, client: ClientType, phase: ServerSession.Phase)? {
         tabletSession.map { ($0.restaurant, $0.client, $0.phase) }
     }
 
-    /// The session of a tablet's WebSocket, to be looked at; `nil` for anything else.
+    /// A copy of the session of a tablet's WebSocket, for inspection; `nil` for anything else.
     public var session: ServerSession? { tabletSession }
 
     /// The authenticated user.
@@ -149,8 +149,9 @@ public struct ProtocolStack: Sendable {
         return result
     }
 
-    /// Never true. The session and those who broadcast write frames straight into the output, past the check of
-    /// WebSocketConnection that nothing follows a close frame; what keeps them from it is that the session is over by then.
+    /// Never true. The session writes its own frames and the broadcast ones straight into the output, past
+    /// WebSocketConnection's check that nothing follows a close frame. It writes only while it is active, and it is over by
+    /// the time a close frame is sent.
     private var isSpeakingAfterClose: Bool {
         guard let webSocket, let tabletSession else { return false }
         return webSocket.state != .open && !tabletSession.isOver
@@ -176,7 +177,7 @@ public struct ProtocolStack: Sendable {
         while !isAuthenticating {
             let available = input.count
             guard let event = webSocket?.next(&input, now: context.now, output: &context.output) else {
-                // A part of a message proves life as well as a whole one; what was left unused before does not.
+                // Part of a message is as good a sign of life as a whole one; bytes left over from before are not.
                 if input.count < available { tabletSession?.heard(now: context.now.instant) }
                 return
             }
@@ -222,11 +223,11 @@ public struct ProtocolStack: Sendable {
         }
     }
 
-    /// The peer will send nothing more (or the socket broke): no tablet talks on with half a connection.
+    /// The peer will send nothing more, or the socket broke. No tablet goes on with half a connection.
     public mutating func endOfInput(now: Moment, effects: inout [Effect]) {
         if webSocket != nil {
             endSession(.lost, effects: &effects)
-            // After both close frames the end is as it should be, and our answer may still be on its way.
+            // After both close frames this is the proper end, and our answer may still be on its way.
             if webSocket?.isFinished == false { isAborted = true }
         } else {
             http.change { $0.endOfInput() }
@@ -329,8 +330,8 @@ public struct ProtocolStack: Sendable {
         }
     }
 
-    /// As `close`, because the server is going away; a tablet is told to come back after `retryAfter`, and stays for the
-    /// answer to the command that is with storage.
+    /// Ends the connection as `close` does, because the server is going away. A tablet is told to come back after
+    /// `retryAfter`, and stays for the answer to the command that is with storage.
     public mutating func leave(
         retryAfter: Duration, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {

@@ -1,4 +1,4 @@
-// The restaurant's stream: each event once, in order, live or made up for.
+// The restaurant's events on their way to the tablet: each once, in order, live or replayed.
 
 extension ServerSession {
     /// A whole frame for every tablet of the restaurant: a live event with its number, once each, or a transient message

@@ -1,7 +1,7 @@
 // What the session says, as text frames at the end of the output.
 //
-// A session's frame never follows a close frame: whatever closes the WebSocket ends the session first or at once, and a
-// session that is over writes nothing. ProtocolStack asserts it.
+// These frames never follow a close frame: whatever closes the WebSocket ends the session in the same call, and a session
+// that is over writes nothing. ProtocolStack asserts it.
 
 extension ServerSession {
     mutating func nextMessageID() -> MessageID {
