@@ -30,7 +30,7 @@ struct Config {
     /// How long the connection slots of a node hold: no variable, as all nodes have to agree.
     var leaseTerms = LeaseTerms()
     /// What keys and channels between processes begin with; 1 is the version of what they say to each other. No variable.
-    var redisSpace = "fynlo:\(NodeMessage.version):"
+    var redisKeyPrefix = "fynlo:\(NodeMessage.version):"
     /// Between two pulses: no variable.
     var pulseInterval = Pulse.interval
     /// Of the samples of the last quarter of an hour: no variable, as those of all nodes are added up.
@@ -174,6 +174,7 @@ struct Config {
     ]
 
     /// Reads the configuration of `serve` and its relatives. `flags` are `--name value` pairs by variable name.
+    /// Long because each variable is one statement.
     init(environment: [String: String], flags: [String: String] = [:]) throws(ConfigError) {
         let source = Source(environment: environment, flags: flags)
         listen = try source.address("FYNLO_LISTEN", source.value("FYNLO_LISTEN"))

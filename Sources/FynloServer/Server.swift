@@ -29,7 +29,7 @@ final class Server {
 
     /// Reads keys and certificates, listens, and begins to connect to Postgres and Redis; serves as soon as the loop
     /// turns. Listens where the configuration says, unless a `listener` was inherited, or one for operators. Throws
-    /// ConfigError or SystemError.
+    /// ConfigError or SystemError. Long because it makes every part once, each from those before.
     init(
         loop: EventLoop, config: Config, log: Logger, listener: Listener? = nil, adminListener: Listener? = nil
     ) throws {
@@ -56,22 +56,23 @@ final class Server {
         }
         let feeds = FeedHandler(loop: loop, hub: hub, events: EventLog(pool: pool), log: log)
         let users = UserRepository(pool: pool)
-        let known = RestaurantKnowledge(users: users, limits: config.limits)
+        let known = AccessLookup(users: users, limits: config.limits)
         bus = config.redis.flatMap { [redis] settings in
             redis.map { redis in
                 EventBus(
-                    loop: loop, settings: settings, publisher: redis, node: node, space: config.redisSpace, log: log)
+                    loop: loop, settings: settings, publisher: redis, node: node, keyPrefix: config.redisKeyPrefix,
+                    log: log)
             }
         }
         nodes = NodeHandler(
             loop: loop, hub: hub, feeds: feeds, known: known, bus: bus,
-            directory: redis.map { NodeDirectory(loop: loop, redis: $0, node: node, space: config.redisSpace) },
+            directory: redis.map { NodeDirectory(loop: loop, redis: $0, node: node, keyPrefix: config.redisKeyPrefix) },
             log: log)
         let access = AccessHandler(hub: hub, users: users, log: log)
         leases = Leases(
             loop: loop, redis: redis, node: node,
             settings: Leases.Settings(
-                space: config.redisSpace, limits: config.limits, terms: config.leaseTerms,
+                keyPrefix: config.redisKeyPrefix, limits: config.limits, terms: config.leaseTerms,
                 redisBudget: config.redisBudget), log: log)
         authentication = AuthenticationHandler(
             loop: loop, hub: hub, feeds: feeds, access: access, leases: leases, users: users, known: known,

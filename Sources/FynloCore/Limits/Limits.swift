@@ -65,8 +65,6 @@ public struct Limits: Sendable {
     public var commandIDBytes = 128
     /// Bytes of `client_type`, `client_version` and `device_id`.
     public var freeTextBytes = 64
-    /// Bytes of input kept for a connection whose answer is awaited; then it is no longer read from.
-    public var inputBytes = 65_536
 
     // MARK: Orders and notifications over REST
 
@@ -99,16 +97,16 @@ public struct Limits: Sendable {
     /// Bytes of the menu's copies in this process: a thousand pages of 50 products.
     public var menuCopiesBytes = 32 << 20
     /// Restaurants that the pulse asks about because their menu was read lately: each adds 40 bytes to its query.
-    public var knownRestaurants = 4_000
+    public var cachedRestaurants = 4_000
     /// Users who read a menu lately: about 300 bytes each.
-    public var knownReaders = 10_000
+    public var cachedReaders = 10_000
     /// How long an answer of the database is trusted, counted from the query: the greatest age of a menu that is served while
     /// the database is reachable.
-    public var knowledgeLifetime = Duration.seconds(1)
+    public var accessCacheLifetime = Duration.seconds(1)
     /// How long after that its users are still served copies (X-Cache: STALE) while the database is away.
     public var staleLifetime = Duration.seconds(60)
     /// How long the pulse asks about a restaurant after its menu was last read.
-    public var knowledgeKept = Duration.seconds(60)
+    public var menuWatchLifetime = Duration.seconds(60)
     /// Pages read from the database at the same time: a quarter of the connections that serve one request each, so that
     /// menus never hold up orders.
     public var menuReads = 4

@@ -45,20 +45,6 @@ public enum TransientEventType: CaseIterable, Sendable {
     }
 }
 
-/// `order.status_update`: a command that changes an order.
-public struct OrderStatusUpdate: Equatable, Sendable {
-    public let order: OrderID
-    public let status: OrderStatus
-    /// The version the tablet last saw; `nil` accepts any.
-    public let expectedVersion: Int32?
-
-    public init(order: OrderID, status: OrderStatus, expectedVersion: Int32?) {
-        self.order = order
-        self.status = status
-        self.expectedVersion = expectedVersion
-    }
-}
-
 /// The first message: who the tablet is. All three generations' layouts end up here.
 public struct AuthenticationRequest: Equatable, Sendable {
     public let token: String

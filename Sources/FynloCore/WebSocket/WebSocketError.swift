@@ -45,16 +45,6 @@ public enum WebSocketError: Error, Hashable, Sendable {
         }
     }
 
-    /// The additional header fields of the response that refuses a handshake; usually none.
-    public var responseHeaders: [(name: String, value: String)] {
-        switch status {
-        // RFC 9110 §15.5.22: a 426 names the protocol. RFC 6455 §4.4: it also names the supported version.
-        case 426: [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13")]
-        case 405: [("Allow", "GET")]
-        default: []
-        }
-    }
-
     /// Every value of `closeCode`.
     public static let closeCodes = [
         WebSocketCloseCode.protocolError, WebSocketCloseCode.invalidPayload, WebSocketCloseCode.messageTooBig,

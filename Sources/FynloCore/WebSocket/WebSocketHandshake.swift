@@ -32,7 +32,7 @@ public enum WebSocketHandshake {
     /// Checks a client's request (RFC 6455 §4.2.1) and returns what the response must contain. `protocols` are the supported
     /// subprotocols; the first of them that the client offers is selected.
     ///
-    /// - Throws: with the `status`, `responseHeaders` and `sentence` of the refusal.
+    /// - Throws: with the `status` and `sentence` of the refusal.
     public static func accept(
         _ request: HTTPRequest, protocols: [String]
     ) throws(WebSocketError) -> WebSocketUpgrade {

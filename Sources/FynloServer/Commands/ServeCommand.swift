@@ -5,6 +5,7 @@ import FynloIO
 import Glibc
 
 enum ServeCommand {
+    /// Long because the steps of a start depend on each other, and their order is the point.
     static func run(_ flags: Flags) throws -> Int32 {
         // First, so that the connection limit is counted from it.
         let descriptors = ProcessSetup.raiseDescriptorLimit()

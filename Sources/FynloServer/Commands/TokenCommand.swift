@@ -62,7 +62,7 @@ enum TokenCommand {
         claims.append("}")
         let header = Array("{\"alg\":\"HS256\",\"typ\":\"JWT\"}".utf8)
         let signed = Base64.encode(header, as: .url) + "." + Base64.encode(claims.bytes(), as: .url)
-        let signature = SignatureVerifier.hmacSHA256(key: secret, message: Array(signed.utf8))
+        let signature = Digest.hmacSHA256(key: secret, message: Array(signed.utf8))
         return signed + "." + Base64.encode(signature, as: .url)
     }
 }

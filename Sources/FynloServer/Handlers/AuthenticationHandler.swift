@@ -11,7 +11,7 @@ final class AuthenticationHandler {
     private let access: AccessHandler
     private let leases: Leases
     private let users: UserRepository
-    let known: RestaurantKnowledge
+    let known: AccessLookup
     private var verifier: TokenVerifier
     private let log: Logger
 
@@ -47,7 +47,7 @@ final class AuthenticationHandler {
 
     init(
         loop: EventLoop, hub: Hub, feeds: FeedHandler, access: AccessHandler, leases: Leases, users: UserRepository,
-        known: RestaurantKnowledge, keys: TokenKeyring, policy: TokenPolicy, log: Logger
+        known: AccessLookup, keys: TokenKeyring, policy: TokenPolicy, log: Logger
     ) {
         self.loop = loop
         self.hub = hub

@@ -84,7 +84,7 @@ final class FeedHandler {
     }
 
     /// This process committed an event.
-    func committed(_ event: OrderEvent) {
+    func committed(_ event: DurableEvent) {
         whenCommitted(event.restaurant, event.sequence)
         guard let step = update(event.restaurant, { $0.committed(event) }) else { return }
         take(step, event.restaurant)
@@ -102,7 +102,7 @@ final class FeedHandler {
     }
 
     private func read(
-        _ restaurant: RestaurantID, after cursor: EventSequence, _ result: Result<[OrderEvent], PostgresError>
+        _ restaurant: RestaurantID, after cursor: EventSequence, _ result: Result<[DurableEvent], PostgresError>
     ) {
         // A feed that was closed and opened meanwhile has another cursor, or none to read for.
         guard feeds[restaurant]?.isReading(after: cursor) == true else { return }
@@ -157,7 +157,7 @@ final class FeedHandler {
     }
 
     private func finish(
-        _ read: RestaurantFeed.Read, _ restaurant: RestaurantID, _ result: Result<[OrderEvent], PostgresError>
+        _ read: RestaurantFeed.Read, _ restaurant: RestaurantID, _ result: Result<[DurableEvent], PostgresError>
     ) {
         readsUnderWay -= 1
         switch result {

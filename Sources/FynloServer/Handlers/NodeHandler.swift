@@ -9,7 +9,7 @@ final class NodeHandler {
     private let loop: EventLoop
     private let hub: Hub
     private let feeds: FeedHandler
-    private let known: RestaurantKnowledge
+    private let known: AccessLookup
     private let bus: EventBus?
     private let directory: NodeDirectory?
     private let log: Logger
@@ -29,7 +29,7 @@ final class NodeHandler {
 
     /// `bus` and `directory`: `nil` without Redis.
     init(
-        loop: EventLoop, hub: Hub, feeds: FeedHandler, known: RestaurantKnowledge, bus: EventBus?,
+        loop: EventLoop, hub: Hub, feeds: FeedHandler, known: AccessLookup, bus: EventBus?,
         directory: NodeDirectory?, log: Logger
     ) {
         self.loop = loop

@@ -125,7 +125,7 @@ final class OrderAPIHandler {
 
     /// Answers a command, and has the event it made delivered at once.
     private func finish<Value>(
-        _ result: Result<CommandOutcome<Value>, PostgresError>, of request: HTTPRequest, isRepeatable: Bool,
+        _ result: Result<StorageOutcome<Value>, PostgresError>, of request: HTTPRequest, isRepeatable: Bool,
         _ reply: Reply,
         _ response: (Value) -> HTTPResponse
     ) {

@@ -45,7 +45,7 @@ final class EventBus: EventSource {
     private let node: UInt64
     private let log: Logger
     /// Begins every key and channel: `fynlo:1:`.
-    let space: String
+    let keyPrefix: String
     private var timer: SourceToken?
 
     /// Restaurants with tablets here.
@@ -75,14 +75,15 @@ final class EventBus: EventSource {
 
     /// Publishes by `publisher`, which stays its owner's, and subscribes by a connection of its own.
     init(
-        loop: EventLoop, settings: RedisSettings, publisher: RedisConnection, node: UInt64, space: String, log: Logger
+        loop: EventLoop, settings: RedisSettings, publisher: RedisConnection, node: UInt64, keyPrefix: String,
+        log: Logger
     ) {
         self.loop = loop
         self.publisher = publisher
         self.node = node
-        self.space = space
+        self.keyPrefix = keyPrefix
         self.log = log
-        restaurantChannels = Array("\(space)r:".utf8)
+        restaurantChannels = Array("\(keyPrefix)r:".utf8)
         relayBeginning = NodeMessage.relayBeginning(of: node)
         subscriber = RedisConnection(loop: loop, settings: settings) { level, text in
             if level == "info" {
@@ -196,9 +197,9 @@ final class EventBus: EventSource {
 
     private func name(of channel: Channel) -> String {
         switch channel {
-        case .restaurant(let restaurant): return "\(space)r:\(restaurant)"
-        case .node(let node): return "\(space)n:\(EventBus.name(of: node))"
-        case .all: return "\(space)all"
+        case .restaurant(let restaurant): return "\(keyPrefix)r:\(restaurant)"
+        case .node(let node): return "\(keyPrefix)n:\(EventBus.name(of: node))"
+        case .all: return "\(keyPrefix)all"
         }
     }
 

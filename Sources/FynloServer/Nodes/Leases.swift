@@ -37,7 +37,7 @@ final class Leases: EventSource {
     /// Its numbers.
     struct Settings {
         /// Begins every key: `fynlo:1:`.
-        let space: String
+        let keyPrefix: String
         let limits: Limits
         let terms: LeaseTerms
         /// Redis gets this long for one who waits.
@@ -81,7 +81,7 @@ final class Leases: EventSource {
         self.node = node
         self.settings = settings
         self.log = log
-        table = SlotScripts(space: settings.space)
+        table = SlotScripts(keyPrefix: settings.keyPrefix)
         lease = .text(table.lease(EventBus.name(of: node)))
         book = LeaseBook(terms: settings.terms)
     }

@@ -13,7 +13,7 @@ final class NodeDirectory: EventSource {
     private let loop: EventLoop
     private let redis: RedisConnection
     private let node: UInt64
-    private let space: String
+    private let keyPrefix: String
     private let started: UnixTime
     private var timer: SourceToken?
 
@@ -22,12 +22,12 @@ final class NodeDirectory: EventSource {
     /// More nodes than serve one database.
     private static let maximumNodes = 1_024
 
-    /// Keys begin with `space`.
-    init(loop: EventLoop, redis: RedisConnection, node: UInt64, space: String) {
+    /// Keys begin with `keyPrefix`.
+    init(loop: EventLoop, redis: RedisConnection, node: UInt64, keyPrefix: String) {
         self.loop = loop
         self.redis = redis
         self.node = node
-        self.space = space
+        self.keyPrefix = keyPrefix
         started = loop.now.unixTime
     }
 
@@ -42,7 +42,7 @@ final class NodeDirectory: EventSource {
         if let timer { loop.remove(timer) }
         timer = nil
         guard redis.isReady else { return }
-        redis.send(["HDEL", .text(space + "nodes"), .text(EventBus.name(of: node))]) { _ in }
+        redis.send(["HDEL", .text(keyPrefix + "nodes"), .text(EventBus.name(of: node))]) { _ in }
     }
 
     func ready(_ readiness: Readiness, now: Moment) {}
@@ -57,7 +57,7 @@ final class NodeDirectory: EventSource {
         guard redis.isReady else { return }
         redis.send(
             [
-                "HSET", .text(space + "nodes"), .text(EventBus.name(of: node)),
+                "HSET", .text(keyPrefix + "nodes"), .text(EventBus.name(of: node)),
                 .text("{\"started\":\(started.milliseconds)}"),
             ], budget: NodeDirectory.budget
         ) { _ in }
@@ -65,7 +65,7 @@ final class NodeDirectory: EventSource {
 
     /// The other processes that are there; `nil`: Redis cannot tell.
     func others(reply: @escaping ([UInt64]?) -> Void) {
-        redis.send(["HKEYS", .text(space + "nodes")], budget: NodeDirectory.budget) { [weak self] result in
+        redis.send(["HKEYS", .text(keyPrefix + "nodes")], budget: NodeDirectory.budget) { [weak self] result in
             guard let self, case .success(.array(let fields)) = result else { return reply(nil) }
             let nodes = fields.prefix(NodeDirectory.maximumNodes).compactMap { field -> UInt64? in
                 guard case .string(let name) = field, name.count == 16 else { return nil }
@@ -83,7 +83,7 @@ final class NodeDirectory: EventSource {
         }
     }
 
-    private func lease(_ node: UInt64) -> String { "\(space)node:\(EventBus.name(of: node))" }
+    private func lease(_ node: UInt64) -> String { "\(keyPrefix)node:\(EventBus.name(of: node))" }
 
     /// Those of the nodes whose key is there, or that listen; the others are struck off.
     private func present(_ nodes: [UInt64], reply: @escaping ([UInt64]?) -> Void) {
@@ -92,7 +92,7 @@ final class NodeDirectory: EventSource {
         redis.send(["MGET"] + nodes.map { .text(lease($0)) }, budget: NodeDirectory.budget) { result in
             if case .success(.array(let values)) = result { leased = values }
         }
-        let channels = nodes.map { RedisArgument.text("\(space)n:\(EventBus.name(of: $0))") }
+        let channels = nodes.map { RedisArgument.text("\(keyPrefix)n:\(EventBus.name(of: $0))") }
         redis.send(["PUBSUB", "NUMSUB"] + channels, budget: NodeDirectory.budget) { [weak self] result in
             // Answers come in the order of the questions.
             guard let self, let leased, leased.count == nodes.count, case .success(.array(let counts)) = result,
@@ -103,7 +103,7 @@ final class NodeDirectory: EventSource {
                 if leased[place] != .null || counts[2 * place + 1] != .integer(0) {
                     there.append(node)
                 } else {
-                    self.redis.send(["HDEL", .text(self.space + "nodes"), .text(EventBus.name(of: node))]) { _ in }
+                    self.redis.send(["HDEL", .text(self.keyPrefix + "nodes"), .text(EventBus.name(of: node))]) { _ in }
                 }
             }
             reply(there)

@@ -47,10 +47,10 @@ struct SlotScripts {
     let leasePrefix: String
     private let slotsPrefix: String
 
-    /// `space` begins every key: `fynlo:1:`.
-    init(space: String) {
-        leasePrefix = space + "node:"
-        slotsPrefix = space + "slots:"
+    /// `keyPrefix` begins every key: `fynlo:1:`.
+    init(keyPrefix: String) {
+        leasePrefix = keyPrefix + "node:"
+        slotsPrefix = keyPrefix + "slots:"
     }
 
     func slots(_ restaurant: RestaurantID) -> RedisArgument { .uuid(restaurant.uuid, after: slotsPrefix) }

@@ -1,6 +1,6 @@
 // The menu's copies, in this process and in Redis. A copy carries the version of the menu that it is of, and is given only
 // to who asks for that version: an old one is never taken for the menu, and invalidating is one counter moved on, however
-// many copies there are. How the version is known without asking Postgres each time: KnownRestaurants.
+// many copies there are. How the version is known without asking Postgres each time: AccessCache.
 //
 //     asked ──► own copy ──► Redis, 50 ms at most ──► Postgres, few at a time ──► answered, and copied to both
 
@@ -28,7 +28,7 @@ final class MenuCache {
     private let loop: EventLoop
     private let redis: RedisConnection?
     private let menus: MenuRepository
-    private let known: RestaurantKnowledge
+    private let known: AccessLookup
     private let settings: Settings
 
     private var copies: MenuCopies
@@ -57,7 +57,7 @@ final class MenuCache {
     private static let maximumTotal: Int64 = 1_000_000_000_000
 
     init(
-        loop: EventLoop, redis: RedisConnection?, menus: MenuRepository, known: RestaurantKnowledge, settings: Settings
+        loop: EventLoop, redis: RedisConnection?, menus: MenuRepository, known: AccessLookup, settings: Settings
     ) {
         self.loop = loop
         self.redis = redis
@@ -256,7 +256,7 @@ final class MenuCache {
         let body = Array(bytes[(end + 1)...])
         // Rubbish that begins like a value of ours is not passed on as a menu.
         guard (try? JSON.scan(body.span))?.kind == .array else { return nil }
-        return MenuDocument(part, version: version, total: total, body: body, digest: SignatureVerifier.sha1(of: body))
+        return MenuDocument(part, version: version, total: total, body: body, digest: Digest.sha1(of: body))
     }
 }
 

@@ -120,7 +120,7 @@ extension SimulatedServer {
         if let step = feeds[restaurant]?.hint(head: head) { take(step, restaurant) }
     }
 
-    mutating func committed(_ event: OrderEvent) {
+    mutating func committed(_ event: DurableEvent) {
         if let step = feeds[event.restaurant]?.committed(event) { take(step, event.restaurant) }
     }
 
@@ -179,7 +179,7 @@ extension SimulatedServer {
     }
 
     /// The rows of a replay's read; `nil`: it failed, and is made again by the next pulse.
-    mutating func finish(_ read: RestaurantFeed.Read, _ restaurant: RestaurantID, _ rows: [OrderEvent]?) {
+    mutating func finish(_ read: RestaurantFeed.Read, _ restaurant: RestaurantID, _ rows: [DurableEvent]?) {
         readsUnderWay -= 1
         if let rows {
             feeds[restaurant]?.deliver(rows, to: read)

@@ -22,7 +22,7 @@ private final class Nodes {
         (self.loop, self.database) = (loop, database)
         restaurant = try database.addRestaurant()
         redis = try RedisUser(loop, url)
-        names = SlotScripts(space: "fynlo:1:\(database.name):")
+        names = SlotScripts(keyPrefix: "fynlo:1:\(database.name):")
         servers = try (0..<count).map { number in
             try TestServer(variables.merging(["REDIS_URL": url]) { $1 }, database: database, loop: loop) { config in
                 // As patient as the machine is slow.

@@ -8,10 +8,10 @@ import Testing
 private final class FakeNode {
     let user: RedisUser
     let node = ConnectionID.node(random: TestDatabase.randomUUID().high)
-    private let space: String
+    private let keyPrefix: String
 
     init(_ nodes: TestNodes, redis: String) throws {
-        space = try #require(nodes[0].server.bus).space
+        keyPrefix = try #require(nodes[0].server.bus).keyPrefix
         user = try RedisUser(nodes[0].loop, redis)
         user.connection.pushHandler = { _ in }
         try user.open()
@@ -22,15 +22,15 @@ private final class FakeNode {
     }
 
     var name: String { EventBus.name(of: node) }
-    var registry: RedisArgument { .text(space + "nodes") }
-    var channel: RedisArgument { .text("\(space)n:\(name)") }
-    var lease: RedisArgument { .text("\(space)node:\(name)") }
+    var registry: RedisArgument { .text(keyPrefix + "nodes") }
+    var channel: RedisArgument { .text("\(keyPrefix)n:\(name)") }
+    var lease: RedisArgument { .text("\(keyPrefix)node:\(name)") }
 
     /// Says something to one node.
     func say(_ content: NodeMessage.Content, to server: TestServer) throws {
         var bytes = ByteBuffer()
         bytes.append(NodeMessage(node: node, content))
-        let channel = "\(space)n:\(EventBus.name(of: server.hub.node))"
+        let channel = "\(keyPrefix)n:\(EventBus.name(of: server.hub.node))"
         #expect(try user.ask("PUBLISH", .text(channel), .bytes(bytes.bytes())) == .success(.integer(1)))
     }
 }

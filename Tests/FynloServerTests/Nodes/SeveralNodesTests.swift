@@ -139,7 +139,7 @@ struct SeveralNodesTests {
 
     @Test("believe no old menu when one of them has invalidated it")
     func menus() throws {
-        let nodes = try TestNodes(3) { $0.limits.knowledgeLifetime = .seconds(3_600) }
+        let nodes = try TestNodes(3) { $0.limits.accessCacheLifetime = .seconds(3_600) }
         let menu = try TestMenu(on: nodes[0])
         try menu.addProduct("water")
         let readers = nodes.all.map { TestMenu(menu, on: $0) }
@@ -171,7 +171,7 @@ struct SeveralNodesTests {
         let listener = try RedisUser(nodes[0].loop, try TestDatabase.variable("FYNLO_TEST_REDIS_URL"))
         try listener.open()
         func subscribers() throws -> RedisReply? {
-            let answer = try listener.ask("PUBSUB", "NUMSUB", .text("\(bus.space)r:\(restaurant)")).get()
+            let answer = try listener.ask("PUBSUB", "NUMSUB", .text("\(bus.keyPrefix)r:\(restaurant)")).get()
             guard case .array(let parts) = answer else { return nil }
             return parts.last
         }
@@ -264,7 +264,7 @@ struct SeveralNodesTests {
         let bus = try #require(nodes[0].server.bus)
         let stranger = try RedisUser(nodes[0].loop, try TestDatabase.variable("FYNLO_TEST_REDIS_URL"))
         try stranger.open()
-        let channel = "\(bus.space)r:\(restaurant)"
+        let channel = "\(bus.keyPrefix)r:\(restaurant)"
         let node = "\"node\":\"0123456789ab8def\""
         let here = "\"restaurant\":\"\(restaurant)\""
         let relayed = "{\"type\":\"table.reserved\",\"data\":{}}"
@@ -274,8 +274,8 @@ struct SeveralNodesTests {
             (channel, "{\"v\":1,\(node),\"kind\":\"novelty\",\(here)}"),
             (channel, "{\"v\":1,\(node),\"kind\":\"transient\",\(here)}\nnonsense"),
             (channel, "{\"v\":1,\(node),\"kind\":\"transient\",\"restaurant\":\"\(elsewhere)\"}\n\(relayed)"),
-            ("\(bus.space)all", "{\"v\":1,\(node),\"kind\":\"transient\",\(here)}\n\(relayed)"),
-            ("\(bus.space)all", "{\"v\":1,\(node),\"kind\":\"head\",\(here),\"head\":9}"),
+            ("\(bus.keyPrefix)all", "{\"v\":1,\(node),\"kind\":\"transient\",\(here)}\n\(relayed)"),
+            ("\(bus.keyPrefix)all", "{\"v\":1,\(node),\"kind\":\"head\",\(here),\"head\":9}"),
             // Its own words come back to nobody.
             (
                 channel,

@@ -75,7 +75,7 @@ struct SlotScriptsTests {
         try redis.open()
         var random = SeededRandom(seed: seed)
         let restaurant = RestaurantID(TestDatabase.randomUUID())
-        let names = SlotScripts(space: shared.prefix)
+        let names = SlotScripts(keyPrefix: shared.prefix)
         let key = names.slots(restaurant)
         let nodes = (0..<3).map { _ in EventBus.name(of: UInt64.random(in: .min ... .max)) }
         let users = (0..<4).map { _ in UserID(TestDatabase.randomUUID()) }
@@ -157,7 +157,7 @@ struct SlotScriptsTests {
         let shared = try SharedRedis()
         let redis = try RedisUser(loop, shared.url)
         try redis.open()
-        let names = SlotScripts(space: shared.prefix)
+        let names = SlotScripts(keyPrefix: shared.prefix)
         let key = names.slots(RestaurantID(TestDatabase.randomUUID()))
         let node = EventBus.name(of: 7)
         _ = try redis.ask("SET", .text(names.lease(node)), "1")

@@ -1,12 +1,12 @@
-// What this process knows of restaurants and their users, with the clock: see KnownRestaurants.
+// Finds users in the database, through an AccessCache, and supplies the clock that the cache lacks.
 
 import FynloCore
 import FynloIO
 
 /// Looks users up, and remembers what the answers tell.
-final class RestaurantKnowledge {
+final class AccessLookup {
     private let users: UserRepository
-    private var known: KnownRestaurants
+    private var cache: AccessCache
 
     /// Who may read a menu.
     struct Reader {
@@ -17,7 +17,7 @@ final class RestaurantKnowledge {
 
     init(users: UserRepository, limits: Limits) {
         self.users = users
-        known = KnownRestaurants(limits: limits)
+        cache = AccessCache(limits: limits)
     }
 
     // The time is read anew where it counts: a turn may have been long.
@@ -33,7 +33,7 @@ final class RestaurantKnowledge {
         let askedAt = now
         users.access(of: subject, to: restaurant) { [self] result in
             if case .success(.some(let record)) = result, let restaurant, isIn(record) {
-                known.lookedUp(record, in: restaurant, askedAt: askedAt, now: now)
+                cache.lookedUp(record, in: restaurant, askedAt: askedAt, now: now)
             }
             reply(result)
         }
@@ -41,12 +41,12 @@ final class RestaurantKnowledge {
 
     /// A reader of the menu who can be relied on without asking.
     func reader(_ subject: String, of restaurant: RestaurantID) -> Reader? {
-        known.record(of: subject, in: restaurant, now: now).map { Reader(record: $0, menuVersion: $0.menuVersion) }
+        cache.record(of: subject, in: restaurant, now: now).map { Reader(record: $0, menuVersion: $0.menuVersion) }
     }
 
     /// One who was in order not long ago, for when Postgres is away.
     func lastReader(_ subject: String, of restaurant: RestaurantID) -> Reader? {
-        known.lastRecord(of: subject, in: restaurant, now: now).map { Reader(record: $0, menuVersion: $0.menuVersion) }
+        cache.lastRecord(of: subject, in: restaurant, now: now).map { Reader(record: $0, menuVersion: $0.menuVersion) }
     }
 
     /// Looks one up.
@@ -62,7 +62,7 @@ final class RestaurantKnowledge {
                     guard AccessPolicy.mayAct(record, for: restaurant) else {
                         return Reader(record: record, menuVersion: record.menuVersion)
                     }
-                    let version = known.read(by: subject, with: record, in: restaurant, askedAt: askedAt, now: now)
+                    let version = cache.read(by: subject, with: record, in: restaurant, askedAt: askedAt, now: now)
                     return Reader(record: record, menuVersion: version)
                 })
         }
@@ -71,21 +71,21 @@ final class RestaurantKnowledge {
     // MARK: Restaurants
 
     /// Restaurants that the pulse asks about for the sake of their menus.
-    var watched: [RestaurantID] { known.watched(now: now) }
+    var watched: [RestaurantID] { cache.watched(now: now) }
 
     /// What the pulse found.
     func found(_ finding: Pulse.Finding) {
-        for counters in finding.counters { known.found(counters, askedAt: finding.askedAt) }
-        for restaurant in finding.missing { known.missing(restaurant) }
+        for counters in finding.counters { cache.found(counters, askedAt: finding.askedAt) }
+        for restaurant in finding.missing { cache.missing(restaurant) }
     }
 
     /// What anybody says by NOTIFY.
     func hint(_ counters: StreamCounters) {
-        known.hint(counters, now: now)
+        cache.hint(counters, now: now)
     }
 
     /// A menu has a new version: so it is told before anybody hears of it.
     func menuUpdated(_ restaurant: RestaurantID, to version: Int64) {
-        known.menuUpdated(restaurant, to: version, now: now)
+        cache.menuUpdated(restaurant, to: version, now: now)
     }
 }

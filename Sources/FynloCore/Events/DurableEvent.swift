@@ -12,7 +12,7 @@ public enum DurableEventType: String, CaseIterable, Sendable {
 }
 
 /// One row of a restaurant's event stream.
-public struct OrderEvent: Equatable, Sendable {
+public struct DurableEvent: Equatable, Sendable {
     public let restaurant: RestaurantID
     public let sequence: EventSequence
     /// `order.created`, `order.status_changed` …: the message's `type`.
@@ -32,7 +32,7 @@ public struct OrderEvent: Equatable, Sendable {
     }
 }
 
-extension OrderEvent {
+extension DurableEvent {
     /// The version that a `menu.updated` tells; `nil` for other events.
     public var menuVersion: Int64? {
         guard type == DurableEventType.menuUpdated.rawValue else { return nil }

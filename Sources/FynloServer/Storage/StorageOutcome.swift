@@ -3,12 +3,12 @@
 import FynloCore
 
 /// The answer to a command, and the event it made.
-struct CommandOutcome<Value> {
+struct StorageOutcome<Value> {
     let answer: Result<Value, APIError>
     /// The event this very call made; `nil` if it made none, or another call of the same id did.
-    let event: OrderEvent?
+    let event: DurableEvent?
 
-    init(_ value: Value, _ event: OrderEvent?) {
+    init(_ value: Value, _ event: DurableEvent?) {
         answer = .success(value)
         self.event = event
     }
@@ -24,7 +24,7 @@ extension APIError {
         .idReused, "This id was used for another kind of command; give each command its own.")
 }
 
-extension OrderEvent {
+extension DurableEvent {
     /// Reads seq, type, data and created_at in milliseconds from four columns; `nil` if there is no event in them.
     init?(_ row: PostgresRow, at column: Int, of restaurant: RestaurantID) {
         guard let sequence = row.integer(column), let type = row.string(column + 1),

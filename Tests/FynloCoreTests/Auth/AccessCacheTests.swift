@@ -1,8 +1,8 @@
 import FynloCore
 import Testing
 
-@Suite("KnownRestaurants")
-struct KnownRestaurantsTests {
+@Suite("AccessCache")
+struct AccessCacheTests {
     private static let here = Sample.restaurant
     private static let start = Instant(nanoseconds: 1_000_000_000_000)
 
@@ -21,15 +21,15 @@ struct KnownRestaurantsTests {
     }
 
     /// A reader, `a`, was looked up: asked at 0, answered at 10.
-    private static func known() -> KnownRestaurants {
-        var known = KnownRestaurants(limits: Limits())
+    private static func known() -> AccessCache {
+        var known = AccessCache(limits: Limits())
         #expect(known.read(by: "a", with: record(), in: here, askedAt: at(0), now: at(10)) == 5)
         return known
     }
 
     /// Somebody is looked up, which takes 10 ms.
     private static func look(
-        _ known: inout KnownRestaurants, at milliseconds: Int64, took: Int64 = 10, _ subject: String = "a",
+        _ known: inout AccessCache, at milliseconds: Int64, took: Int64 = 10, _ subject: String = "a",
         menu: Int64 = 5, access: Int64 = 3
     ) -> Int64 {
         known.read(
@@ -38,12 +38,12 @@ struct KnownRestaurantsTests {
     }
 
     private static func version(
-        _ known: inout KnownRestaurants, _ milliseconds: Int64, _ subject: String = "a"
+        _ known: inout AccessCache, _ milliseconds: Int64, _ subject: String = "a"
     ) -> Int64? {
         known.record(of: subject, in: here, now: at(milliseconds))?.menuVersion
     }
 
-    private static func lastVersion(_ known: inout KnownRestaurants, _ milliseconds: Int64) -> Int64? {
+    private static func lastVersion(_ known: inout AccessCache, _ milliseconds: Int64) -> Int64? {
         known.lastRecord(of: "a", in: here, now: at(milliseconds))?.menuVersion
     }
 
@@ -152,12 +152,12 @@ struct KnownRestaurantsTests {
 
     @Test("does not rely on a look-up that was asked for before news came")
     func newsMeanwhile() {
-        let news: [(inout KnownRestaurants) -> Void] = [
+        let news: [(inout AccessCache) -> Void] = [
             { $0.menuUpdated(Self.here, to: 6, now: Self.at(5)) },
             { $0.hint(Self.counters(menu: 6), now: Self.at(5)) },
         ]
         for news in news {
-            var known = KnownRestaurants(limits: Limits())
+            var known = AccessCache(limits: Limits())
             news(&known)
             // Sent at 0; it does not know of what was told at 5.
             #expect(Self.look(&known, at: 0) == 5)
@@ -183,8 +183,8 @@ struct KnownRestaurantsTests {
     @Test("is bounded")
     func bounded() {
         var limits = Limits()
-        (limits.knownRestaurants, limits.knownReaders) = (10, 20)
-        var known = KnownRestaurants(limits: limits)
+        (limits.cachedRestaurants, limits.cachedReaders) = (10, 20)
+        var known = AccessCache(limits: limits)
         for number in 0..<100 {
             let restaurant = RestaurantID(UUID128(high: 1, low: UInt64(number)))
             for subject in ["a", "b", "c"] {

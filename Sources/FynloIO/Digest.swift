@@ -1,17 +1,15 @@
-// OpenSSL's hashes, for occasional use. HMACKey checks the signatures of many messages.
+// OpenSSL's hashes, for occasional use; HMACKey is for many messages under one key.
 
 import COpenSSL
 import FynloCore
 
 /// Hashes, with a key and without.
-public struct SignatureVerifier {
-    private init() {}
-
+public enum Digest {
     /// RFC 2104 with SHA-256: 32 bytes.
     public static func hmacSHA256(key: [UInt8], message: [UInt8]) -> [UInt8] {
         var code = [UInt8](repeating: 0, count: 32)
         var length: UInt32 = 0
-        // HMAC() takes a null pointer for "the previous key", and there is none.
+        // HMAC() takes a null pointer to mean the previous key, and there is none.
         let pointedKey = key.isEmpty ? [0] : key
         let result = HMAC(EVP_sha256(), pointedKey, Int32(key.count), message, message.count, &code, &length)
         precondition(result != nil && length == 32, "HMAC fails only when there is no memory left")

@@ -10,7 +10,7 @@
 // An event or an answer that tells a new version makes it known first (`menuUpdated`): nobody is given less from then on.
 
 /// Restaurants whose menus were lately read, and who read them.
-public struct KnownRestaurants: Sendable {
+public struct AccessCache: Sendable {
     private struct Entry {
         var menuVersion: Int64
         var accessVersion: Int64
@@ -18,7 +18,7 @@ public struct KnownRestaurants: Sendable {
         var asOf: Instant
         /// When somebody last said that the menu is newer; not believed, but asked about.
         var menuHintedAt: Instant?
-        /// The same for the access.
+        /// When somebody last said that the access has changed; not believed, but asked about.
         var accessHintedAt: Instant?
         /// When the menu's version became known by other ways than a question.
         var toldAt: Instant?
@@ -41,8 +41,8 @@ public struct KnownRestaurants: Sendable {
 
     public init(limits: Limits) {
         self.limits = limits
-        entries = RecentlyUsed(limit: limits.knownRestaurants)
-        readers = RecentlyUsed(limit: limits.knownReaders)
+        entries = RecentlyUsed(limit: limits.cachedRestaurants)
+        readers = RecentlyUsed(limit: limits.cachedReaders)
     }
 
     // MARK: Asking
@@ -50,11 +50,11 @@ public struct KnownRestaurants: Sendable {
     /// What is known of the user with this subject in a restaurant, its menu's version included, if that may be relied on
     /// now; `nil`: look it up.
     public mutating func record(of subject: String, in restaurant: RestaurantID, now: Instant) -> AccessRecord? {
-        record(of: subject, in: restaurant, now: now, trustedFor: limits.knowledgeLifetime, mindsMenuHints: true)
+        record(of: subject, in: restaurant, now: now, trustedFor: limits.accessCacheLifetime, mindsMenuHints: true)
     }
 
-    /// The same when the database is away: what was in order not long ago. The menu's version is the newest that anybody
-    /// was told of.
+    /// What was known of the user not long ago, to be relied on only while the database is away. The menu's version is the
+    /// newest that anybody was told of.
     public mutating func lastRecord(of subject: String, in restaurant: RestaurantID, now: Instant) -> AccessRecord? {
         record(of: subject, in: restaurant, now: now, trustedFor: limits.staleLifetime, mindsMenuHints: false)
     }
@@ -79,7 +79,7 @@ public struct KnownRestaurants: Sendable {
     public mutating func watched(now: Instant) -> [RestaurantID] {
         var watched: [RestaurantID] = []
         for restaurant in Array(entries.keys) {
-            if let entry = entries[restaurant], now - entry.readAt <= limits.knowledgeKept {
+            if let entry = entries[restaurant], now - entry.readAt <= limits.menuWatchLifetime {
                 watched.append(restaurant)
             } else {
                 entries.remove(restaurant)
@@ -107,7 +107,8 @@ public struct KnownRestaurants: Sendable {
         }
     }
 
-    /// The same of one who reads the menu, and may come back. Returns the newest version of the menu that is known.
+    /// Somebody who reads the menu, and may come back, was let in with `record`, by a question sent at `askedAt`. Returns
+    /// the newest known version of the menu.
     public mutating func read(
         by subject: String, with record: AccessRecord, in restaurant: RestaurantID, askedAt: Instant, now: Instant
     ) -> Int64 {
