@@ -18,7 +18,6 @@ import jsonschema
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DESCRIPTION = ROOT / "api" / "asyncapi.json"
 PAGE = ROOT / "docs" / "protocol.md"
-RECORDINGS = ROOT / "Tests" / "FynloServerTests" / "Connections" / "Recordings"
 
 SENDERS = {"<": "server", ">": "tablet"}
 USER, RESTAURANT, ORDER = (f"{digit * 8}-1111-4111-8111-{digit * 12}" for digit in "abc")
@@ -128,7 +127,10 @@ def check_recordings(check):
             return value
         return {name: anything[name] if member == "*" else filled(member) for name, member in value.items()}
 
-    for path in sorted(RECORDINGS.glob("*.txt")):
+    paths = sorted((ROOT / "Tests").rglob("Recordings/*.txt"))
+    if not paths:
+        check.complain("Tests", "there are no Recordings")
+    for path in paths:
         text = path.read_text()
         for name, value in (("USER", USER), ("RESTAURANT", RESTAURANT), ("ORDER", ORDER)):
             text = text.replace(f"$UPPER{name}", value.upper()).replace(f"${name}", value)
