@@ -39,8 +39,8 @@ extension ClientConnection {
         guard isOpen, canRead else { return }
         // Handshakes are dear: those beyond a turn's share wait for the next turn, which finds them ready again.
         if let tls = extras?.tls, !tls.isEstablished, !hub.takeHandshake() { return }
-        var input = hub.borrowReadBuffer()
-        defer { hub.returnReadBuffer(input) }
+        var input = hub.buffers.borrowForReading()
+        defer { hub.buffers.returnFromReading(input) }
         // Its answers are written at once, while they are in the processor's cache.
         isReading = true
         defer { finishReading() }
@@ -80,8 +80,8 @@ extension ClientConnection {
         guard let extras, let tls = extras.tls else {
             return try Socket.receive(socket, into: &input, limit: limit)
         }
-        var encrypted = hub.borrowCipherBuffer()
-        defer { hub.returnCipherBuffer(encrypted) }
+        var encrypted = hub.buffers.borrowForCiphertext()
+        defer { hub.buffers.returnFromCiphertext(encrypted) }
         let received = try Socket.receive(socket, into: &encrypted, limit: limit)
         guard case .bytes = received else { return received }
         if extras.isUntouched {

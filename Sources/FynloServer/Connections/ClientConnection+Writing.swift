@@ -134,7 +134,7 @@ extension ClientConnection {
     func returnOutbound() {
         var buffer = ByteBuffer()
         swap(&buffer, &outbound)
-        if !sharesOutbound { hub.returnBuffer(buffer) }
+        if !sharesOutbound { hub.buffers.returnFromOutput(buffer) }
         sharesOutbound = false
     }
 

@@ -216,7 +216,7 @@ final class ClientConnection: Numbered, EventSource {
         var effects: [Effect] = []
         var output = ByteBuffer()
         swap(&output, &outbound)
-        if output.capacity == 0 { output = hub.borrowBuffer() }
+        if output.capacity == 0 { output = hub.buffers.borrowForOutput() }
         let wasWebSocket = isWebSocket
         let mayUpgrade = wasWebSocket || hub.admitsUpgrades
         let deadline = change(&stack) { stack in
@@ -397,8 +397,8 @@ final class ClientConnection: Numbered, EventSource {
     /// Reads and forgets what still comes while the end is waited for.
     func drain() {
         guard isOpen else { return }
-        var input = hub.borrowReadBuffer()
-        defer { hub.returnReadBuffer(input) }
+        var input = hub.buffers.borrowForReading()
+        defer { hub.buffers.returnFromReading(input) }
         do {
             switch try Socket.receive(socket, into: &input, limit: ClientConnection.readBytesPerTurn) {
             case .bytes, .wouldBlock: break
