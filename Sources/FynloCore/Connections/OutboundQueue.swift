@@ -18,18 +18,24 @@
 ///
 /// An idle connection has nothing queued and no trouble: then the value is 25 bytes, with no memory elsewhere.
 public struct OutboundQueue: Sendable {
-    /// What the queue holds.
-    @usableFromInline enum Content: Sendable {
-        /// HTTP: a response is never dropped in part.
-        case responses
-        /// WebSocket frames. What was queued before the upgrade lies in front of them, as the partial frame.
-        case frames
-        /// Frames, in memory that other connections share.
-        case sharedFrames
+    /// What answers most questions about a connection without a look at anything else.
+    @usableFromInline struct Facts: OptionSet, Sendable {
+        @usableFromInline let rawValue: UInt8
+
+        @inlinable init(rawValue: UInt8) {
+            self.rawValue = rawValue
+        }
+
+        /// A WebSocket: the queue holds frames. Otherwise it holds HTTP responses, which are never dropped in part.
+        @inlinable static var isFramed: Facts { Facts(rawValue: 1 << 0) }
+        /// The memory is that of a frame which other connections are sent, too.
+        @inlinable static var isShared: Facts { Facts(rawValue: 1 << 1) }
+        /// There is `trouble`.
+        @inlinable static var isTroubled: Facts { Facts(rawValue: 1 << 2) }
     }
 
     /// How writing goes.
-    @usableFromInline enum Flow: Sendable {
+    private enum Flow: Sendable {
         case open
         /// The kernel refuses more. Wait until it says that it takes some again.
         case stalled
@@ -96,7 +102,7 @@ public struct OutboundQueue: Sendable {
     // In the order that packs best: every connection has one of these.
     @usableFromInline var bytes = ByteBuffer()
     private var trouble = OutOfLine<Trouble>()
-    @usableFromInline var content = Content.responses
+    @usableFromInline var facts = Facts()
 
     /// An empty queue of responses; allocates nothing.
     public init() {}
@@ -109,10 +115,12 @@ public struct OutboundQueue: Sendable {
     @inlinable public var isEmpty: Bool { bytes.isEmpty }
 
     /// True for a WebSocket: the queue holds frames.
-    @inlinable public var isFramed: Bool { content != .responses }
+    @inlinable public var isFramed: Bool { facts.contains(.isFramed) }
 
     /// True while the kernel refuses to take more.
-    public var isStalled: Bool { trouble.read { $0.flow == .stalled } ?? false }
+    @inlinable public var isStalled: Bool { facts.contains(.isTroubled) && flowIsStalled }
+
+    @usableFromInline var flowIsStalled: Bool { trouble.read { $0.flow == .stalled } ?? false }
 
     /// True once the peer was found to be too slow.
     public var isCutOff: Bool {
@@ -120,7 +128,9 @@ public struct OutboundQueue: Sendable {
     }
 
     /// True once the last byte was written and the peer's end is awaited.
-    public var isLingering: Bool {
+    @inlinable public var isLingering: Bool { facts.contains(.isTroubled) && stateIsLingering }
+
+    @usableFromInline var stateIsLingering: Bool {
         trouble.read { if case .lingering = $0.state { true } else { false } } ?? false
     }
 
@@ -148,13 +158,13 @@ public struct OutboundQueue: Sendable {
     /// sent, too.
     public mutating func giveBack(_ lent: consuming ByteBuffer, isShared: Bool = false) {
         swap(&lent, &bytes)
-        if isShared { content = .sharedFrames }
+        if isShared { facts.insert(.isShared) }
     }
 
     /// The connection has become a WebSocket. What is queued so far, the response that says so, is not cut.
     public mutating func beginFrames() {
-        precondition(content == .responses, "a connection becomes a WebSocket once")
-        content = .frames
+        precondition(!isFramed, "a connection becomes a WebSocket once")
+        facts.insert(.isFramed)
         let queued = bytes.count
         guard queued > 0 || !trouble.isEmpty else { return }
         change { trouble in
@@ -164,14 +174,11 @@ public struct OutboundQueue: Sendable {
         }
     }
 
-    /// Gives up the memory of an empty queue, to be used again; `nil` when there is none, or others share it.
+    /// Gives up the memory, with what is queued in it, to be used again; `nil` when there is none, or others share it.
     public mutating func releaseMemory() -> ByteBuffer? {
-        precondition(bytes.isEmpty, "memory in use is not released")
         guard bytes.capacity > 0 else { return nil }
         let memory = lend()
-        guard content == .sharedFrames else { return memory }
-        content = .frames
-        return nil
+        return facts.remove(.isShared) == nil ? memory : nil
     }
 
     // MARK: Writing
@@ -229,7 +236,7 @@ public struct OutboundQueue: Sendable {
         var kept = ByteBuffer(Array(bytes.bytes().prefix(partial)))
         kept.append(closeFrame(from: partial))
         bytes = kept
-        content = .frames
+        facts.remove(.isShared)
         change { trouble in
             trouble.state = .cutOff(trouble.flow)
             trouble.deadline = now + closeTimeout
@@ -254,7 +261,7 @@ public struct OutboundQueue: Sendable {
     /// connection under data that the peer has not read yet.
     public mutating func linger(now: Instant) {
         bytes = ByteBuffer()
-        if content == .sharedFrames { content = .frames }
+        facts.remove(.isShared)
         change { trouble in
             trouble.state = .lingering
             trouble.partialFrameBytes = 0
@@ -267,6 +274,11 @@ public struct OutboundQueue: Sendable {
             body(&trouble)
             return trouble.isOver
         }
-        if isOver { trouble.clear() }
+        if isOver {
+            trouble.clear()
+            facts.remove(.isTroubled)
+        } else {
+            facts.insert(.isTroubled)
+        }
     }
 }

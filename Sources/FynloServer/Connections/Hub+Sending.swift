@@ -30,10 +30,10 @@ extension Hub {
             switch connection.take(frame: frame, sequence: sequence, now: now) {
             case .nothing: break
             case .flush: queue.append(connection)
-            case .settle:
+            case .advance:
                 // It may make others queue something.
                 writing.exchange(&queue)
-                connection.settle()
+                connection.advance()
                 writing.exchange(&queue)
             }
         }
