@@ -133,7 +133,7 @@ extension SimulatedServer {
 
     mutating func replay(to number: UInt64, of restaurant: RestaurantID) {
         while let connection = connections[number], let position = connection.stack.replayPosition,
-            connection.outbound.count < SimulatedServer.replayBytesAhead
+            connection.queue.count < SimulatedServer.replayBytesAhead
         {
             guard framesLeft > 0 else { return postponed.append(number) }
             guard let page = feeds[restaurant]?.replay(after: position, now: now.instant) else { return }

@@ -80,8 +80,9 @@ class TestSocket: EventSource {
         updateInterest()
     }
 
-    /// Sends nothing more and says so, in TLS alone; reads on.
+    /// Sends nothing more behind what is queued and says so, in TLS alone; reads on.
     func closeNotify() {
+        if let tls, tls.isEstablished { try? tls.send(&outbound, limit: .max, output: &ciphertext) }
         tls?.close(output: &ciphertext)
         updateInterest()
     }
