@@ -23,7 +23,7 @@ enum ServeCommand {
         let loop = try EventLoop()
         defer { loop.close() }
         let server = try Server(
-            loop: loop, config: config, log: log, listener: listeners.main, adminListener: listeners.admin)
+            loop: loop, config: config, log: log, listener: listeners.main, operationsListener: listeners.operations)
         log.whenRepeating = { [unowned loop, unowned log] delay in loop.after(delay) { log.summarize() } }
         let signals = try SignalSource(
             loop: loop, signals: [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2]
@@ -73,17 +73,17 @@ enum ServeCommand {
     /// The sockets to serve on that were passed by a service manager; one named `admin` stands for FYNLO_ADMIN_LISTEN.
     private static func inheritedListeners(
         _ environment: [String: String]
-    ) throws(ConfigError) -> (main: Listener?, admin: Listener?) {
+    ) throws(ConfigError) -> (main: Listener?, operations: Listener?) {
         do throws(InheritedListenerError) {
             var inherited = try InheritedListeners(environment)
-            let admin = try inherited.take(named: "admin")
-            return (try inherited.takeRest(), admin)
+            let operations = try inherited.take(named: "admin")
+            return (try inherited.takeRest(), operations)
         } catch {
             throw ConfigError(error.description)
         }
     }
 
-    private static func waitingSentence(_ finding: HealthHandler.Finding) -> String {
+    private static func waitingSentence(_ finding: HealthEndpoint.Finding) -> String {
         finding.lacksMigrations
             ? "Waiting for migrations: run fynlo-server migrate up." : "Waiting for PostgreSQL to answer."
     }

@@ -18,7 +18,7 @@ struct ConfigError: Error, Equatable, CustomStringConvertible {
 struct Config {
     var listen: SocketAddress
     /// FYNLO_ADMIN_LISTEN: the operators' listener; `nil`: their paths are at `listen`.
-    var adminListen: SocketAddress?
+    var operationsListen: SocketAddress?
     var postgres: PostgresSettings
     var redis: RedisSettings?
     var tokens: TokenSettings
@@ -177,10 +177,10 @@ struct Config {
     init(environment: [String: String], flags: [String: String] = [:]) throws(ConfigError) {
         let source = Source(environment: environment, flags: flags)
         listen = try source.address("FYNLO_LISTEN", source.value("FYNLO_LISTEN"))
-        adminListen = try source.text("FYNLO_ADMIN_LISTEN").map { text throws(ConfigError) in
+        operationsListen = try source.text("FYNLO_ADMIN_LISTEN").map { text throws(ConfigError) in
             try source.address("FYNLO_ADMIN_LISTEN", text)
         }
-        if adminListen == listen, listen.port != 0 {
+        if operationsListen == listen, listen.port != 0 {
             throw ConfigError("FYNLO_ADMIN_LISTEN is the same as FYNLO_LISTEN; give it an address of its own.")
         }
         // Postgres counts its time-outs in milliseconds, 2^31 of them at most; nobody waits for a day.

@@ -1,6 +1,6 @@
 // What a process counts about its connections and what passes through them: plain numbers that belong to the loop's thread.
 // What a session counts itself (SessionCounts) is added here when it ends; what others have (the pool, Redis, the menu's
-// copies, the loop) they keep themselves. MetricsPage writes it all down when it is asked for.
+// copies, the loop) they keep themselves. MetricsEndpoint writes it all down when it is asked for.
 
 import FynloCore
 import FynloIO

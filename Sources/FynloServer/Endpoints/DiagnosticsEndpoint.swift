@@ -5,7 +5,7 @@ import FynloCore
 import FynloIO
 
 /// Answers `GET /api/v1/websocket/diagnostics` and `DELETE /api/v1/websocket/connections/{id}`.
-final class DiagnosticsHandler {
+final class DiagnosticsEndpoint {
     private let loop: EventLoop
     private let hub: Hub
     private let feeds: FeedHandler
@@ -26,7 +26,7 @@ final class DiagnosticsHandler {
         let restaurants: Int
         let connections: Int
 
-        static let own = Extent(restaurants: .max, connections: DiagnosticsHandler.connections)
+        static let own = Extent(restaurants: .max, connections: DiagnosticsEndpoint.connections)
         /// The first that fits into `messageBytes`.
         static let others = [Extent(restaurants: 1_000, connections: 150), Extent(restaurants: 500, connections: 25)]
         static let messageBytes = 256 << 10
@@ -180,7 +180,7 @@ final class DiagnosticsHandler {
         }
         diagnosis.errors = errors.map { DiagnosticReport.ErrorCount(type: $0.rawValue, count: $1) }
         // Those that were here before are known for longer than they are here.
-        var looping = Set(known.filter { $0.value.shortLived >= DiagnosticsHandler.loop }.keys)
+        var looping = Set(known.filter { $0.value.shortLived >= DiagnosticsEndpoint.loop }.keys)
         for tablet in known.values {
             diagnosis.connectedTime += tablet.connected
             diagnosis.knownTime += (tablet.leftAt ?? now) - tablet.firstSeen

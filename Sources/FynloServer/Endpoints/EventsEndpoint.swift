@@ -3,7 +3,7 @@
 import FynloCore
 
 /// Answers `GET /api/v1/events`.
-final class EventHandler {
+final class EventsEndpoint {
     private let authentication: AuthenticationHandler
     private let events: EventLog
     private let limits: Limits
@@ -40,7 +40,7 @@ final class EventHandler {
                     for event in page.events {
                         if let version = event.menuVersion { known.menuUpdated(query.restaurant, to: version) }
                     }
-                    reply(EventHandler.answer(page, after: query.after))
+                    reply(EventsEndpoint.answer(page, after: query.after))
                 case .failure(let error):
                     log.warning("events_unread", ["request": request.id.description, "error": error.description])
                     reply(.failure(APIError(error)))

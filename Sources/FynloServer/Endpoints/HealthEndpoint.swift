@@ -4,7 +4,7 @@ import FynloCore
 import FynloIO
 
 /// Answers /health and its relatives.
-final class HealthHandler {
+final class HealthEndpoint {
     private let loop: EventLoop
     private let hub: Hub
     private let pool: PostgresPool
@@ -40,7 +40,7 @@ final class HealthHandler {
 
     /// `GET /health/live`: the loop turns.
     func live() -> HTTPResponse {
-        HealthHandler.response(200, "{\"status\":\"ok\"}")
+        HealthEndpoint.response(200, "{\"status\":\"ok\"}")
     }
 
     /// `GET /health/ready` and `GET /health`: can requests be served? The summary has numbers besides.
@@ -52,9 +52,9 @@ final class HealthHandler {
     func ask(_ reply: @escaping (Finding) -> Void) {
         waiting.append(reply)
         guard waiting.count == 1 else { return }
-        pool.send(HealthHandler.applied, [], .shortRead) { [weak self] result in
+        pool.send(HealthEndpoint.applied, [], .shortRead) { [weak self] result in
             guard let self else { return }
-            let finding = HealthHandler.finding(result)
+            let finding = HealthEndpoint.finding(result)
             let replies = self.waiting
             self.waiting = []
             for reply in replies { reply(finding) }
@@ -85,7 +85,7 @@ final class HealthHandler {
             body += ",\"version\":\"\(fynloVersion)\",\"uptime_seconds\":\(uptime)"
             body += ",\"connections\":\(hub.connectionCount),\"tablets\":\(hub.tabletCount)"
         }
-        var response = HealthHandler.response(isReady ? 200 : 503, body + "}")
+        var response = HealthEndpoint.response(isReady ? 200 : 503, body + "}")
         if !isReady { response.headers.append("Retry-After", "1") }
         return response
     }

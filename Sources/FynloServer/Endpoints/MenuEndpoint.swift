@@ -3,7 +3,7 @@
 import FynloCore
 
 /// Answers the menu's routes.
-final class MenuHandler {
+final class MenuEndpoint {
     private let authentication: AuthenticationHandler
     private let menus: MenuRepository
     private let cache: MenuCache
@@ -23,7 +23,7 @@ final class MenuHandler {
     /// `GET /api/v1/menu`.
     func page(_ request: HTTPRequest, reply: @escaping Reply) {
         read(request, reply) { () throws(APIError) in
-            .page(try MenuHandler.pageRequest(request))
+            .page(try MenuEndpoint.pageRequest(request))
         }
     }
 

@@ -5,7 +5,7 @@ import FynloCore
 import FynloIO
 
 /// Writes the metrics of one process.
-final class MetricsPage {
+final class MetricsEndpoint {
     private let loop: EventLoop
     private let hub: Hub
     private let feeds: FeedHandler
@@ -68,7 +68,7 @@ final class MetricsPage {
     /// Asks the kernel about tablets, others each time if there are many.
     private func measureRoundTrips(_ tablets: [ClientConnection]) {
         guard !tablets.isEmpty else { return }
-        let count = min(tablets.count, MetricsPage.roundTrips)
+        let count = min(tablets.count, MetricsEndpoint.roundTrips)
         for step in 0..<count {
             let tablet = tablets[(roundTripStart + step) % tablets.count]
             if let roundTrip = tablet.roundTrip { hub.metrics.roundTrips.observe(roundTrip) }
@@ -82,7 +82,7 @@ final class MetricsPage {
         text.family(
             "fynlo_connections", .gauge,
             "WebSockets by restaurant (100, and the others), client type and state.")
-        for group in census.connections(restaurants: MetricsPage.restaurants) {
+        for group in census.connections(restaurants: MetricsEndpoint.restaurants) {
             text.sample(
                 group.count,
                 ["restaurant": group.restaurant, "client_type": group.client.rawValue, "state": group.phase.rawValue])
@@ -98,7 +98,7 @@ final class MetricsPage {
         text.family(
             "fynlo_restaurant_event_lag", .gauge,
             "Events by which the tablet furthest behind is behind, as pings tell; restaurants beyond 100 are other.")
-        for (restaurant, lag) in census.lags(restaurants: MetricsPage.restaurants) {
+        for (restaurant, lag) in census.lags(restaurants: MetricsEndpoint.restaurants) {
             text.sample(lag, ["restaurant": restaurant])
         }
         text.family("fynlo_send_queue_bytes", .gauge, "Bytes queued for clients that have not taken them.")

@@ -3,7 +3,7 @@
 import FynloCore
 
 /// Answers `POST /api/v1/notifications`.
-final class NotificationHandler {
+final class NotificationsEndpoint {
     private let authentication: AuthenticationHandler
     private let feeds: FeedHandler
     private let notifications: NotificationRepository

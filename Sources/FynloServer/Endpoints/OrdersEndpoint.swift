@@ -3,7 +3,7 @@
 import FynloCore
 
 /// Answers the routes of orders.
-final class OrderAPIHandler {
+final class OrdersEndpoint {
     private let authentication: AuthenticationHandler
     private let feeds: FeedHandler
     private let orders: OrderRepository
@@ -34,7 +34,7 @@ final class OrderAPIHandler {
                 case .success(let found):
                     var response = HTTPResponse.json(200, found.body, eventSequence: found.head)
                     response.headers.append("X-Total-Count", String(found.total))
-                    response.headers.append("Link", OrderAPIHandler.links(page, total: found.total))
+                    response.headers.append("Link", OrdersEndpoint.links(page, total: found.total))
                     reply(.success(response))
                 case .failure(let error):
                     log.warning("orders_unread", ["request": request.id.description, "error": error.description])

@@ -3,7 +3,7 @@
 import FynloCore
 
 /// Answers `GET /api/v1/me`.
-final class ProfileHandler {
+final class ProfileEndpoint {
     private let authentication: AuthenticationHandler
     private let users: UserRepository
     private let log: Logger
@@ -19,7 +19,8 @@ final class ProfileHandler {
         authentication.authorizeUser(request, reply: reply) { [users, log] record, role in
             users.profile(of: record.user) { result in
                 switch result {
-                case .success(let profile): reply(.success(.json(200, ProfileHandler.body(profile, record.user, role))))
+                case .success(let profile):
+                    reply(.success(.json(200, ProfileEndpoint.body(profile, record.user, role))))
                 case .failure(let error):
                     log.warning("profile_unread", ["request": request.id.description, "error": error.description])
                     reply(.failure(APIError(error)))

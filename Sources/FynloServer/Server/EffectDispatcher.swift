@@ -4,28 +4,29 @@ import FynloCore
 import FynloIO
 
 /// Carries out effects. Closures that carry an answer hold a connection's number, never the connection.
-final class EffectHandler {
+final class EffectDispatcher {
     private let loop: EventLoop
     private let hub: Hub
     private let authentication: AuthenticationHandler
     private let feeds: FeedHandler
     private let nodes: NodeHandler
-    private let menus: MenuHandler
-    private let orders: OrderHandler
-    private let orderAPI: OrderAPIHandler
-    private let events: EventHandler
-    private let notifications: NotificationHandler
-    private let profiles: ProfileHandler
-    private let health: HealthHandler
-    private let metrics: MetricsPage
-    private let diagnostics: DiagnosticsHandler
+    private let menus: MenuEndpoint
+    private let commands: CommandHandler
+    private let orders: OrdersEndpoint
+    private let events: EventsEndpoint
+    private let notifications: NotificationsEndpoint
+    private let profiles: ProfileEndpoint
+    private let health: HealthEndpoint
+    private let metrics: MetricsEndpoint
+    private let diagnostics: DiagnosticsEndpoint
     private let log: Logger
 
     init(
         loop: EventLoop, hub: Hub, authentication: AuthenticationHandler, feeds: FeedHandler, nodes: NodeHandler,
-        menus: MenuHandler, orders: OrderHandler, orderAPI: OrderAPIHandler, events: EventHandler,
-        notifications: NotificationHandler, profiles: ProfileHandler, health: HealthHandler, metrics: MetricsPage,
-        diagnostics: DiagnosticsHandler, log: Logger
+        menus: MenuEndpoint, commands: CommandHandler, orders: OrdersEndpoint, events: EventsEndpoint,
+        notifications: NotificationsEndpoint, profiles: ProfileEndpoint, health: HealthEndpoint,
+        metrics: MetricsEndpoint,
+        diagnostics: DiagnosticsEndpoint, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
@@ -33,8 +34,8 @@ final class EffectHandler {
         self.feeds = feeds
         self.nodes = nodes
         self.menus = menus
+        self.commands = commands
         self.orders = orders
-        self.orderAPI = orderAPI
         self.events = events
         self.notifications = notifications
         self.profiles = profiles
@@ -56,7 +57,7 @@ final class EffectHandler {
         case .reauthenticate(let token, let user):
             authentication.reauthenticate(token, user: user, connection: number)
         case .storage(let request, let receivedAt):
-            orders.handle(request, receivedAt: receivedAt, connection: number)
+            commands.handle(request, receivedAt: receivedAt, connection: number)
         case .broadcast(let frame, let restaurant, let receivedAt):
             hub.relay(frame, receivedAt: receivedAt, to: restaurant)
             nodes.relay(frame, to: restaurant)
@@ -96,10 +97,10 @@ final class EffectHandler {
         case .menu: menus.page(request, reply: reply)
         case .menuCategories: menus.categories(request, reply: reply)
         case .invalidateMenuCache: menus.invalidate(request, reply: reply)
-        case .orders: orderAPI.page(request, reply: reply)
-        case .createOrder: orderAPI.create(request, reply: reply)
-        case .order(let order): orderAPI.order(order, request, reply: reply)
-        case .updateOrderStatus(let order): orderAPI.updateStatus(order, request, reply: reply)
+        case .orders: orders.page(request, reply: reply)
+        case .createOrder: orders.create(request, reply: reply)
+        case .order(let order): orders.order(order, request, reply: reply)
+        case .updateOrderStatus(let order): orders.updateStatus(order, request, reply: reply)
         case .events: events.events(request, reply: reply)
         case .postNotification: notifications.post(request, reply: reply)
         case .profile: profiles.profile(request, reply: reply)
@@ -115,10 +116,10 @@ final class EffectHandler {
             let response = OpenAPI.response(to: request)
             loop.atEndOfTurn { reply(.success(response)) }
         case .console(let page):
-            let response = ConsoleHandler.page(page, request)
+            let response = ConsoleEndpoint.page(page, request)
             loop.atEndOfTurn { reply(.success(response)) }
         case .consoleAsset(let name):
-            let response = ConsoleHandler.asset(name, request)
+            let response = ConsoleEndpoint.asset(name, request)
             loop.atEndOfTurn { reply(response) }
         case .echoJSON:
             let isJSON = String(validating: request.body.span) != nil && (try? JSON.scan(request.body.span)) != nil

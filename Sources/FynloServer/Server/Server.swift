@@ -4,9 +4,6 @@ import FynloCore
 import FynloIO
 import Glibc
 
-/// `--version`.
-let fynloVersion = "0.1.0"
-
 /// One server on one loop.
 final class Server {
     let loop: EventLoop
@@ -16,7 +13,7 @@ final class Server {
     private let pool: PostgresPool
     private let redis: RedisConnection?
     private let acceptor: Acceptor
-    private let operatorsAcceptor: Acceptor?
+    private let operationsAcceptor: Acceptor?
     /// `nil` without Redis.
     let bus: EventBus?
     private let nodes: NodeHandler
@@ -24,9 +21,9 @@ final class Server {
     private let pruner: Pruner
     private let trimmer: MemoryTrimmer
     let activity: ActivityRecorder
-    private let effects: EffectHandler
+    private let effects: EffectDispatcher
     private let authentication: AuthenticationHandler
-    private let health: HealthHandler
+    private let health: HealthEndpoint
     let leases: Leases
     private var drainDeadline: Instant?
 
@@ -34,14 +31,14 @@ final class Server {
     /// turns. Listens where the configuration says, unless a `listener` was inherited, or one for operators. Throws
     /// ConfigError or SystemError.
     init(
-        loop: EventLoop, config: Config, log: Logger, listener: Listener? = nil, adminListener: Listener? = nil
+        loop: EventLoop, config: Config, log: Logger, listener: Listener? = nil, operationsListener: Listener? = nil
     ) throws {
         self.loop = loop
         self.config = config
         self.log = log
         let settings = SessionSettings(
             limits: config.limits, http: config.http, hasEcho: config.hasEcho,
-            hasOperationsListener: config.adminListen != nil || adminListener != nil,
+            hasOperationsListener: config.operationsListen != nil || operationsListener != nil,
             allowedOrigins: config.allowedOrigins,
             allowsQueryToken: config.allowsQueryToken, trustedProxies: config.trustedProxies)
         let node = ConnectionID.node(
@@ -86,25 +83,25 @@ final class Server {
             settings: MenuCache.Settings(
                 limits: config.limits, redisBudget: config.redisBudget, patience: config.queryTimeout))
         activity = ActivityRecorder(loop: loop, hub: hub, cache: cache, interval: config.activityInterval)
-        health = HealthHandler(loop: loop, hub: hub, pool: pool, redis: redis, leases: leases)
-        effects = EffectHandler(
+        health = HealthEndpoint(loop: loop, hub: hub, pool: pool, redis: redis, leases: leases)
+        effects = EffectDispatcher(
             loop: loop, hub: hub, authentication: authentication, feeds: feeds, nodes: nodes,
-            menus: MenuHandler(authentication: authentication, menus: menus, cache: cache, nodes: nodes, log: log),
-            orders: OrderHandler(hub: hub, feeds: feeds, orders: orders, log: log),
-            orderAPI: OrderAPIHandler(
+            menus: MenuEndpoint(authentication: authentication, menus: menus, cache: cache, nodes: nodes, log: log),
+            commands: CommandHandler(hub: hub, feeds: feeds, orders: orders, log: log),
+            orders: OrdersEndpoint(
                 authentication: authentication, feeds: feeds, orders: orders, limits: config.limits, log: log),
-            events: EventHandler(
+            events: EventsEndpoint(
                 authentication: authentication, events: EventLog(pool: pool), limits: config.limits, log: log),
-            notifications: NotificationHandler(
+            notifications: NotificationsEndpoint(
                 authentication: authentication, feeds: feeds,
                 notifications: NotificationRepository(pool: pool, idempotencyWindow: config.idempotencyWindow),
                 limits: config.limits, log: log),
-            profiles: ProfileHandler(authentication: authentication, users: users, log: log),
+            profiles: ProfileEndpoint(authentication: authentication, users: users, log: log),
             health: health,
-            metrics: MetricsPage(
+            metrics: MetricsEndpoint(
                 loop: loop, hub: hub, feeds: feeds, pool: pool, redis: redis, bus: bus, cache: cache,
                 leases: leases, log: log),
-            diagnostics: DiagnosticsHandler(
+            diagnostics: DiagnosticsEndpoint(
                 loop: loop, hub: hub, feeds: feeds, authentication: authentication, nodes: nodes, cache: cache,
                 activity: activity, log: log),
             log: log)
@@ -126,12 +123,12 @@ final class Server {
         acceptor = try Acceptor(loop: loop, hub: hub, listener: listener ?? Listener(config.listen))
         do {
             let listener =
-                try adminListener
-                ?? config.adminListen.map { address throws(SystemError) in
+                try operationsListener
+                ?? config.operationsListen.map { address throws(SystemError) in
                     try Listener(address)
                 }
-            operatorsAcceptor = try listener.map { [hub] listener throws(SystemError) in
-                try Acceptor(loop: loop, hub: hub, listener: listener, for: .operators)
+            operationsAcceptor = try listener.map { [hub] listener throws(SystemError) in
+                try Acceptor(loop: loop, hub: hub, listener: listener, for: .operations)
             }
         } catch {
             acceptor.close()
@@ -158,8 +155,8 @@ final class Server {
         leases.members = { [hub] restaurant in hub.members(of: restaurant) }
         leases.whenReplacedElsewhere = { [nodes] connection in nodes.replace(connection) }
         leases.close = { [hub] connection, reason in hub.connection(connection)?.close(reason) }
-        if let operatorsAcceptor {
-            log.info("serving_operators", ["address": operatorsAcceptor.address.description])
+        if let operationsAcceptor {
+            log.info("serving_operators", ["address": operationsAcceptor.address.description])
         }
         pool.start()
         leases.start()
@@ -178,7 +175,7 @@ final class Server {
     var address: SocketAddress { acceptor.address }
 
     /// Where it listens for operators, if that is apart.
-    var operatorsAddress: SocketAddress? { operatorsAcceptor?.address }
+    var operationsAddress: SocketAddress? { operationsAcceptor?.address }
 
     /// Reads keys and certificates anew, for what begins from now on; what is there stays. Files that cannot be used
     /// leave the old ones in place, and the reason is returned.
@@ -201,7 +198,7 @@ final class Server {
 
     /// Calls `then` once Postgres has answered and has every migration; until then `waiting` is told why not, each time
     /// that it is asked.
-    func whenReady(_ then: @escaping () -> Void, waiting: @escaping (HealthHandler.Finding) -> Void) {
+    func whenReady(_ then: @escaping () -> Void, waiting: @escaping (HealthEndpoint.Finding) -> Void) {
         health.ask { [weak self] finding in
             guard let self, self.drainDeadline == nil else { return }
             if finding.isReady { return then() }
@@ -231,7 +228,7 @@ final class Server {
         drainDeadline = loop.now.instant + config.drainTimeout
         log.info("draining", ["connections": String(hub.connectionCount)])
         acceptor.leave()
-        operatorsAcceptor?.leave()
+        operationsAcceptor?.leave()
         pulse.stop()
         pruner.stop()
         trimmer.stop()
@@ -256,7 +253,7 @@ final class Server {
     /// Lets go of everything at once.
     func stop() {
         acceptor.close()
-        operatorsAcceptor?.close()
+        operationsAcceptor?.close()
         pulse.stop()
         pruner.stop()
         trimmer.stop()
