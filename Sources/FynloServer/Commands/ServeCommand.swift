@@ -16,7 +16,8 @@ enum ServeCommand {
                 "Neither FYNLO_JWT_SECRET nor FYNLO_JWT_JWKS_FILE is set; without a key no token can be checked.")
         }
         let listeners = try inheritedListeners(environment)
-        let log = Logger(config, journalStream: environment["JOURNAL_STREAM"])
+        let log = Logger(
+            level: config.logLevel, format: config.logFormat, journalStream: environment["JOURNAL_STREAM"])
         let systemd = SystemdNotifier(environment, log: log)
         try prepareSchema(config, environment, log, systemd)
 
@@ -83,7 +84,7 @@ enum ServeCommand {
         }
     }
 
-    private static func waitingSentence(_ finding: HealthEndpoint.Finding) -> String {
+    private static func waitingSentence(_ finding: DatabaseHealth.Finding) -> String {
         finding.lacksMigrations
             ? "Waiting for migrations: run fynlo-server migrate up." : "Waiting for PostgreSQL to answer."
     }

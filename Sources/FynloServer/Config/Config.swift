@@ -5,15 +5,6 @@ import FynloCore
 import FynloIO
 import Glibc
 
-/// A setting that cannot be used; the sentence names it and never quotes a secret.
-struct ConfigError: Error, Equatable, CustomStringConvertible {
-    let description: String
-
-    init(_ sentence: String) {
-        description = sentence
-    }
-}
-
 /// The settings of one server.
 struct Config {
     var listen: SocketAddress
@@ -29,12 +20,13 @@ struct Config {
     var redisBudget = Duration.milliseconds(50)
     /// How long the connection slots of a node hold: no variable, as all nodes have to agree.
     var leaseTerms = LeaseTerms()
-    /// What keys and channels between processes begin with; 1 is the version of what they say to each other. No variable.
-    var redisSpace = "fynlo:\(NodeMessage.version):"
-    /// Between two pulses: no variable.
-    var pulseInterval = Pulse.interval
-    /// Of the samples of the last quarter of an hour: no variable, as those of all nodes are added up.
-    var activityInterval = ActivityRecorder.interval
+    /// Begins the keys and channels that nodes share; 1 is the version of what they say to each other. No variable.
+    var redisKeyPrefix = "fynlo:\(NodeMessage.version):"
+    /// The interval between two pulses: less than a second, so that what a lost hint told is found within one. No variable.
+    var pulseInterval = Config.pulseInterval
+    static let pulseInterval = Duration.milliseconds(900)
+    /// The length of each sample of the last quarter of an hour: no variable, since the samples of all nodes are added up.
+    var activityInterval = Duration.seconds(15)
     var allowedOrigins: [String]
     var trustedProxies: TrustedProxies
     var allowsQueryToken: Bool

@@ -1,38 +1,21 @@
-// Is the server alive, and can it serve? For load balancers, operators and the curious.
+// Is the server alive, and can it serve? For load balancers and operators.
 
 import FynloCore
 import FynloIO
 
-/// Answers /health and its relatives.
+/// Answers `GET /health`, `GET /health/live` and `GET /health/ready`.
 final class HealthEndpoint {
     private let loop: EventLoop
     private let hub: Hub
-    private let pool: PostgresPool
+    private let database: DatabaseHealth
     private let redis: RedisConnection?
     private let leases: Leases
     private let started: Instant
-    /// Who waits for the question that is under way.
-    private var waiting: [(Finding) -> Void] = []
 
-    /// What is known of the database.
-    struct Finding {
-        let postgres: String
-        let migrations: String
-
-        /// Postgres has answered, and that is why they cannot be served.
-        var lacksMigrations: Bool { postgres == "ok" && migrations == "missing" }
-
-        /// Requests can be served.
-        var isReady: Bool { postgres == "ok" && migrations == "current" }
-    }
-
-    private static let applied = PostgresStatement(
-        name: "health", sql: "select coalesce(max(version), 0) from fynlo_migrations")
-
-    init(loop: EventLoop, hub: Hub, pool: PostgresPool, redis: RedisConnection?, leases: Leases) {
+    init(loop: EventLoop, hub: Hub, database: DatabaseHealth, redis: RedisConnection?, leases: Leases) {
         self.loop = loop
         self.hub = hub
-        self.pool = pool
+        self.database = database
         self.redis = redis
         self.leases = leases
         started = loop.now.instant
@@ -40,41 +23,15 @@ final class HealthEndpoint {
 
     /// `GET /health/live`: the loop turns.
     func live() -> HTTPResponse {
-        HealthEndpoint.response(200, "{\"status\":\"ok\"}")
+        .json(200, Array("{\"status\":\"ok\"}".utf8))
     }
 
-    /// `GET /health/ready` and `GET /health`: can requests be served? The summary has numbers besides.
+    /// `GET /health/ready` and `GET /health`: can requests be served? Only the summary contains numbers.
     func ready(isSummary: Bool, reply: @escaping (HTTPResponse) -> Void) {
-        ask { [unowned self] finding in reply(response(finding, isSummary: isSummary)) }
+        database.ask { [unowned self] finding in reply(response(finding, isSummary: isSummary)) }
     }
 
-    /// Asks Postgres. Anybody may ask, so those who ask while it is being asked share its answer.
-    func ask(_ reply: @escaping (Finding) -> Void) {
-        waiting.append(reply)
-        guard waiting.count == 1 else { return }
-        pool.send(HealthEndpoint.applied, [], .shortRead) { [weak self] result in
-            guard let self else { return }
-            let finding = HealthEndpoint.finding(result)
-            let replies = self.waiting
-            self.waiting = []
-            for reply in replies { reply(finding) }
-        }
-    }
-
-    private static func finding(_ result: Result<PostgresResult, PostgresError>) -> Finding {
-        switch result {
-        case .success(let rows):
-            let isCurrent = rows.first?.integer(0) == Int64(Migration.latestVersion)
-            return Finding(postgres: "ok", migrations: isCurrent ? "current" : "missing")
-        case .failure(.server("42P01", _)):
-            // There is no ledger: reachable, but not migrated.
-            return Finding(postgres: "ok", migrations: "missing")
-        case .failure:
-            return Finding(postgres: "unavailable", migrations: "unknown")
-        }
-    }
-
-    private func response(_ finding: Finding, isSummary: Bool) -> HTTPResponse {
+    private func response(_ finding: DatabaseHealth.Finding, isSummary: Bool) -> HTTPResponse {
         let isReady = finding.isReady
         let redis = self.redis.map { $0.isReady ? "ok" : "unavailable" } ?? "not configured"
         var body = "{\"status\":\"\(isReady ? "ok" : "unavailable")\",\"postgres\":\"\(finding.postgres)\""
@@ -85,15 +42,8 @@ final class HealthEndpoint {
             body += ",\"version\":\"\(fynloVersion)\",\"uptime_seconds\":\(uptime)"
             body += ",\"connections\":\(hub.connectionCount),\"tablets\":\(hub.tabletCount)"
         }
-        var response = HealthEndpoint.response(isReady ? 200 : 503, body + "}")
+        var response = HTTPResponse.json(isReady ? 200 : 503, Array((body + "}").utf8))
         if !isReady { response.headers.append("Retry-After", "1") }
-        return response
-    }
-
-    private static func response(_ status: Int, _ body: String) -> HTTPResponse {
-        var response = HTTPResponse(status: status, body: Array(body.utf8))
-        response.headers.append("Content-Type", "application/json")
-        response.headers.append("Cache-Control", "no-store")
         return response
     }
 }

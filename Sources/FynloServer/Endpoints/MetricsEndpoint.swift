@@ -11,7 +11,7 @@ final class MetricsEndpoint {
     private let feeds: FeedHandler
     private let pool: PostgresPool
     private let redis: RedisConnection?
-    private let bus: EventBus?
+    private let bus: (any NodeBus)?
     private let cache: MenuCache
     private let leases: Leases
     private let log: Logger
@@ -25,7 +25,7 @@ final class MetricsEndpoint {
     private static let roundTrips = 200
 
     init(
-        loop: EventLoop, hub: Hub, feeds: FeedHandler, pool: PostgresPool, redis: RedisConnection?, bus: EventBus?,
+        loop: EventLoop, hub: Hub, feeds: FeedHandler, pool: PostgresPool, redis: RedisConnection?, bus: (any NodeBus)?,
         cache: MenuCache, leases: Leases, log: Logger
     ) {
         self.loop = loop
@@ -229,7 +229,7 @@ final class MetricsEndpoint {
     }
 
     private func writeBus(_ text: inout PrometheusText) {
-        let figures = bus?.figures ?? EventBus.Figures()
+        let figures = bus?.figures ?? NodeBusFigures()
         text.family("fynlo_bus_up", .gauge, "1 while what other processes say is heard.")
         text.sample(bus?.isListening == true ? 1 : 0)
         text.family("fynlo_bus_channels", .gauge, "Channels that are subscribed to: two, and one per restaurant.")
@@ -246,7 +246,7 @@ final class MetricsEndpoint {
         text.sample(figures.unreadable, ["reason": "unreadable"])
         text.family(
             "fynlo_bus_losses_total", .counter, "Connections to Redis for messages that were lost or not made.")
-        text.sample(bus?.losses ?? 0)
+        text.sample(figures.losses)
     }
 
     // MARK: The process

@@ -56,7 +56,7 @@ final class RedisConnection: EventSource {
     }
 
     /// Called each time Redis can be used (again), from a turn of the loop. The place to subscribe.
-    var readyHandler: (() -> Void)?
+    @SetOnce var whenReady: () -> Void = {}
     /// For a connection that subscribes: is given the messages of its channels (`["message", channel, payload]`,
     /// `["pmessage", pattern, channel, payload]`). The answer to SUBSCRIBE, of one channel each, goes to its `reply`. A
     /// subscriber that only listens does not notice a silent Redis: let it PING from time to time.
@@ -68,7 +68,7 @@ final class RedisConnection: EventSource {
     private let loop: EventLoop
     private let settings: RedisSettings
     private let limits: Limits
-    private let log: (String, String) -> Void
+    private let log: (Logger.Level, String) -> Void
 
     private var state = State.closed
     /// For `tick`; nil when closed.
@@ -95,9 +95,10 @@ final class RedisConnection: EventSource {
     /// The kernel takes no more for now.
     private var isOutputBlocked = false
 
-    /// `log` gets a level ("info" or "warning") and a sentence: one when Redis is there, one for each new reason why not.
+    /// `log` is called with a sentence when Redis is connected, and with a warning for each new reason why it is not.
     init(
-        loop: EventLoop, settings: RedisSettings, limits: Limits = Limits(), log: @escaping (String, String) -> Void
+        loop: EventLoop, settings: RedisSettings, limits: Limits = Limits(),
+        log: @escaping (Logger.Level, String) -> Void
     ) {
         self.loop = loop
         self.settings = settings
@@ -324,8 +325,8 @@ final class RedisConnection: EventSource {
     private func becomeReady() {
         state = .ready(since: SystemClock.instant)
         reported = nil
-        log("info", "Redis is connected (\(settings)).")
-        readyHandler?()
+        log(.info, "Redis is connected (\(settings)).")
+        whenReady()
     }
 
     /// The beginning of a text of Redis on one line, without its full stop.
@@ -353,7 +354,7 @@ final class RedisConnection: EventSource {
         wake(by: until)
         if reported != reason {
             reported = reason
-            log("warning", "Redis (\(settings)) is not available and is tried again until it is: \(reason)")
+            log(.warning, "Redis (\(settings)) is not available and is tried again until it is: \(reason)")
         }
         tell(untold, .connectionLost)
     }

@@ -1,4 +1,4 @@
-// The one switch from what connections ask for to who does it.
+// The one switch from what connections ask for to the part that does it.
 
 import FynloCore
 import FynloIO
@@ -8,10 +8,10 @@ final class EffectDispatcher {
     private let loop: EventLoop
     private let hub: Hub
     private let authentication: AuthenticationHandler
+    private let commands: CommandHandler
     private let feeds: FeedHandler
     private let nodes: NodeHandler
     private let menus: MenuEndpoint
-    private let commands: CommandHandler
     private let orders: OrdersEndpoint
     private let events: EventsEndpoint
     private let notifications: NotificationsEndpoint
@@ -21,27 +21,21 @@ final class EffectDispatcher {
     private let diagnostics: DiagnosticsEndpoint
     private let log: Logger
 
-    init(
-        loop: EventLoop, hub: Hub, authentication: AuthenticationHandler, feeds: FeedHandler, nodes: NodeHandler,
-        menus: MenuEndpoint, commands: CommandHandler, orders: OrdersEndpoint, events: EventsEndpoint,
-        notifications: NotificationsEndpoint, profiles: ProfileEndpoint, health: HealthEndpoint,
-        metrics: MetricsEndpoint,
-        diagnostics: DiagnosticsEndpoint, log: Logger
-    ) {
-        self.loop = loop
+    init(hub: Hub, handlers: HandlerParts, endpoints: EndpointParts, log: Logger) {
+        loop = hub.loop
         self.hub = hub
-        self.authentication = authentication
-        self.feeds = feeds
-        self.nodes = nodes
-        self.menus = menus
-        self.commands = commands
-        self.orders = orders
-        self.events = events
-        self.notifications = notifications
-        self.profiles = profiles
-        self.health = health
-        self.metrics = metrics
-        self.diagnostics = diagnostics
+        authentication = handlers.authentication
+        commands = handlers.commands
+        feeds = handlers.feeds
+        nodes = handlers.nodes
+        menus = endpoints.menus
+        orders = endpoints.orders
+        events = endpoints.events
+        notifications = endpoints.notifications
+        profiles = endpoints.profiles
+        health = endpoints.health
+        metrics = endpoints.metrics
+        diagnostics = endpoints.diagnostics
         self.log = log
     }
 
