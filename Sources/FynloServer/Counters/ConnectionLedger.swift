@@ -76,8 +76,7 @@ final class ConnectionLedger {
 
     /// What a session has counted, and how many heartbeats were due.
     func totals(of connection: some CountedConnection, wasAuthenticated: Bool) -> Metrics.SessionTotals {
-        var totals = Metrics.SessionTotals()
-        totals.add(connection.counts)
+        var totals = Metrics.SessionTotals(connection.counts)
         if wasAuthenticated {
             let interval = max(1, heartbeatInterval.inNanoseconds)
             totals.heartbeatsDue = UInt64(max(0, (loop.now.instant - connection.since).inNanoseconds) / interval)
@@ -91,7 +90,7 @@ final class ConnectionLedger {
         member: () -> ConnectionRegistry.Member?
     ) {
         let totals = totals(of: connection, wasAuthenticated: wasAuthenticated)
-        metrics.ended = metrics.ended + totals
+        metrics.ended += totals
         metrics.noteEnd(code: end.code)
         if case .refused(let failure) = end {
             metrics.note(failure)
