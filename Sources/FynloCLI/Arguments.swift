@@ -79,35 +79,3 @@ struct Arguments {
         return restaurant
     }
 }
-
-extension Duration {
-    private static let units: [(name: String, milliseconds: Int64)] = [
-        ("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000),
-    ]
-
-    /// Reads `500ms`, `30s`, `5m`, `2h`, `7d`. The unit is required, except for `0`.
-    init?(text: String) {
-        if text == "0" {
-            self = .zero
-            return
-        }
-        for (unit, milliseconds) in Duration.units where text.hasSuffix(unit) {
-            let digits = text.dropLast(unit.count)
-            guard !digits.isEmpty, digits.utf8.allSatisfy({ (48...57).contains($0) }), let number = Int64(digits) else {
-                continue
-            }
-            let (product, overflow) = number.multipliedReportingOverflow(by: milliseconds)
-            guard !overflow else { return nil }
-            self = .milliseconds(product)
-            return
-        }
-        return nil
-    }
-
-    /// The duration as people write it, in the largest unit that divides it: `90s`, `2m`, `0s`.
-    var text: String {
-        let milliseconds = inMilliseconds
-        let unit = Duration.units.last { milliseconds != 0 && milliseconds % $0.milliseconds == 0 } ?? ("s", 1_000)
-        return "\(milliseconds / unit.milliseconds)\(unit.name)"
-    }
-}

@@ -12,7 +12,7 @@ enum TokenCommand {
             switch (flag, rest.popFirst()) {
             case ("--user", .some(let value)): email = value
             case ("--ttl", .some(let value)):
-                guard let duration = Duration(configuration: value), duration >= .seconds(1) else {
+                guard let duration = Duration(text: value), duration >= .seconds(1) else {
                     throw UsageError("--ttl takes a duration such as 15m, 1h or 7d, not \(value).")
                 }
                 lifetime = duration

@@ -24,7 +24,7 @@ final class Acceptor: EventSource {
         /// Tablets and programs: FYNLO_LISTEN.
         case everybody
         /// FYNLO_ADMIN_LISTEN: plain, apart from the limits that tablets may have used up.
-        case operators
+        case operations
     }
 
     /// Starts to accept.

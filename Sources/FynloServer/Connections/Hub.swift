@@ -15,12 +15,12 @@ final class Hub {
     let ledger: ConnectionLedger
     let metrics: Metrics
 
-    /// Carries out what connections ask for. The server that builds both sets it once.
-    var carryOut: (Effect, ClientConnection) -> Void = { _, _ in }
-    /// A restaurant has lost its last listener.
-    var whenRestaurantEmptied: (RestaurantID) -> Void = { _ in }
-    /// An authenticated connection, by number, has ended.
-    var whenLeft: (UInt64, RestaurantID) -> Void = { _, _ in }
+    /// Carries out what connections ask for.
+    @SetOnce var carryOut: (Effect, ClientConnection) -> Void = { _, _ in }
+    /// Called when the last tablet of a restaurant has left.
+    @SetOnce var whenRestaurantEmptied: (RestaurantID) -> Void = { _ in }
+    /// Called with the number of an authenticated connection that has ended.
+    @SetOnce var whenLeft: (UInt64, RestaurantID) -> Void = { _, _ in }
 
     private var connections = ConnectionTable<ClientConnection>()
     private var store: [ClientConnection] = []

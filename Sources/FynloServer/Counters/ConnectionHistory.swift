@@ -102,7 +102,7 @@ struct ConnectionHistory {
         _ key: TabletKey, _ end: SessionEnd, _ totals: Metrics.SessionTotals, since: Instant, now: Instant
     ) {
         update(key.restaurant) { record in
-            record.ended = record.ended + totals
+            record.ended += totals
             switch end {
             case .closed(.heartbeatTimeout): record.stale += 1
             case .closed(.slowConsumer): record.slow += 1

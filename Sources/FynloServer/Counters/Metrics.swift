@@ -1,13 +1,13 @@
 // What a process counts about its connections and what passes through them: plain numbers that belong to the loop's thread.
-// What a session counts itself (SessionCounts) is added here when it ends; what others have (the pool, Redis, the menu's
-// copies, the loop) they keep themselves. MetricsPage writes it all down when it is asked for.
+// What a session counts itself (SessionCounts) is added here when it ends. The pool, Redis, the menu's cache and the loop
+// keep their own counters. MetricsEndpoint writes them all when it is asked.
 
 import FynloCore
 import FynloIO
 
 /// The counters of one process.
 final class Metrics {
-    /// What several sessions counted.
+    /// What one session or several have counted.
     struct SessionTotals {
         var pings: UInt64 = 0
         var commands: UInt64 = 0
@@ -20,39 +20,42 @@ final class Metrics {
 
         var messages: UInt64 { pings + commands + transients + others + unreadable + rateRefusals }
 
-        mutating func add(_ counts: SessionCounts) {
-            pings += UInt64(counts.pings)
-            commands += UInt64(counts.commands)
-            transients += UInt64(counts.transients)
-            others += UInt64(counts.others)
-            unreadable += UInt64(counts.unreadable)
-            rateRefusals += UInt64(counts.rateRefusals)
+        init() {}
+
+        /// What one session has counted; it does not know how many heartbeats were due.
+        init(_ counts: SessionCounts) {
+            pings = UInt64(counts.pings)
+            commands = UInt64(counts.commands)
+            transients = UInt64(counts.transients)
+            others = UInt64(counts.others)
+            unreadable = UInt64(counts.unreadable)
+            rateRefusals = UInt64(counts.rateRefusals)
         }
 
-        mutating func add(_ other: SessionTotals) {
-            pings += other.pings
-            commands += other.commands
-            transients += other.transients
-            others += other.others
-            unreadable += other.unreadable
-            rateRefusals += other.rateRefusals
-            heartbeatsDue += other.heartbeatsDue
+        static func += (left: inout SessionTotals, right: SessionTotals) {
+            left.pings += right.pings
+            left.commands += right.commands
+            left.transients += right.transients
+            left.others += right.others
+            left.unreadable += right.unreadable
+            left.rateRefusals += right.rateRefusals
+            left.heartbeatsDue += right.heartbeatsDue
         }
 
         static func + (left: SessionTotals, right: SessionTotals) -> SessionTotals {
             var sum = left
-            sum.add(right)
+            sum += right
             return sum
         }
     }
 
     // MARK: Connections
 
-    /// Sockets taken in, those included that were served a refusal only.
+    /// Accepted sockets, including those that were only served a refusal.
     var acceptedSockets: UInt64 = 0
-    /// Sockets of the operators' listener.
+    /// Sockets of the operations listener.
     var acceptedOperationsSockets: UInt64 = 0
-    /// Sessions that are over.
+    /// What sessions that have ended counted.
     var ended = SessionTotals()
     /// Authenticated ones, from `authenticated` to their end.
     var connectionDurations = Histogram(.connection)

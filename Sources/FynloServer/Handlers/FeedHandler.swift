@@ -11,12 +11,12 @@ final class FeedHandler {
     private let events: EventLog
     private let log: Logger
     private var feeds: [RestaurantID: RestaurantFeed] = [:]
-    /// A menu has a new version, which the tablets are about to be told.
-    var whenMenuUpdated: (RestaurantID, Int64) -> Void = { _, _ in }
-    /// A restaurant has its first tablet here.
-    var whenJoined: (RestaurantID) -> Void = { _ in }
-    /// This process has committed an event.
-    var whenCommitted: (RestaurantID, EventSequence) -> Void = { _, _ in }
+    /// Called when a menu has a new version, before the tablets are told.
+    @SetOnce var whenMenuUpdated: (RestaurantID, Int64) -> Void = { _, _ in }
+    /// Called when a restaurant has its first tablet on this node.
+    @SetOnce var whenJoined: (RestaurantID) -> Void = { _ in }
+    /// Called when this node has committed an event.
+    @SetOnce var whenCommitted: (RestaurantID, EventSequence) -> Void = { _, _ in }
     /// What all feeds keep for tablets that come back.
     private var tailBytes = 0
 

@@ -42,7 +42,6 @@ final class ActivityRecorder: EventSource {
     private var reads: [RestaurantID: MenuReads] = [:]
     private var sum = ActivitySample()
 
-    static let interval = Duration.seconds(15)
     /// Restaurants that have a place without a tablet: they had one, or a reader of their menu, in the last quarter of an hour.
     /// Those with a tablet always have one, as there are no more of them than connections.
     private static let placesWithoutTablets = 4_000

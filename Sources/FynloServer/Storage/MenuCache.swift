@@ -199,21 +199,17 @@ final class MenuCache {
         case failure
     }
 
-    /// The key and lifetime, in seconds, of a part.
-    static func key(_ part: MenuPart) -> (name: String, seconds: Int64) {
+    /// How long Redis keeps a copy, in seconds.
+    private static func lifetimeSeconds(of part: MenuPart) -> Int64 {
         switch part {
-        case .page(let page):
-            let category = page.category?.description ?? "all"
-            let inactive = page.includesInactive ? "True" : "False"
-            return ("menu:v3:\(page.restaurant):\(category):\(page.page):\(page.limit):\(inactive)", 300)
-        case .categories(let restaurant):
-            return ("menu_categories:v2:\(restaurant)", 600)
+        case .page: 300
+        case .categories: 600
         }
     }
 
     private func ask(_ flight: Flight, reply: @escaping (Answer) -> Void) {
         guard let redis, redis.isReady else { return reply(.failure) }
-        redis.send(["GET", .text(MenuCache.key(flight.part).name)], budget: settings.redisBudget) { result in
+        redis.send(["GET", .text(RedisKeys.menu(flight.part))], budget: settings.redisBudget) { result in
             switch result {
             case .success(.string(let bytes)):
                 if let document = MenuCache.decode(bytes, as: flight.part, version: flight.version) {
@@ -231,10 +227,11 @@ final class MenuCache {
 
     private func store(_ document: MenuDocument) {
         guard let redis, redis.isReady else { return }
-        let key = MenuCache.key(document.part)
         redis.send(
-            ["SET", .text(key.name), .bytes(MenuCache.encode(document)), "EX", .integer(key.seconds)],
-            budget: settings.redisBudget
+            [
+                "SET", .text(RedisKeys.menu(document.part)), .bytes(MenuCache.encode(document)), "EX",
+                .integer(MenuCache.lifetimeSeconds(of: document.part)),
+            ], budget: settings.redisBudget
         ) { [self] result in
             // A lost copy is a miss for the next reader.
             if case .success(let answer) = result { isRedisRefusing = answer != .status("OK") }

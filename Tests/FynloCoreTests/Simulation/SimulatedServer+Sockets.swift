@@ -32,7 +32,7 @@ extension SimulatedServer {
             stack.receive(&input, now: now, output: &output, effects: &effects)
         }
         connections[number]?.leftover = input
-        if input.count > settings.limits.inputBytes { violations.append("\(input.count) bytes of input are kept") }
+        if input.count > SimulatedServer.inputBytes { violations.append("\(input.count) bytes of input are kept") }
     }
 
     /// The tablet will send nothing more.

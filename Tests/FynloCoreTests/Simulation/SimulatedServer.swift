@@ -6,7 +6,7 @@ import FynloCore
 /// One life of a server.
 struct SimulatedServer {
     /// Bytes of input that may be kept for a connection whose answer is awaited; then it is no longer read from.
-    private static let inputBytes = 65_536
+    static let inputBytes = 65_536
 
     /// One socket.
     struct Connection {

@@ -64,7 +64,7 @@ struct ConsoleTests {
     @Test("every answer says what the page may do: nothing but what this server serves, and no scripts within it")
     func policy() throws {
         let server = try TestServer()
-        let asset = try #require(ConsoleHandler.files.assets.keys.first)
+        let asset = try #require(ConsoleEndpoint.files.assets.keys.first)
         for path in Self.pages + ["/console/assets/\(asset)"] {
             for headers: HTTPHeaders in [[:], ["If-None-Match": "*"]] {
                 let fields = try server.request(.get, path, headers: headers).headers

@@ -46,7 +46,7 @@ struct Census {
             rooms[place].counts[Census.index(session.client, session.phase)] += 1
             if session.phase == .closing { continue }
             let isAuthenticated = session.phase != .authenticating
-            totals.add(hub.ledger.totals(of: connection, wasAuthenticated: isAuthenticated))
+            totals += hub.ledger.totals(of: connection, wasAuthenticated: isAuthenticated)
             guard isAuthenticated else { continue }
             tablets.append(connection)
             rooms[place].authenticated += 1

@@ -4,7 +4,7 @@ import FynloCore
 
 /// Answers `GET /console`, `GET /console/tablet` and `GET /console/assets/{asset}`. No token is asked for: the pages are the
 /// same for everybody, and ask for one themselves.
-enum ConsoleHandler {
+enum ConsoleEndpoint {
     static let files = ConsoleFiles(EmbeddedFiles.all)
 
     /// A page of this program; a browser asks each time whether it is still the same.

@@ -1,46 +1,41 @@
-// The one switch from what connections ask for to who does it.
+// The one switch from what connections ask for to the part that does it.
 
 import FynloCore
 import FynloIO
 
 /// Carries out effects. Closures that carry an answer hold a connection's number, never the connection.
-final class EffectHandler {
+final class EffectDispatcher {
     private let loop: EventLoop
     private let hub: Hub
     private let authentication: AuthenticationHandler
+    private let commands: CommandHandler
     private let feeds: FeedHandler
     private let nodes: NodeHandler
-    private let menus: MenuHandler
-    private let orders: OrderHandler
-    private let orderAPI: OrderAPIHandler
-    private let events: EventHandler
-    private let notifications: NotificationHandler
-    private let profiles: ProfileHandler
-    private let health: HealthHandler
-    private let metrics: MetricsPage
-    private let diagnostics: DiagnosticsHandler
+    private let menus: MenuEndpoint
+    private let orders: OrdersEndpoint
+    private let events: EventsEndpoint
+    private let notifications: NotificationsEndpoint
+    private let profiles: ProfileEndpoint
+    private let health: HealthEndpoint
+    private let metrics: MetricsEndpoint
+    private let diagnostics: DiagnosticsEndpoint
     private let log: Logger
 
-    init(
-        loop: EventLoop, hub: Hub, authentication: AuthenticationHandler, feeds: FeedHandler, nodes: NodeHandler,
-        menus: MenuHandler, orders: OrderHandler, orderAPI: OrderAPIHandler, events: EventHandler,
-        notifications: NotificationHandler, profiles: ProfileHandler, health: HealthHandler, metrics: MetricsPage,
-        diagnostics: DiagnosticsHandler, log: Logger
-    ) {
-        self.loop = loop
+    init(hub: Hub, handlers: HandlerParts, endpoints: EndpointParts, log: Logger) {
+        loop = hub.loop
         self.hub = hub
-        self.authentication = authentication
-        self.feeds = feeds
-        self.nodes = nodes
-        self.menus = menus
-        self.orders = orders
-        self.orderAPI = orderAPI
-        self.events = events
-        self.notifications = notifications
-        self.profiles = profiles
-        self.health = health
-        self.metrics = metrics
-        self.diagnostics = diagnostics
+        authentication = handlers.authentication
+        commands = handlers.commands
+        feeds = handlers.feeds
+        nodes = handlers.nodes
+        menus = endpoints.menus
+        orders = endpoints.orders
+        events = endpoints.events
+        notifications = endpoints.notifications
+        profiles = endpoints.profiles
+        health = endpoints.health
+        metrics = endpoints.metrics
+        diagnostics = endpoints.diagnostics
         self.log = log
     }
 
@@ -56,7 +51,7 @@ final class EffectHandler {
         case .reauthenticate(let token, let user):
             authentication.reauthenticate(token, user: user, connection: number)
         case .storage(let request, let receivedAt):
-            orders.handle(request, receivedAt: receivedAt, connection: number)
+            commands.handle(request, receivedAt: receivedAt, connection: number)
         case .broadcast(let frame, let restaurant, let receivedAt):
             hub.relay(frame, receivedAt: receivedAt, to: restaurant)
             nodes.relay(frame, to: restaurant)
@@ -96,10 +91,10 @@ final class EffectHandler {
         case .menu: menus.page(request, reply: reply)
         case .menuCategories: menus.categories(request, reply: reply)
         case .invalidateMenuCache: menus.invalidate(request, reply: reply)
-        case .orders: orderAPI.page(request, reply: reply)
-        case .createOrder: orderAPI.create(request, reply: reply)
-        case .order: orderAPI.order(route.order, request, reply: reply)
-        case .updateOrderStatus: orderAPI.updateStatus(route.order, request, reply: reply)
+        case .orders: orders.page(request, reply: reply)
+        case .createOrder: orders.create(request, reply: reply)
+        case .order: orders.order(route.order, request, reply: reply)
+        case .updateOrderStatus: orders.updateStatus(route.order, request, reply: reply)
         case .events: events.events(request, reply: reply)
         case .postNotification: notifications.post(request, reply: reply)
         case .profile: profiles.profile(request, reply: reply)
@@ -115,13 +110,13 @@ final class EffectHandler {
             let response = OpenAPI.response(to: request)
             loop.atEndOfTurn { reply(.success(response)) }
         case .console:
-            let response = ConsoleHandler.page(.console, request)
+            let response = ConsoleEndpoint.page(.console, request)
             loop.atEndOfTurn { reply(.success(response)) }
         case .consoleTablet:
-            let response = ConsoleHandler.page(.tablet, request)
+            let response = ConsoleEndpoint.page(.tablet, request)
             loop.atEndOfTurn { reply(.success(response)) }
         case .consoleAsset:
-            let response = ConsoleHandler.asset(route.asset, request)
+            let response = ConsoleEndpoint.asset(route.asset, request)
             loop.atEndOfTurn { reply(response) }
         case .echoJSON:
             let isJSON = String(validating: request.body.span) != nil && (try? JSON.scan(request.body.span)) != nil

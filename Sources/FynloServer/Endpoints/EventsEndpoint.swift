@@ -3,8 +3,9 @@
 import FynloCore
 
 /// Answers `GET /api/v1/events`.
-final class EventHandler {
-    private let authentication: AuthenticationHandler
+final class EventsEndpoint {
+    private let authorizer: RequestAuthorizer
+    private let known: AccessLookup
     private let events: EventLog
     private let limits: Limits
     private let log: Logger
@@ -15,8 +16,9 @@ final class EventHandler {
         let limit: Int
     }
 
-    init(authentication: AuthenticationHandler, events: EventLog, limits: Limits, log: Logger) {
-        self.authentication = authentication
+    init(authorizer: RequestAuthorizer, known: AccessLookup, events: EventLog, limits: Limits, log: Logger) {
+        self.authorizer = authorizer
+        self.known = known
         self.events = events
         self.limits = limits
         self.log = log
@@ -25,7 +27,7 @@ final class EventHandler {
     /// The events after `after`, as the tablets get them, or 410 where that cannot be exact.
     func events(_ request: HTTPRequest, reply: @escaping Reply) {
         let limits = limits
-        authentication.authorize(request, reply: reply) { () throws(APIError) in
+        authorizer.authorize(request, reply: reply) { () throws(APIError) in
             let parameters = try QueryParameters(request)
             return Query(
                 restaurant: try parameters.restaurant(),
@@ -33,14 +35,14 @@ final class EventHandler {
                 limit: try parameters.integer("limit", in: 1...limits.eventsPerPage, default: 100))
         } restaurant: {
             $0.restaurant
-        } then: { [events, log, known = authentication.known] query, _ in
+        } then: { [events, log, known] query, _ in
             events.page(of: query.restaurant, after: query.after, limit: query.limit) { result in
                 switch result {
                 case .success(let page):
                     for event in page.events {
                         if let version = event.menuVersion { known.menuUpdated(query.restaurant, to: version) }
                     }
-                    reply(EventHandler.answer(page, after: query.after))
+                    reply(EventsEndpoint.answer(page, after: query.after))
                 case .failure(let error):
                     log.warning("events_unread", ["request": request.id.description, "error": error.description])
                     reply(.failure(APIError(error)))

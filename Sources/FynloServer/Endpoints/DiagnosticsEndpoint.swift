@@ -5,11 +5,11 @@ import FynloCore
 import FynloIO
 
 /// Answers `GET /api/v1/websocket/diagnostics` and `DELETE /api/v1/websocket/connections/{id}`.
-final class DiagnosticsHandler {
+final class DiagnosticsEndpoint {
     private let loop: EventLoop
     private let hub: Hub
     private let feeds: FeedHandler
-    private let authentication: AuthenticationHandler
+    private let authorizer: RequestAuthorizer
     private let nodes: NodeHandler
     private let cache: MenuCache
     private let activity: ActivityRecorder
@@ -26,26 +26,25 @@ final class DiagnosticsHandler {
         let restaurants: Int
         let connections: Int
 
-        static let own = Extent(restaurants: .max, connections: DiagnosticsHandler.connections)
+        static let own = Extent(restaurants: .max, connections: DiagnosticsEndpoint.connections)
         /// The first that fits into `messageBytes`.
         static let others = [Extent(restaurants: 1_000, connections: 150), Extent(restaurants: 500, connections: 25)]
         static let messageBytes = 256 << 10
     }
 
     init(
-        loop: EventLoop, hub: Hub, feeds: FeedHandler, authentication: AuthenticationHandler, nodes: NodeHandler,
+        loop: EventLoop, hub: Hub, feeds: FeedHandler, authorizer: RequestAuthorizer, nodes: NodeHandler,
         cache: MenuCache, activity: ActivityRecorder, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
         self.feeds = feeds
-        self.authentication = authentication
+        self.authorizer = authorizer
         self.nodes = nodes
         self.cache = cache
         self.activity = activity
         self.log = log
         started = loop.now.instant
-        nodes.describe = { [weak self] in self?.describe($0, $1) }
     }
 
     // MARK: Closing
@@ -58,7 +57,7 @@ final class DiagnosticsHandler {
         }
         let number = ConnectionID.number(in: id)
         let restaurant = tablet(number, id)?.restaurant
-        authentication.authorizeManagement(request, of: restaurant, unknown: .connectionNotFound, reply: reply) {
+        authorizer.authorizeManagement(request, of: restaurant, unknown: .connectionNotFound, reply: reply) {
             [self] _ in
             // It may have left while the user was looked up.
             guard let connection = tablet(number, id) else { return reply(.failure(.connectionNotFound)) }
@@ -71,7 +70,7 @@ final class DiagnosticsHandler {
     /// Has another process do it.
     private func close(_ connection: ConnectionID, _ request: HTTPRequest, reply: @escaping Reply) {
         let find = { [nodes] found in nodes.locate(connection, reply: found) }
-        authentication.authorizeManagement(request, find: find, unknown: .connectionNotFound, reply: reply) {
+        authorizer.authorizeManagement(request, find: find, unknown: .connectionNotFound, reply: reply) {
             [nodes] _ in
             nodes.revoke(connection) { result in
                 reply(
@@ -93,7 +92,7 @@ final class DiagnosticsHandler {
 
     /// Those of one restaurant, or, for platform owners who name none, of all.
     func report(_ request: HTTPRequest, reply: @escaping Reply) {
-        authentication.authorizeDiagnostics(request, reply: reply) { parameters throws(APIError) in
+        authorizer.authorizeDiagnostics(request, reply: reply) { parameters throws(APIError) in
             try parameters.boolean("history", default: false)
         } then: { [self] restaurant, hasHistory in
             let form: NodeMessage.ReportForm =
@@ -111,7 +110,7 @@ final class DiagnosticsHandler {
     }
 
     /// What this process tells another one.
-    private func describe(_ restaurant: RestaurantID?, _ form: NodeMessage.ReportForm) -> [UInt8]? {
+    func describe(_ restaurant: RestaurantID?, _ form: NodeMessage.ReportForm) -> [UInt8]? {
         var body = ByteBuffer()
         guard form != .text else {
             diagnosis(of: restaurant).report.appendText(to: &body)
@@ -131,11 +130,11 @@ final class DiagnosticsHandler {
         var body = ByteBuffer()
         diagnosis(of: restaurant).report.appendText(to: &body)
         for (node, report) in others.bodies {
-            body.append("\nOn node \(EventBus.name(of: node)):\n")
+            body.append("\nOn node \(ConnectionID.nodeName(node)):\n")
             body.append(report)
         }
         for node in others.silent ?? [] {
-            body.append("\nNode \(EventBus.name(of: node)) did not answer within a second.\n")
+            body.append("\nNode \(ConnectionID.nodeName(node)) did not answer within a second.\n")
         }
         if others.silent == nil {
             body.append("\nOther nodes, if there are any, could not be asked: Redis is not connected.\n")
@@ -154,7 +153,9 @@ final class DiagnosticsHandler {
             body.append(report)
         }
         body.append("],\"silent_nodes\":")
-        let silent = others.silent.map { nodes in nodes.map { "\"\(EventBus.name(of: $0))\"" }.joined(separator: ",") }
+        let silent = others.silent.map { nodes in
+            nodes.map { "\"\(ConnectionID.nodeName($0))\"" }.joined(separator: ",")
+        }
         body.append(silent.map { "[\($0)]" } ?? "null")
         body.append("}")
         return body
@@ -180,7 +181,7 @@ final class DiagnosticsHandler {
         }
         diagnosis.errors = errors.map { DiagnosticReport.ErrorCount(type: $0.rawValue, count: $1) }
         // Those that were here before are known for longer than they are here.
-        var looping = Set(known.filter { $0.value.shortLived >= DiagnosticsHandler.loop }.keys)
+        var looping = Set(known.filter { $0.value.shortLived >= DiagnosticsEndpoint.loop }.keys)
         for tablet in known.values {
             diagnosis.connectedTime += tablet.connected
             diagnosis.knownTime += (tablet.leftAt ?? now) - tablet.firstSeen

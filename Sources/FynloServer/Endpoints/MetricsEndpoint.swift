@@ -5,13 +5,13 @@ import FynloCore
 import FynloIO
 
 /// Writes the metrics of one process.
-final class MetricsPage {
+final class MetricsEndpoint {
     private let loop: EventLoop
     private let hub: Hub
     private let feeds: FeedHandler
     private let pool: PostgresPool
     private let redis: RedisConnection?
-    private let bus: EventBus?
+    private let bus: (any NodeBus)?
     private let cache: MenuCache
     private let leases: Leases
     private let log: Logger
@@ -25,7 +25,7 @@ final class MetricsPage {
     private static let roundTrips = 200
 
     init(
-        loop: EventLoop, hub: Hub, feeds: FeedHandler, pool: PostgresPool, redis: RedisConnection?, bus: EventBus?,
+        loop: EventLoop, hub: Hub, feeds: FeedHandler, pool: PostgresPool, redis: RedisConnection?, bus: (any NodeBus)?,
         cache: MenuCache, leases: Leases, log: Logger
     ) {
         self.loop = loop
@@ -68,7 +68,7 @@ final class MetricsPage {
     /// Asks the kernel about tablets, others each time if there are many.
     private func measureRoundTrips(_ tablets: [ClientConnection]) {
         guard !tablets.isEmpty else { return }
-        let count = min(tablets.count, MetricsPage.roundTrips)
+        let count = min(tablets.count, MetricsEndpoint.roundTrips)
         for step in 0..<count {
             let tablet = tablets[(roundTripStart + step) % tablets.count]
             if let roundTrip = tablet.roundTrip { hub.metrics.roundTrips.observe(roundTrip) }
@@ -82,7 +82,7 @@ final class MetricsPage {
         text.family(
             "fynlo_connections", .gauge,
             "WebSockets by restaurant (100, and the others), client type and state.")
-        for group in census.connections(restaurants: MetricsPage.restaurants) {
+        for group in census.connections(restaurants: MetricsEndpoint.restaurants) {
             text.sample(
                 group.count,
                 ["restaurant": group.restaurant, "client_type": group.client.rawValue, "state": group.phase.rawValue])
@@ -98,7 +98,7 @@ final class MetricsPage {
         text.family(
             "fynlo_restaurant_event_lag", .gauge,
             "Events by which the tablet furthest behind is behind, as pings tell; restaurants beyond 100 are other.")
-        for (restaurant, lag) in census.lags(restaurants: MetricsPage.restaurants) {
+        for (restaurant, lag) in census.lags(restaurants: MetricsEndpoint.restaurants) {
             text.sample(lag, ["restaurant": restaurant])
         }
         text.family("fynlo_send_queue_bytes", .gauge, "Bytes queued for clients that have not taken them.")
@@ -229,7 +229,7 @@ final class MetricsPage {
     }
 
     private func writeBus(_ text: inout PrometheusText) {
-        let figures = bus?.figures ?? EventBus.Figures()
+        let figures = bus?.figures ?? NodeBusFigures()
         text.family("fynlo_bus_up", .gauge, "1 while what other processes say is heard.")
         text.sample(bus?.isListening == true ? 1 : 0)
         text.family("fynlo_bus_channels", .gauge, "Channels that are subscribed to: two, and one per restaurant.")
@@ -246,7 +246,7 @@ final class MetricsPage {
         text.sample(figures.unreadable, ["reason": "unreadable"])
         text.family(
             "fynlo_bus_losses_total", .counter, "Connections to Redis for messages that were lost or not made.")
-        text.sample(bus?.losses ?? 0)
+        text.sample(figures.losses)
     }
 
     // MARK: The process

@@ -3,17 +3,17 @@
 import FynloCore
 
 /// Answers the routes of orders.
-final class OrderAPIHandler {
-    private let authentication: AuthenticationHandler
+final class OrdersEndpoint {
+    private let authorizer: RequestAuthorizer
     private let feeds: FeedHandler
     private let orders: OrderRepository
     private let limits: Limits
     private let log: Logger
 
     init(
-        authentication: AuthenticationHandler, feeds: FeedHandler, orders: OrderRepository, limits: Limits, log: Logger
+        authorizer: RequestAuthorizer, feeds: FeedHandler, orders: OrderRepository, limits: Limits, log: Logger
     ) {
-        self.authentication = authentication
+        self.authorizer = authorizer
         self.feeds = feeds
         self.orders = orders
         self.limits = limits
@@ -24,7 +24,7 @@ final class OrderAPIHandler {
 
     /// `GET /api/v1/orders`.
     func page(_ request: HTTPRequest, reply: @escaping Reply) {
-        authentication.authorize(request, reply: reply) { () throws(APIError) in
+        authorizer.authorize(request, reply: reply) { () throws(APIError) in
             try pageRequest(request)
         } restaurant: {
             $0.restaurant
@@ -34,7 +34,7 @@ final class OrderAPIHandler {
                 case .success(let found):
                     var response = HTTPResponse.json(200, found.body, eventSequence: found.head)
                     response.headers.append("X-Total-Count", String(found.total))
-                    response.headers.append("Link", OrderAPIHandler.links(page, total: found.total))
+                    response.headers.append("Link", OrdersEndpoint.links(page, total: found.total))
                     reply(.success(response))
                 case .failure(let error):
                     log.warning("orders_unread", ["request": request.id.description, "error": error.description])
@@ -69,7 +69,7 @@ final class OrderAPIHandler {
 
     /// `GET /api/v1/orders/{id}`.
     func order(_ order: OrderID, _ request: HTTPRequest, reply: @escaping Reply) {
-        authentication.authorize(request, for: order, in: orders, reply: reply) { () throws(APIError) in
+        authorizer.authorize(request, for: order, reply: reply) { () throws(APIError) in
         } then: { [orders, log] _, _, restaurant in
             orders.order(order, of: restaurant) { result in
                 switch result {
@@ -91,7 +91,7 @@ final class OrderAPIHandler {
     /// after its X-Event-Seq that is as exact as on the first day.
     func create(_ request: HTTPRequest, reply: @escaping Reply) {
         let limits = limits
-        authentication.authorize(request, reply: reply) { () throws(APIError) in
+        authorizer.authorize(request, reply: reply) { () throws(APIError) in
             (order: try NewOrder(request, limits: limits), key: try request.idempotencyKey(limits))
         } restaurant: {
             $0.order.restaurant
@@ -109,7 +109,7 @@ final class OrderAPIHandler {
     /// `PATCH /api/v1/orders/{id}/status`: the same command as a tablet's `order.status_update`.
     func updateStatus(_ order: OrderID, _ request: HTTPRequest, reply: @escaping Reply) {
         let limits = limits
-        authentication.authorize(request, for: order, in: orders, reply: reply) { () throws(APIError) in
+        authorizer.authorize(request, for: order, reply: reply) { () throws(APIError) in
             (
                 update: try OrderStatusUpdate(request, order: order, limits: limits),
                 key: try request.idempotencyKey(limits)
@@ -136,18 +136,6 @@ final class OrderAPIHandler {
         case .failure(let error):
             log.warning("command_failed", ["request": request.id.description, "error": error.description])
             reply(.failure(APIError(error, ofRepeatableCommand: isRepeatable)))
-        }
-    }
-}
-
-extension APIError {
-    /// What users are told when Postgres failed over a command. Where it may have been done all the same, only one that is
-    /// repeatable may be sent again without a second look.
-    init(_ error: PostgresError, ofRepeatableCommand isRepeatable: Bool) {
-        if case .connectionLost = error, !isRepeatable {
-            self = .outcomeUnknown
-        } else {
-            self.init(error)
         }
     }
 }

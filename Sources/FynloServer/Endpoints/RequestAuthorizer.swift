@@ -1,19 +1,31 @@
-// Who may do what they ask for over HTTP. Every handler comes here first, so that refusals come in one order: 401 before
+// Who may do what they ask for over HTTP. Every endpoint asks here first, so that refusals come in one order: 401 before
 // 422 before 403 before 404.
 
 import FynloCore
+import FynloIO
 
 /// Answers one request.
 typealias Reply = (Result<HTTPResponse, APIError>) -> Void
 
-extension APIError {
-    /// The words of the contract.
-    static let accessDenied = APIError(.accessDenied, "Access denied to this restaurant")
-    static let permissionDenied = APIError(.permissionDenied, "Permission denied")
-    static let orderNotFound = APIError(.orderNotFound, "There is no such order.")
-}
+/// Checks a request's token, its user and the user's rights before the endpoint acts.
+final class RequestAuthorizer {
+    private let loop: EventLoop
+    private let tokens: TokenChecker
+    private let users: UserRepository
+    private let orders: OrderRepository
+    private let known: AccessLookup
 
-extension AuthenticationHandler {
+    init(
+        loop: EventLoop, tokens: TokenChecker, users: UserRepository, orders: OrderRepository,
+        known: AccessLookup
+    ) {
+        self.loop = loop
+        self.tokens = tokens
+        self.users = users
+        self.orders = orders
+        self.known = known
+    }
+
     /// Who may do something in a restaurant, and what others are told.
     struct Rule: Sendable {
         let allows: @Sendable (AccessRecord, RestaurantID) -> Bool
@@ -24,29 +36,71 @@ extension AuthenticationHandler {
             Rule(allows: { AccessPolicy.mayAct($0, for: $1) }, denied: denied)
         }
 
-        /// Those who manage it.
+        /// Those who manage the restaurant.
         static let management = Rule(allows: { AccessPolicy.mayManage($0, $1) }, denied: .permissionDenied)
     }
 
-    /// The good token of a request; `nil`: the refusal is on its way.
+    // MARK: Tokens and users
+
+    /// The request's token if it is good; `nil`: the refusal is on its way.
     private func token(of request: HTTPRequest, orTo reply: @escaping Reply) -> AccessToken? {
         switch token(of: request) {
         case .success(let token): return token
         case .failure(let error):
-            replyLater(error, reply)
+            // The connection is asking at this moment, and must not be called back from within its own call.
+            loop.atEndOfTurn { reply(.failure(error)) }
             return nil
         }
     }
 
-    /// Lets a request that names its restaurant through to `then`, or replies with the refusal. A request of nobody known is
-    /// not looked into: `parse` is called only with a good token.
+    private func token(of request: HTTPRequest) -> Result<AccessToken, APIError> {
+        let checked = request.headers.withOnlyValue(of: "authorization") { value -> Result<AccessToken, APIError>? in
+            RequestAuthorizer.bearerToken(in: value).map { token in
+                tokens.check(value.extracting(token)).mapError { _ in RequestAuthorizer.invalidToken }
+            }
+        }
+        return (checked ?? nil) ?? .failure(RequestAuthorizer.tokenMissing)
+    }
+
+    /// RFC 6750 §2.1: the scheme in any case, at least one space, the token. A field's value neither begins nor ends with white
+    /// space.
+    private static func bearerToken(in value: Span<UInt8>) -> Range<Int>? {
+        let scheme: StaticString = "bearer "
+        let length = scheme.utf8CodeUnitCount
+        guard value.count > length, value.extracting(first: length).equalsIgnoringCase(scheme) else { return nil }
+        return value.trimming(length..<value.count)
+    }
+
+    /// Looks up the user of a token and, if the request is about a restaurant, the user's rights there.
+    private func user(
+        of token: AccessToken, restaurant: RestaurantID?, reply: @escaping (Result<AccessRecord, APIError>) -> Void
+    ) {
+        users.access(of: token.subject, to: restaurant) { result in
+            switch result {
+            case .success(.some(let record)) where record.userIsActive: reply(.success(record))
+            case .success: reply(.failure(RequestAuthorizer.invalidToken))
+            case .failure(let error): reply(.failure(APIError(error)))
+            }
+        }
+    }
+
+    private static let invalidToken = APIError(
+        .invalidToken, "The token is invalid or has expired, or its user may not sign in.")
+
+    private static let tokenMissing = APIError(
+        .authenticationRequired, "Send a token in the Authorization field, as Bearer and the token.")
+
+    // MARK: Restaurants
+
+    /// Lets a request that names its restaurant through to `then`, or replies with the refusal. `parse` is called only once the
+    /// token is known to be good.
     func authorize<Parsed>(
         _ request: HTTPRequest, _ rule: Rule = .staff(), reply: @escaping Reply,
         parse: () throws(APIError) -> Parsed, restaurant: @escaping (Parsed) -> RestaurantID,
         then: @escaping (Parsed, AccessRecord) -> Void
     ) {
         guard let token = token(of: request, orTo: reply) else { return }
-        // The user is looked up even when a parameter is bad.
+        // The user is looked up even if a parameter is bad: 401 comes before 422.
         let parsed = Result { () throws(APIError) in try parse() }
         let asked = (try? parsed.get()).map(restaurant)
         user(of: token, restaurant: asked) { result in
@@ -61,8 +115,9 @@ extension AuthenticationHandler {
         }
     }
 
-    /// Lets the readers of a menu through to `then`, with the newest version of it that is known: those who are known are not
-    /// looked up, and when Postgres is away those who lately were in order are let through all the same, `isAway` being true.
+    /// Lets a menu's readers through to `then`, with the newest version of the menu that is known. Readers who were looked up
+    /// recently are not looked up again. While Postgres is unavailable, readers who had access recently are let through, and
+    /// `isAway` is true.
     func authorizeReader<Parsed>(
         _ request: HTTPRequest, reply: @escaping Reply, parse: () throws(APIError) -> Parsed,
         restaurant: @escaping (Parsed) -> RestaurantID,
@@ -70,21 +125,21 @@ extension AuthenticationHandler {
     ) {
         guard let token = token(of: request, orTo: reply) else { return }
         guard let parsed = try? parse() else {
-            // To be refused, in the right order.
+            // This refuses the request, in the right order.
             return authorize(request, reply: reply, parse: parse, restaurant: restaurant) { parsed, record in
                 then(parsed, record.menuVersion, false)
             }
         }
         let restaurant = restaurant(parsed)
         if let reader = known.reader(token.subject, of: restaurant) {
-            return atEndOfTurn { then(parsed, reader.menuVersion, false) }
+            return loop.atEndOfTurn { then(parsed, reader.menuVersion, false) }
         }
         known.findReader(token.subject, of: restaurant) { [known] result in
             switch result {
             case .success(.some(let reader)) where reader.record.userIsActive:
                 guard AccessPolicy.mayAct(reader.record, for: restaurant) else { return reply(.failure(.accessDenied)) }
                 then(parsed, reader.menuVersion, false)
-            case .success: reply(.failure(AuthenticationHandler.invalidToken))
+            case .success: reply(.failure(RequestAuthorizer.invalidToken))
             case .failure(let error):
                 guard error.isAway, let reader = known.lastReader(token.subject, of: restaurant) else {
                     return reply(.failure(APIError(error)))
@@ -94,10 +149,10 @@ extension AuthenticationHandler {
         }
     }
 
-    /// The same for a request that names an order: its own restaurant decides. An order that is not there, and one of a
-    /// restaurant that the user may not act for, are the same.
+    /// Lets a request that names an order through to `then` if the user may act for the order's restaurant. An order that does
+    /// not exist and one of a restaurant that the user may not act for get the same refusal.
     func authorize<Parsed>(
-        _ request: HTTPRequest, for order: OrderID, in orders: OrderRepository, reply: @escaping Reply,
+        _ request: HTTPRequest, for order: OrderID, reply: @escaping Reply,
         parse: () throws(APIError) -> Parsed, then: @escaping (Parsed, AccessRecord, RestaurantID) -> Void
     ) {
         guard let token = token(of: request, orTo: reply) else { return }
@@ -123,8 +178,8 @@ extension AuthenticationHandler {
         }
     }
 
-    /// The same for what belongs to `restaurant` and is managed by its managers and owners; `nil`: nothing is there. Who may
-    /// not act for it is told `unknown`, as is who asks for nothing.
+    /// Lets managers and owners of `restaurant` through to `then`. The refusal is `unknown` for users who may not act for the
+    /// restaurant, and for a `restaurant` of `nil`: what the request names does not exist.
     func authorizeManagement(
         _ request: HTTPRequest, of restaurant: RestaurantID?, unknown: APIError, reply: @escaping Reply,
         then: @escaping (AccessRecord) -> Void
@@ -133,7 +188,8 @@ extension AuthenticationHandler {
         authorizeManagement(token, of: restaurant, unknown: unknown, reply: reply, then: then)
     }
 
-    /// The same for what has to be looked for: `find` is asked only with a good token.
+    /// Lets managers and owners through to `then` for something whose restaurant has to be looked up: `find` is called only once
+    /// the token is known to be good.
     func authorizeManagement(
         _ request: HTTPRequest, find: (@escaping (Result<RestaurantID?, APIError>) -> Void) -> Void, unknown: APIError,
         reply: @escaping Reply, then: @escaping (AccessRecord) -> Void
@@ -180,8 +236,8 @@ extension AuthenticationHandler {
         }
     }
 
-    /// Lets managers and owners through to `then`, with the restaurant that they name, or else their own; and platform owners
-    /// who name none with `nil`: all of them. What else they ask for is read first.
+    /// Lets managers and owners through to `then`, with the restaurant that they name or else their own. Platform owners who
+    /// name none get `nil`, which means all restaurants. `parse` reads the other parameters.
     func authorizeDiagnostics<Parsed>(
         _ request: HTTPRequest, reply: @escaping Reply, parse: (QueryParameters) throws(APIError) -> Parsed,
         then: @escaping (RestaurantID?, Parsed) -> Void
@@ -224,7 +280,7 @@ extension AuthenticationHandler {
 }
 
 extension HTTPRequest {
-    /// The Idempotency-Key, which plays the part of a message's id; `nil` if there is none.
+    /// The Idempotency-Key, which takes the place of a message's id; `nil` if there is none.
     func idempotencyKey(_ limits: Limits) throws(APIError) -> String? {
         let values = headers.values("idempotency-key")
         guard let key = values.first else { return nil }
@@ -240,7 +296,7 @@ extension HTTPRequest {
 }
 
 extension HTTPResponse {
-    /// JSON that is of this moment and for this user: no cache keeps it.
+    /// JSON that describes this moment to this user: no cache may keep it.
     static func json(_ status: Int, _ body: [UInt8], eventSequence: EventSequence? = nil) -> HTTPResponse {
         var response = HTTPResponse(status: status, body: body)
         response.headers.append("Content-Type", "application/json")

@@ -3,7 +3,7 @@
 import FynloCore
 
 /// Carries out the orders' storage requests.
-final class OrderHandler {
+final class CommandHandler {
     private let hub: Hub
     private let feeds: FeedHandler
     private let orders: OrderRepository

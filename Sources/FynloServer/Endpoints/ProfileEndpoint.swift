@@ -3,23 +3,24 @@
 import FynloCore
 
 /// Answers `GET /api/v1/me`.
-final class ProfileHandler {
-    private let authentication: AuthenticationHandler
+final class ProfileEndpoint {
+    private let authorizer: RequestAuthorizer
     private let users: UserRepository
     private let log: Logger
 
-    init(authentication: AuthenticationHandler, users: UserRepository, log: Logger) {
-        self.authentication = authentication
+    init(authorizer: RequestAuthorizer, users: UserRepository, log: Logger) {
+        self.authorizer = authorizer
         self.users = users
         self.log = log
     }
 
     /// The user with their role, and the restaurants that they may act for.
     func profile(_ request: HTTPRequest, reply: @escaping Reply) {
-        authentication.authorizeUser(request, reply: reply) { [users, log] record, role in
+        authorizer.authorizeUser(request, reply: reply) { [users, log] record, role in
             users.profile(of: record.user) { result in
                 switch result {
-                case .success(let profile): reply(.success(.json(200, ProfileHandler.body(profile, record.user, role))))
+                case .success(let profile):
+                    reply(.success(.json(200, ProfileEndpoint.body(profile, record.user, role))))
                 case .failure(let error):
                     log.warning("profile_unread", ["request": request.id.description, "error": error.description])
                     reply(.failure(APIError(error)))

@@ -1,146 +1,123 @@
-// Hints and transient events from process to process over Redis' pub/sub: the fast way. What must not be lost is in Postgres,
-// where the pulse finds it within a second, whatever becomes of Redis.
-//
-//     fynlo:1:r:{restaurant}   what is for one restaurant; subscribed to as long as it has tablets here
-//     fynlo:1:n:{node}         what is for one process
-//     fynlo:1:all              what is for all
-//
-// Redis takes commands and sends messages over connections of their own: a subscriber may do little else.
+// The bus between nodes over Redis pub/sub: hints and transient events. Redis sends messages and takes commands over
+// different connections, since a subscriber may do little else. The channels are in RedisKeys; a node hears those of the
+// restaurants it has tablets of.
 
 import FynloCore
 import FynloIO
 
-/// What is said between the processes that share a Redis.
-final class EventBus: EventSource {
-    /// Where a message goes.
-    enum Channel: Equatable {
+/// Connects the nodes that share a Redis.
+final class RedisBus: NodeBus, EventSource {
+    private enum Channel: Equatable {
         case restaurant(RestaurantID)
         case node(UInt64)
         case all
     }
 
-    /// What passed.
-    struct Figures {
-        /// Handed to Redis.
-        var sent: [NodeMessage.Kind: UInt64] = [:]
-        /// Not handed to Redis, or lost with the connection to it.
-        var unsent: UInt64 = 0
-        /// Of other processes.
-        var received: [NodeMessage.Kind: UInt64] = [:]
-        var otherVersions: UInt64 = 0
-        /// Not of any program we know, or not where it belongs.
-        var unreadable: UInt64 = 0
-    }
-
-    /// Something that another process says.
-    var received: (_ content: NodeMessage.Content, _ node: UInt64) -> Void = { _, _ in }
-    /// All channels are subscribed to again: something may have been missed.
-    var whenCaughtUp: () -> Void = {}
-
-    private(set) var figures = Figures()
+    @SetOnce var received: (_ content: NodeMessage.Content, _ node: UInt64) -> Void = { _, _ in }
+    @SetOnce var whenCaughtUp: () -> Void = {}
 
     private let loop: EventLoop
     private let publisher: RedisConnection
     private let subscriber: RedisConnection
     private let node: UInt64
     private let log: Logger
-    /// Begins every key and channel: `fynlo:1:`.
-    let keyPrefix: String
+    let keys: RedisKeys
+    private let directory: NodeDirectory
+    /// What this node has said and heard.
+    private var counts = NodeBusFigures()
     private var timer: SourceToken?
 
-    /// Restaurants with tablets here.
+    /// Restaurants with tablets on this node.
     private var wanted: Set<RestaurantID> = []
-    /// Those that Redis was asked for; true once it has agreed.
+    /// Restaurants whose channels Redis was asked for; true once it has agreed.
     private var channels: [RestaurantID: Bool] = [:]
-    /// Those that may have to be asked for, or given up.
+    /// Restaurants whose channels may have to be subscribed to, or unsubscribed from.
     private var changed: [RestaurantID] = []
     private var requestsUnderWay = 0
     private var isCatchingUp = false
-    /// This process' own channel and that of all.
+    /// Of this node's own channel and that of all nodes, how many are subscribed to.
     private var ownChannels = 0
-    /// Before a restaurant's identifier.
+    /// What precedes a restaurant's identifier in the name of its channel.
     private let restaurantChannels: [UInt8]
     private let relayBeginning: [UInt8]
-    /// Counts what is lost on its way. Made once: every relayed message has it.
+    /// Counts what is lost on its way. Every relayed message uses it, so it is made once.
     private var whenRelayed: PendingRequest.Reply = { _ in }
-    /// The newest events of this turn.
+    /// The newest event of each restaurant in this turn.
     private var heads: [RestaurantID: EventSequence] = [:]
 
-    /// Channels asked for at the same time: Redis answers each, and may not be asked for more than it may answer late.
+    /// Channels asked for at the same time. Redis answers each request, and the connection bounds how many answers may be due.
     private static let concurrentRequests = 512
-    /// A subscriber to whom nobody speaks finds out by this that Redis is lost.
+    /// How often the subscriber pings Redis, since it would not notice a loss while no messages come.
     private static let pingInterval = Duration.seconds(1)
-    /// Nobody waits for these answers.
+    /// Long, since nobody waits for these answers.
     private static let budget = Duration.seconds(5)
 
-    /// Publishes by `publisher`, which stays its owner's, and subscribes by a connection of its own.
+    /// Publishes over `publisher`, which its owner keeps, and subscribes over a connection of its own.
     init(
-        loop: EventLoop, settings: RedisSettings, publisher: RedisConnection, node: UInt64, keyPrefix: String,
-        log: Logger
+        loop: EventLoop, settings: RedisSettings, publisher: RedisConnection, node: UInt64, keys: RedisKeys, log: Logger
     ) {
         self.loop = loop
         self.publisher = publisher
         self.node = node
-        self.keyPrefix = keyPrefix
+        self.keys = keys
         self.log = log
-        restaurantChannels = Array("\(keyPrefix)r:".utf8)
+        directory = NodeDirectory(loop: loop, redis: publisher, node: node, keys: keys)
+        restaurantChannels = Array(keys.restaurantChannelPrefix.utf8)
         relayBeginning = NodeMessage.relayBeginning(of: node)
-        subscriber = RedisConnection(loop: loop, settings: settings) { level, text in
-            if level == "info" {
-                log.info("redis_subscriber", ["detail": text])
-            } else {
-                log.warning("redis_subscriber", ["detail": text])
-            }
+        subscriber = RedisConnection(loop: loop, settings: settings) { level, sentence in
+            log.log(level, "redis_subscriber", ["detail": sentence])
         }
-        // Most of what is heard is one's own, and need not be read to be passed over.
+        // Most of what comes is what this node said itself, and need not be read to be passed over.
         subscriber.ownBeginning = NodeMessage.beginning(of: node)
         whenRelayed = { [weak self] result in
-            if case .failure = result { self?.figures.unsent += 1 }
+            if case .failure = result { self?.counts.unsent += 1 }
         }
+        subscriber.whenReady = { [weak self] in self?.subscribeAnew() }
+        subscriber.pushHandler = { [weak self] in self?.receive($0) }
     }
 
     func open() {
-        subscriber.readyHandler = { [weak self] in self?.subscribeAnew() }
-        subscriber.pushHandler = { [weak self] in self?.receive($0) }
         subscriber.open()
         let timer = loop.add(timer: self)
         self.timer = timer
-        loop.wake(timer, by: loop.now.instant + EventBus.pingInterval)
+        loop.wake(timer, by: loop.now.instant + RedisBus.pingInterval)
+        directory.start()
     }
 
     func close() {
+        directory.stop()
         if let timer { loop.remove(timer) }
         timer = nil
         subscriber.close()
-        received = { _, _ in }
-        whenCaughtUp = {}
+        $received.clear()
+        $whenCaughtUp.clear()
     }
 
     func ready(_ readiness: Readiness, now: Moment) {}
 
     func tick(now: Moment) -> Instant? {
-        if subscriber.isReady { subscriber.send(["PING"], budget: EventBus.budget) { _ in } }
-        return now.instant + EventBus.pingInterval
+        if subscriber.isReady { subscriber.send(["PING"], budget: RedisBus.budget) { _ in } }
+        return now.instant + RedisBus.pingInterval
     }
 
     // MARK: Subscribing
 
-    /// True when this process hears what is meant for it.
     var isListening: Bool { subscriber.isReady && ownChannels == 2 }
 
-    /// True when Redis has agreed to send what is meant for a restaurant.
+    /// True if Redis has agreed to send what is meant for a restaurant.
     func isSubscribed(to restaurant: RestaurantID) -> Bool { isListening && channels[restaurant] == true }
 
-    /// Channels that Redis sends the messages of.
     var channelCount: Int { channels.values.count(where: \.self) + ownChannels }
 
-    /// Connections for messages that were lost or could not be made.
-    var losses: UInt64 { subscriber.figures.losses }
+    var figures: NodeBusFigures {
+        var figures = counts
+        figures.losses = subscriber.figures.losses
+        return figures
+    }
 
-    /// A restaurant has tablets here, or has none any more.
     func want(_ restaurant: RestaurantID, _ isWanted: Bool) {
         if isWanted { wanted.insert(restaurant) } else { wanted.remove(restaurant) }
-        // A new connection asks for all that is wanted then.
+        // A new connection will ask for everything that is wanted then.
         guard subscriber.isReady else { return }
         changed.append(restaurant)
         ask()
@@ -161,7 +138,7 @@ final class EventBus: EventSource {
 
     private func ask() {
         guard subscriber.isReady else { return }
-        while requestsUnderWay < EventBus.concurrentRequests, let restaurant = changed.popLast() {
+        while requestsUnderWay < RedisBus.concurrentRequests, let restaurant = changed.popLast() {
             let isWanted = wanted.contains(restaurant)
             guard isWanted != (channels[restaurant] != nil) else { continue }
             guard isWanted else {
@@ -176,18 +153,19 @@ final class EventBus: EventSource {
         }
         guard isCatchingUp, requestsUnderWay == 0 else { return }
         isCatchingUp = false
+        directory.register()
         whenCaughtUp()
     }
 
     private func request(_ command: RedisArgument, _ channel: Channel, done: @escaping (Bool) -> Void) {
         requestsUnderWay += 1
-        subscriber.send([command, .text(name(of: channel))], budget: EventBus.budget) { [weak self] result in
+        subscriber.send([command, .text(name(of: channel))], budget: RedisBus.budget) { [weak self] result in
             guard let self else { return }
             self.requestsUnderWay -= 1
             switch result {
             case .success(.array): done(true)
             case .success(let reply):
-                // Without the channel there is the pulse.
+                // Without the channel, the pulse still finds what is durable.
                 self.log.warning("redis_refuses_channel", ["channel": self.name(of: channel), "reply": "\(reply)"])
             case .failure: break
             }
@@ -197,23 +175,14 @@ final class EventBus: EventSource {
 
     private func name(of channel: Channel) -> String {
         switch channel {
-        case .restaurant(let restaurant): return "\(keyPrefix)r:\(restaurant)"
-        case .node(let node): return "\(keyPrefix)n:\(EventBus.name(of: node))"
-        case .all: return "\(keyPrefix)all"
+        case .restaurant(let restaurant): keys.channel(of: restaurant)
+        case .node(let node): keys.channel(ofNode: node)
+        case .all: keys.channelOfAll
         }
     }
 
-    /// A process in keys, channels and sentences.
-    static func name(of node: UInt64) -> String {
-        var name = ByteBuffer()
-        name.append(hexadecimal: node)
-        return String(decoding: name.bytes(), as: UTF8.self)
-    }
+    // MARK: Speaking
 
-    // MARK: Saying
-
-    /// This process has committed an event: the others with tablets of the restaurant read it at once. What is committed in one
-    /// turn is told of at its end, together.
     func announce(_ restaurant: RestaurantID, head: EventSequence) {
         if heads.isEmpty {
             loop.atEndOfTurn { [weak self] in self?.announceHeads() }
@@ -227,41 +196,49 @@ final class EventBus: EventSource {
         for (restaurant, head) in news { publish(.head(restaurant, head), to: .restaurant(restaurant)) }
     }
 
-    /// Says something. `then` is told how many processes hear it on their channels; `nil`: Redis cannot be asked.
-    func publish(_ content: NodeMessage.Content, to channel: Channel, then: @escaping (Int64?) -> Void = { _ in }) {
+    func tell(_ node: UInt64, _ content: NodeMessage.Content, then: @escaping (NodeBusReceipt) -> Void) {
+        publish(content, to: .node(node), then: then)
+    }
+
+    func tellAll(_ content: NodeMessage.Content, then: @escaping (NodeBusReceipt) -> Void) {
+        publish(content, to: .all, then: then)
+    }
+
+    private func publish(
+        _ content: NodeMessage.Content, to channel: Channel, then: @escaping (NodeBusReceipt) -> Void = { _ in }
+    ) {
         guard publisher.isReady else {
-            figures.unsent += 1
-            return loop.atEndOfTurn { then(nil) }
+            counts.unsent += 1
+            return loop.atEndOfTurn { then(.unsent) }
         }
         var bytes = ByteBuffer(capacity: 512)
         bytes.append(NodeMessage(node: node, content))
-        figures.sent[content.kind, default: 0] += 1
+        counts.sent[content.kind, default: 0] += 1
         let arguments: [RedisArgument] = ["PUBLISH", .text(name(of: channel)), .bytes(bytes.bytes())]
-        publisher.send(arguments, budget: EventBus.budget) { [weak self] result in
+        publisher.send(arguments, budget: RedisBus.budget) { [weak self] result in
             switch result {
-            case .success(.integer(let count)): then(count)
-            case .success: then(nil)
+            case .success(.integer(let count)): then(.sent(receivers: Int(clamping: count)))
+            case .success: then(.unsent)
             case .failure:
-                self?.figures.unsent += 1
-                then(nil)
+                self?.counts.unsent += 1
+                then(.unsent)
             }
         }
     }
 
-    /// Says what is in a text frame to a restaurant's tablets elsewhere. By far the most of what is said: it is written straight
-    /// into the command.
+    /// Most messages are relayed frames, so they are written straight into the command.
     func relay(_ frame: ByteBuffer, to restaurant: RestaurantID) {
         guard publisher.isReady else {
-            figures.unsent += 1
+            counts.unsent += 1
             return
         }
-        figures.sent[.transient, default: 0] += 1
+        counts.sent[.transient, default: 0] += 1
         let payload = frame.withReadable { NodeMessage.relayPayload(of: $0) }
-        let channelBytes = restaurantChannels.count + EventBus.identifierBytes
+        let channelBytes = restaurantChannels.count + RedisBus.identifierBytes
         let messageBytes =
-            relayBeginning.count + EventBus.identifierBytes + NodeMessage.relayEnd.utf8CodeUnitCount + payload.count
-        let bound = EventBus.framingBytes + channelBytes + messageBytes
-        publisher.send(atMost: bound, budget: EventBus.budget, reply: whenRelayed) { output in
+            relayBeginning.count + RedisBus.identifierBytes + NodeMessage.relayEnd.utf8CodeUnitCount + payload.count
+        let bound = RedisBus.framingBytes + channelBytes + messageBytes
+        publisher.send(atMost: bound, budget: RedisBus.budget, reply: whenRelayed) { output in
             output.write(atMost: bound) { command in
                 command.append("*3\r\n$7\r\nPUBLISH\r\n$")
                 command.append(decimal: UInt64(channelBytes))
@@ -280,10 +257,16 @@ final class EventBus: EventSource {
         }
     }
 
-    /// A UUID as text.
+    /// The length of a UUID as text.
     private static let identifierBytes = 36
-    /// What stands around channel and message, at most.
+    /// The most that surrounds channel and message in the command.
     private static let framingBytes = 80
+
+    // MARK: Nodes
+
+    func others(reply: @escaping ([UInt64]?) -> Void) { directory.others(reply: reply) }
+
+    func exists(_ node: UInt64, reply: @escaping (Bool?) -> Void) { directory.isLeased(node, reply: reply) }
 
     // MARK: Hearing
 
@@ -292,20 +275,20 @@ final class EventBus: EventSource {
             case .string(let bytes) = parts[2]
         else { return }
         switch NodeMessage.read(bytes.span) {
-        case .otherVersion: figures.otherVersions += 1
-        case .unreadable: figures.unreadable += 1
+        case .otherVersion: counts.otherVersions += 1
+        case .unreadable: counts.unreadable += 1
         case .message(let message):
             guard message.node != node else { return }
             guard channel.elementsEqual(name(of: place(of: message.content)).utf8) else {
-                figures.unreadable += 1
+                counts.unreadable += 1
                 return
             }
-            figures.received[message.content.kind, default: 0] += 1
+            counts.received[message.content.kind, default: 0] += 1
             received(message.content, message.node)
         }
     }
 
-    /// The channel on which something is said. What is for one restaurant is believed on its own channel only.
+    /// The channel to which a message belongs. A message for one restaurant is believed only on that restaurant's channel.
     private func place(of content: NodeMessage.Content) -> Channel {
         switch content {
         case .head(let restaurant, _), .transient(let restaurant, _): .restaurant(restaurant)

@@ -1,40 +1,32 @@
-// The configuration: environment variables, overridden by flags, read once into typed settings, or refused in one
-// sentence that names the variable.
+// The configuration: environment variables and flags, read once into typed settings, or refused in one sentence that names
+// the variable.
 
 import FynloCore
 import FynloIO
 import Glibc
 
-/// A setting that cannot be used; the sentence names it and never quotes a secret.
-struct ConfigError: Error, Equatable, CustomStringConvertible {
-    let description: String
-
-    init(_ sentence: String) {
-        description = sentence
-    }
-}
-
 /// The settings of one server.
 struct Config {
     var listen: SocketAddress
-    /// FYNLO_ADMIN_LISTEN: the operators' listener; `nil`: their paths are at `listen`.
-    var adminListen: SocketAddress?
+    /// FYNLO_ADMIN_LISTEN: the operations listener; `nil`: its paths are served at `listen`.
+    var operationsListen: SocketAddress?
     var postgres: PostgresSettings
     var redis: RedisSettings?
     var tokens: TokenSettings
     var tls: TLSSettings?
     var limits: Limits
     var http: HTTPLimits
-    /// How long a request waits for Redis before it does without: no variable.
+    /// How long a request waits for Redis before it goes on without it. No variable.
     var redisBudget = Duration.milliseconds(50)
-    /// How long the connection slots of a node hold: no variable, as all nodes have to agree.
+    /// How long a node keeps its connection slots. No variable, since all nodes have to agree.
     var leaseTerms = LeaseTerms()
-    /// What keys and channels between processes begin with; 1 is the version of what they say to each other. No variable.
+    /// Begins the keys and channels that nodes share; 1 is the version of what they say to each other. No variable.
     var redisKeyPrefix = "fynlo:\(NodeMessage.version):"
-    /// Between two pulses: no variable.
-    var pulseInterval = Pulse.interval
-    /// Of the samples of the last quarter of an hour: no variable, as those of all nodes are added up.
-    var activityInterval = ActivityRecorder.interval
+    /// The interval between two pulses: less than a second, so that what a lost hint told is found within one. No variable.
+    var pulseInterval = Config.pulseInterval
+    static let pulseInterval = Duration.milliseconds(900)
+    /// The length of each sample of the last quarter of an hour: no variable, since the samples of all nodes are added up.
+    var activityInterval = Duration.seconds(15)
     var allowedOrigins: [String]
     var trustedProxies: TrustedProxies
     var allowsQueryToken: Bool
@@ -49,13 +41,25 @@ struct Config {
 
     /// How tokens are checked.
     struct TokenSettings {
-        /// FYNLO_JWT_SECRET, the key of HS256; `nil` when there is none.
+        /// FYNLO_JWT_SECRET, the key of HS256; `nil` if there is none.
         var secret: [UInt8]?
-        /// FYNLO_JWT_JWKS_FILE, the keys of ES256 and RS256; `nil` when there are none.
+        /// FYNLO_JWT_JWKS_FILE, the keys of ES256 and RS256; `nil` if there are none.
         var keySetPath: String?
         var policy: TokenPolicy
 
-        /// The keys as they are now; the file is read.
+        fileprivate init(_ source: Source) throws(ConfigError) {
+            secret = source.text("FYNLO_JWT_SECRET").map { Array($0.utf8) }
+            keySetPath = source.text("FYNLO_JWT_JWKS_FILE")
+            policy = TokenPolicy(
+                audience: source.text("FYNLO_JWT_AUDIENCE"), issuer: source.text("FYNLO_JWT_ISSUER"),
+                leeway: try source.duration("FYNLO_JWT_LEEWAY", minimum: .zero))
+            if let secret, secret.count < 32 {
+                throw ConfigError(
+                    "FYNLO_JWT_SECRET is shorter than 32 bytes; HS256 needs at least as many (RFC 7518 §3.2).")
+            }
+        }
+
+        /// Reads the keys as they are now.
         func loadKeys() throws(ConfigError) -> TokenKeyring {
             var text: [UInt8]?
             if let keySetPath {
@@ -79,7 +83,17 @@ struct Config {
         var certificatePath: String
         var keyPath: String
 
-        /// The certificates as they are now; the files are read.
+        /// `nil` if neither variable is set.
+        fileprivate static func read(_ source: Source) throws(ConfigError) -> TLSSettings? {
+            switch (source.text("FYNLO_TLS_CERT"), source.text("FYNLO_TLS_KEY")) {
+            case (.some(let certificate), .some(let key)): TLSSettings(certificatePath: certificate, keyPath: key)
+            case (nil, nil): nil
+            case (.some, nil): throw ConfigError("FYNLO_TLS_CERT is set without FYNLO_TLS_KEY; set both or none.")
+            case (nil, .some): throw ConfigError("FYNLO_TLS_KEY is set without FYNLO_TLS_CERT; set both or none.")
+            }
+        }
+
+        /// Reads the certificates as they are now.
         func load() throws(ConfigError) -> TLSContext {
             do throws(TLSError) {
                 return try TLSContext(certificatePath: certificatePath, keyPath: keyPath)
@@ -89,8 +103,8 @@ struct Config {
         }
     }
 
-    /// What a variable's value is for: the ones with a secret in them are not taken as flags, since other users of the
-    /// machine can read a command line.
+    /// Whether a variable's value is a secret. Secrets are not accepted as flags, since other users of the machine can read
+    /// command lines.
     enum Kind { case plain, secret }
 
     /// One variable.
@@ -107,10 +121,10 @@ struct Config {
             self.kind = kind
         }
 
-        /// `--listen` for FYNLO_LISTEN; `nil` for a variable that is not taken as a flag.
+        /// `--listen` for FYNLO_LISTEN; `nil` for a variable that is not accepted as a flag.
         var flag: String? { kind == .plain ? spelledAsFlag : nil }
 
-        /// The name as a flag, whether it is one or not.
+        /// The name as a flag, whether or not it is accepted as one.
         var spelledAsFlag: String {
             let stem = name.hasPrefix("FYNLO_") ? name.dropFirst("FYNLO_".count) : name[...]
             return "--" + stem.lowercased().split(separator: "_").joined(separator: "-")
@@ -178,13 +192,13 @@ struct Config {
     init(environment: [String: String], flags: [String: String] = [:]) throws(ConfigError) {
         let source = Source(environment: environment, flags: flags)
         listen = try source.address("FYNLO_LISTEN", source.value("FYNLO_LISTEN"))
-        adminListen = try source.text("FYNLO_ADMIN_LISTEN").map { text throws(ConfigError) in
+        operationsListen = try source.text("FYNLO_ADMIN_LISTEN").map { text throws(ConfigError) in
             try source.address("FYNLO_ADMIN_LISTEN", text)
         }
-        if adminListen == listen, listen.port != 0 {
+        if operationsListen == listen, listen.port != 0 {
             throw ConfigError("FYNLO_ADMIN_LISTEN is the same as FYNLO_LISTEN; give it an address of its own.")
         }
-        // Postgres counts its time-outs in milliseconds, 2^31 of them at most; nobody waits for a day.
+        // PostgreSQL counts its time-outs in milliseconds, of which there may be 2^31; a day is shorter.
         queryTimeout = try source.duration("FYNLO_QUERY_TIMEOUT", maximum: .seconds(86_400))
         postgres = try Config.postgres(environment: environment, queryTimeout: queryTimeout)
         do {
@@ -192,53 +206,12 @@ struct Config {
         } catch {
             throw ConfigError(error.description)
         }
-        tokens = TokenSettings(
-            secret: source.text("FYNLO_JWT_SECRET").map { Array($0.utf8) },
-            keySetPath: source.text("FYNLO_JWT_JWKS_FILE"),
-            policy: TokenPolicy(
-                audience: source.text("FYNLO_JWT_AUDIENCE"), issuer: source.text("FYNLO_JWT_ISSUER"),
-                leeway: try source.duration("FYNLO_JWT_LEEWAY", minimum: .zero)))
-        if let secret = tokens.secret, secret.count < 32 {
-            throw ConfigError(
-                "FYNLO_JWT_SECRET is shorter than 32 bytes; HS256 needs at least as many (RFC 7518 §3.2).")
-        }
-
-        switch (source.text("FYNLO_TLS_CERT"), source.text("FYNLO_TLS_KEY")) {
-        case (.some(let certificate), .some(let key)):
-            tls = TLSSettings(certificatePath: certificate, keyPath: key)
-        case (nil, nil): tls = nil
-        case (.some, nil): throw ConfigError("FYNLO_TLS_CERT is set without FYNLO_TLS_KEY; set both or none.")
-        case (nil, .some): throw ConfigError("FYNLO_TLS_KEY is set without FYNLO_TLS_CERT; set both or none.")
-        }
-
-        limits = Limits()
-        limits.connections = try source.integer(
-            "FYNLO_MAX_CONNECTIONS", unset: max(64, Config.descriptorLimit - 256), in: 1...10_000_000)
-        limits.unauthenticatedConnections = try source.integer(
-            "FYNLO_MAX_UNAUTHENTICATED", unset: max(1, limits.connections / 4), in: 1...10_000_000)
-        limits.connectionsPerAddress = try source.integer("FYNLO_MAX_CONNECTIONS_PER_IP", in: 0...10_000_000)
-        limits.connectionsPerRestaurant = try source.integer(
-            "FYNLO_MAX_CONNECTIONS_PER_RESTAURANT", in: 1...100_000)
-        limits.connectionsPerUser = try source.integer("FYNLO_MAX_CONNECTIONS_PER_USER", in: 1...100_000)
-        limits.authenticationTimeout = try source.duration("FYNLO_AUTH_TIMEOUT")
-        limits.idlePing = try source.duration("FYNLO_IDLE_PING")
-        limits.staleAfter = try source.duration("FYNLO_STALE_AFTER")
-        limits.sweepInterval = try source.duration("FYNLO_SWEEP_INTERVAL")
-        limits.heartbeatInterval = try source.duration("FYNLO_HEARTBEAT_INTERVAL")
-        limits.tokenWarning = try source.duration("FYNLO_TOKEN_WARNING", minimum: .zero)
-        limits.tokenLeeway = tokens.policy.leeway
-        limits.messagesPerSecond = try source.integer("FYNLO_RATE_LIMIT", in: 1...1_000_000)
-        limits.messageBurst = try source.integer("FYNLO_RATE_BURST", in: 1...1_000_000)
-        limits.messageBytes = try source.integer("FYNLO_MAX_MESSAGE", in: 1_024...16_777_216)
-        limits.sendQueueBytes = try source.integer("FYNLO_SEND_QUEUE", in: 4_096...1_073_741_824)
+        tokens = try TokenSettings(source)
+        tls = try TLSSettings.read(source)
+        limits = try Config.limits(source, tokenLeeway: tokens.policy.leeway)
         http = HTTPLimits()
         http.bodyBytes = try source.integer("FYNLO_MAX_BODY", in: 1_024...1_073_741_824)
-
-        allowedOrigins = (source.text("FYNLO_ALLOWED_ORIGINS") ?? "").split(separator: ",")
-            .map { $0.trimmingWhitespace() }
-        for origin in allowedOrigins where !Config.isOrigin(origin) {
-            throw ConfigError("FYNLO_ALLOWED_ORIGINS lists origins such as https://pos.example.com, not \(origin).")
-        }
+        allowedOrigins = try Config.origins(source.text("FYNLO_ALLOWED_ORIGINS") ?? "")
         trustedProxies = try Config.proxies(source.text("FYNLO_TRUSTED_PROXIES") ?? "")
         allowsQueryToken = try source.boolean("FYNLO_ALLOW_QUERY_TOKEN")
         hasEcho = try source.boolean("FYNLO_ECHO")
@@ -263,7 +236,41 @@ struct Config {
         }
     }
 
-    /// Scheme and host, and the port if it is not the scheme's own, as a browser sends it: no path, not even a slash.
+    private static func limits(_ source: Source, tokenLeeway: Duration) throws(ConfigError) -> Limits {
+        var limits = Limits()
+        limits.connections = try source.integer(
+            "FYNLO_MAX_CONNECTIONS", unset: max(64, descriptorLimit - 256), in: 1...10_000_000)
+        limits.unauthenticatedConnections = try source.integer(
+            "FYNLO_MAX_UNAUTHENTICATED", unset: max(1, limits.connections / 4), in: 1...10_000_000)
+        limits.connectionsPerAddress = try source.integer("FYNLO_MAX_CONNECTIONS_PER_IP", in: 0...10_000_000)
+        limits.connectionsPerRestaurant = try source.integer(
+            "FYNLO_MAX_CONNECTIONS_PER_RESTAURANT", in: 1...100_000)
+        limits.connectionsPerUser = try source.integer("FYNLO_MAX_CONNECTIONS_PER_USER", in: 1...100_000)
+        limits.authenticationTimeout = try source.duration("FYNLO_AUTH_TIMEOUT")
+        limits.idlePing = try source.duration("FYNLO_IDLE_PING")
+        limits.staleAfter = try source.duration("FYNLO_STALE_AFTER")
+        limits.sweepInterval = try source.duration("FYNLO_SWEEP_INTERVAL")
+        limits.heartbeatInterval = try source.duration("FYNLO_HEARTBEAT_INTERVAL")
+        limits.tokenWarning = try source.duration("FYNLO_TOKEN_WARNING", minimum: .zero)
+        limits.tokenLeeway = tokenLeeway
+        limits.messagesPerSecond = try source.integer("FYNLO_RATE_LIMIT", in: 1...1_000_000)
+        limits.messageBurst = try source.integer("FYNLO_RATE_BURST", in: 1...1_000_000)
+        limits.messageBytes = try source.integer("FYNLO_MAX_MESSAGE", in: 1_024...16_777_216)
+        limits.sendQueueBytes = try source.integer("FYNLO_SEND_QUEUE", in: 4_096...1_073_741_824)
+        return limits
+    }
+
+    /// A comma-separated list of origins.
+    private static func origins(_ list: String) throws(ConfigError) -> [String] {
+        let origins = list.split(separator: ",").map { $0.trimmingWhitespace() }
+        for origin in origins where !isOrigin(origin) {
+            throw ConfigError("FYNLO_ALLOWED_ORIGINS lists origins such as https://pos.example.com, not \(origin).")
+        }
+        return origins
+    }
+
+    /// True for an origin as browsers send it: scheme and host, the port if it is not the scheme's default, and no path, not even
+    /// a slash.
     private static func isOrigin(_ text: String) -> Bool {
         for scheme in ["https://", "http://"] where text.hasPrefix(scheme) {
             let host = text.dropFirst(scheme.count)
@@ -287,7 +294,7 @@ struct Config {
         return TrustedProxies(networks)
     }
 
-    /// DATABASE_URL alone, for the subcommands that need nothing else.
+    /// Reads DATABASE_URL alone, for the subcommands that need nothing else.
     static func postgres(
         environment: [String: String], queryTimeout: Duration = .seconds(5),
         role: PostgresSettings.Role = .server
@@ -298,90 +305,10 @@ struct Config {
         return try PostgresSettings(url: url, queryTimeout: queryTimeout, role: role)
     }
 
-    /// The descriptors this process may have.
+    /// How many descriptors this process may have.
     private static var descriptorLimit: Int {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1_024 }
         return Int(clamping: limit.rlim_cur)
-    }
-
-    /// Where values come from.
-    private struct Source {
-        let environment: [String: String]
-        let flags: [String: String]
-
-        /// The value given, `nil` if none or an empty one.
-        func text(_ name: String) -> String? {
-            guard let value = flags[name] ?? environment[name], !value.isEmpty else { return nil }
-            return value
-        }
-
-        /// The value given, or the default of the table.
-        func value(_ name: String) -> String {
-            text(name) ?? Config.variables.first { $0.name == name }?.fallback ?? ""
-        }
-
-        func address(_ name: String, _ text: String) throws(ConfigError) -> SocketAddress {
-            do {
-                return try SocketAddress(parsing: text)
-            } catch {
-                throw ConfigError("\(name) cannot be used: \(error)")
-            }
-        }
-
-        func integer(
-            _ name: String, unset: Int? = nil, in range: ClosedRange<Int>
-        ) throws(ConfigError) -> Int {
-            if text(name) == nil, let unset { return unset }
-            guard let number = Int(value(name)), range.contains(number) else {
-                throw ConfigError(
-                    "\(name) has to be a whole number from \(range.lowerBound) to \(range.upperBound), not \(value(name))."
-                )
-            }
-            return number
-        }
-
-        func boolean(_ name: String) throws(ConfigError) -> Bool {
-            switch value(name) {
-            case "1", "true": return true
-            case "0", "false": return false
-            default: throw ConfigError("\(name) has to be 0 or 1, not \(value(name)).")
-            }
-        }
-
-        func duration(
-            _ name: String, minimum: Duration = .milliseconds(1), maximum: Duration = .seconds(3_650 * 86_400)
-        ) throws(ConfigError) -> Duration {
-            let text = value(name)
-            guard let duration = Duration(configuration: text), duration >= minimum else {
-                throw ConfigError("\(name) has to be a duration such as 500ms, 30s, 5m, 2h or 7d, not \(text).")
-            }
-            guard duration <= maximum else {
-                throw ConfigError("\(name) may be \(maximum.components.seconds / 86_400)d at most, not \(text).")
-            }
-            return duration
-        }
-    }
-}
-
-extension Duration {
-    /// Reads `500ms`, `30s`, `5m`, `2h`, `7d`; a number needs its unit, only `0` does not.
-    init?(configuration text: String) {
-        if text == "0" {
-            self = .zero
-            return
-        }
-        let units: [(String, Int64)] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)]
-        for (unit, milliseconds) in units where text.hasSuffix(unit) {
-            let digits = text.dropLast(unit.count)
-            guard !digits.isEmpty, digits.utf8.allSatisfy({ (48...57).contains($0) }), let number = Int64(digits) else {
-                continue
-            }
-            let (product, overflow) = number.multipliedReportingOverflow(by: milliseconds)
-            guard !overflow, product <= Int64.max / 1_000_000 else { return nil }
-            self = .milliseconds(product)
-            return
-        }
-        return nil
     }
 }

@@ -3,18 +3,18 @@
 import FynloCore
 
 /// Answers `POST /api/v1/notifications`.
-final class NotificationHandler {
-    private let authentication: AuthenticationHandler
+final class NotificationsEndpoint {
+    private let authorizer: RequestAuthorizer
     private let feeds: FeedHandler
     private let notifications: NotificationRepository
     private let limits: Limits
     private let log: Logger
 
     init(
-        authentication: AuthenticationHandler, feeds: FeedHandler, notifications: NotificationRepository,
+        authorizer: RequestAuthorizer, feeds: FeedHandler, notifications: NotificationRepository,
         limits: Limits, log: Logger
     ) {
-        self.authentication = authentication
+        self.authorizer = authorizer
         self.feeds = feeds
         self.notifications = notifications
         self.limits = limits
@@ -24,7 +24,7 @@ final class NotificationHandler {
     /// The answer has the place of the event in the stream.
     func post(_ request: HTTPRequest, reply: @escaping Reply) {
         let limits = limits
-        authentication.authorize(request, .management, reply: reply) { () throws(APIError) in
+        authorizer.authorize(request, .management, reply: reply) { () throws(APIError) in
             (notification: try Notification(request, limits: limits), key: try request.idempotencyKey(limits))
         } restaurant: {
             $0.notification.restaurant

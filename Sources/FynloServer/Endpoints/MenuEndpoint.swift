@@ -3,17 +3,20 @@
 import FynloCore
 
 /// Answers the menu's routes.
-final class MenuHandler {
-    private let authentication: AuthenticationHandler
+final class MenuEndpoint {
+    private let authorizer: RequestAuthorizer
+    private let known: AccessLookup
     private let menus: MenuRepository
     private let cache: MenuCache
     private let nodes: NodeHandler
     private let log: Logger
 
     init(
-        authentication: AuthenticationHandler, menus: MenuRepository, cache: MenuCache, nodes: NodeHandler, log: Logger
+        authorizer: RequestAuthorizer, known: AccessLookup, menus: MenuRepository, cache: MenuCache,
+        nodes: NodeHandler, log: Logger
     ) {
-        self.authentication = authentication
+        self.authorizer = authorizer
+        self.known = known
         self.menus = menus
         self.cache = cache
         self.nodes = nodes
@@ -23,7 +26,7 @@ final class MenuHandler {
     /// `GET /api/v1/menu`.
     func page(_ request: HTTPRequest, reply: @escaping Reply) {
         read(request, reply) { () throws(APIError) in
-            .page(try MenuHandler.pageRequest(request))
+            .page(try MenuEndpoint.pageRequest(request))
         }
     }
 
@@ -35,7 +38,7 @@ final class MenuHandler {
     }
 
     private func read(_ request: HTTPRequest, _ reply: @escaping Reply, parse: () throws(APIError) -> MenuPart) {
-        authentication.authorizeReader(request, reply: reply, parse: parse) {
+        authorizer.authorizeReader(request, reply: reply, parse: parse) {
             $0.restaurant
         } then: { [cache, log] part, version, isAway in
             guard isAway else {
@@ -58,11 +61,11 @@ final class MenuHandler {
 
     /// `POST /api/v1/menu/cache/invalidate`.
     func invalidate(_ request: HTTPRequest, reply: @escaping Reply) {
-        authentication.authorize(request, .staff(denied: .permissionDenied), reply: reply) { () throws(APIError) in
+        authorizer.authorize(request, .staff(denied: .permissionDenied), reply: reply) { () throws(APIError) in
             try QueryParameters(request).restaurant()
         } restaurant: {
             $0
-        } then: { [menus, nodes, log, known = authentication.known] restaurant, _ in
+        } then: { [menus, nodes, log, known] restaurant, _ in
             menus.invalidate(restaurant) { result in
                 switch result {
                 case .success(let version):
