@@ -1,4 +1,4 @@
-// Flags and what stands between them.
+// Flags and the words between them.
 
 import FynloCore
 

@@ -1,6 +1,6 @@
-// What was typed -> which subcommand; and how a command ends.
+// Reads the command line: which subcommand; and how a command ends.
 
-/// Exit codes of the program.
+/// The exit codes of `fynlo`.
 enum ExitCode {
     static let done: Int32 = 0
     /// The server answered, with an error.
