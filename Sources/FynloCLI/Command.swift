@@ -2,7 +2,7 @@
 
 import FynloCore
 
-/// Exit codes of the program.
+/// The exit codes of `fynlo`.
 enum ExitCode {
     static let done: Int32 = 0
     /// The server answered with an error.

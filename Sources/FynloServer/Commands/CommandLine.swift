@@ -1,10 +1,10 @@
-// From the words that were typed to a subcommand and its flags.
+// Reads the command line: which subcommand, with which flags.
 
 import FynloCore
 import FynloIO
 import Glibc
 
-/// Exit codes of the program (sysexits.h).
+/// The exit codes of fynlo-server (sysexits.h). The tool `fynlo` has others: its 1 and 2 say how the server answered.
 enum ExitCode {
     static let done: Int32 = 0
     static let failed: Int32 = 1
@@ -12,7 +12,7 @@ enum ExitCode {
     static let config: Int32 = 78
 }
 
-/// A command line that cannot be understood.
+/// A command line that fynlo-server cannot understand.
 struct UsageError: Error, CustomStringConvertible {
     let description: String
     init(_ sentence: String) { description = sentence }

@@ -1,5 +1,5 @@
-// How the tablets are doing, for those who manage them, and the way to end one of their connections. The other processes are
-// asked for what they know.
+// How the tablets are doing, for those who manage them, and the way to end one of their connections. Other nodes are asked
+// for their part.
 
 import FynloCore
 import FynloIO
@@ -16,12 +16,12 @@ final class DiagnosticsEndpoint {
     private let log: Logger
     private let started: Instant
 
-    /// Connections told of one by one; the report is of all.
+    /// How many connections are listed; the report covers all of them.
     private static let connections = 500
-    /// So many short connections in a row are a loop.
+    /// This many short connections in a row are a loop.
     private static let loop = 3
 
-    /// How much of one process is told of one by one. What another process asked for has to fit into one message.
+    /// How much of one node is listed. What another node asked for has to fit into one message.
     private struct Extent {
         let restaurants: Int
         let connections: Int
@@ -49,8 +49,8 @@ final class DiagnosticsEndpoint {
 
     // MARK: Closing
 
-    /// Closes a tablet's connection with 4006. One that is not there, and one of a restaurant that the user may not act for,
-    /// are the same.
+    /// Closes a tablet's connection with 4006. A connection that does not exist and one of a restaurant that the user may not act
+    /// for get the same refusal.
     func close(_ id: UUID128, _ request: HTTPRequest, reply: @escaping Reply) {
         if let connection = ConnectionID(uuid: id), nodes.isElsewhere(connection) {
             return close(connection, request, reply: reply)
@@ -59,7 +59,7 @@ final class DiagnosticsEndpoint {
         let restaurant = tablet(number, id)?.restaurant
         authorizer.authorizeManagement(request, of: restaurant, unknown: .connectionNotFound, reply: reply) {
             [self] _ in
-            // It may have left while the user was looked up.
+            // The tablet may have left while the user was looked up.
             guard let connection = tablet(number, id) else { return reply(.failure(.connectionNotFound)) }
             log.info("closed_by_administrator", ["connection": id.description])
             connection.close(.accessRevoked)
@@ -67,7 +67,7 @@ final class DiagnosticsEndpoint {
         }
     }
 
-    /// Has another process do it.
+    /// Has another node close a connection.
     private func close(_ connection: ConnectionID, _ request: HTTPRequest, reply: @escaping Reply) {
         let find = { [nodes] found in nodes.locate(connection, reply: found) }
         authorizer.authorizeManagement(request, find: find, unknown: .connectionNotFound, reply: reply) {
@@ -90,7 +90,7 @@ final class DiagnosticsEndpoint {
 
     // MARK: Diagnostics
 
-    /// Those of one restaurant, or, for platform owners who name none, of all.
+    /// The diagnostics of one restaurant or, for platform owners who name none, of all.
     func report(_ request: HTTPRequest, reply: @escaping Reply) {
         authorizer.authorizeDiagnostics(request, reply: reply) { parameters throws(APIError) in
             try parameters.boolean("history", default: false)
@@ -109,7 +109,7 @@ final class DiagnosticsEndpoint {
         }
     }
 
-    /// What this process tells another one.
+    /// What this node reports to another one; `nil`: it does not fit into a message.
     func describe(_ restaurant: RestaurantID?, _ form: NodeMessage.ReportForm) -> [UInt8]? {
         var body = ByteBuffer()
         guard form != .text else {
@@ -180,7 +180,7 @@ final class DiagnosticsEndpoint {
             errors.merge(record.errors) { $0 + $1 }
         }
         diagnosis.errors = errors.map { DiagnosticReport.ErrorCount(type: $0.rawValue, count: $1) }
-        // Those that were here before are known for longer than they are here.
+        // Tablets that were connected before are known for longer than their present connection.
         var looping = Set(known.filter { $0.value.shortLived >= DiagnosticsEndpoint.loop }.keys)
         for tablet in known.values {
             diagnosis.connectedTime += tablet.connected
@@ -240,7 +240,7 @@ final class DiagnosticsEndpoint {
         body.append("]")
     }
 
-    /// What only grows as long as the process runs: whoever looks twice knows what was between.
+    /// Counters that only grow while the process runs: the difference of two reports tells what happened in between.
     private func appendCounters(_ diagnosis: TabletDiagnosis, _ restaurant: RestaurantID?, to body: inout ByteBuffer) {
         body.append(",\"counters\":{\"messages\":\(diagnosis.messages)")
         body.append(",\"heartbeats_received\":\(diagnosis.heartbeats.received)")
@@ -251,7 +251,7 @@ final class DiagnosticsEndpoint {
     }
 }
 
-/// One authenticated connection, looked at.
+/// One authenticated connection, as it is now.
 private struct Tablet {
     let member: ConnectionRegistry.Member
     let id: ConnectionID
@@ -318,7 +318,7 @@ private struct Tablet {
 }
 
 extension TabletDiagnosis {
-    /// Adds what is known of a restaurant.
+    /// Adds the record of a restaurant.
     fileprivate mutating func add(_ record: ConnectionHistory.Restaurant) {
         reconnects += record.reconnects
         stale += record.stale
@@ -341,7 +341,7 @@ extension APIError {
 }
 
 extension HTTPRequest {
-    /// RFC 9110 §12.5.1, as far as two forms go: text for who names it, and not JSON before it.
+    /// RFC 9110 §12.5.1, for two forms: text if the client accepts it and does not prefer JSON.
     fileprivate var prefersPlainText: Bool {
         let ranges = headers.values("accept").joined(separator: ",").split(separator: ",").map { range in
             range.split(separator: ";").map { $0.trimmingWhitespace().lowercased() }

@@ -1,4 +1,4 @@
-// The durable events over HTTP, for programs without a socket.
+// The durable events over HTTP, for programs that do not open a WebSocket.
 
 import FynloCore
 
@@ -24,7 +24,7 @@ final class EventsEndpoint {
         self.log = log
     }
 
-    /// The events after `after`, as the tablets get them, or 410 where that cannot be exact.
+    /// The events after `after`, as tablets receive them, or 410 if they are not all there.
     func events(_ request: HTTPRequest, reply: @escaping Reply) {
         let limits = limits
         authorizer.authorize(request, reply: reply) { () throws(APIError) in
@@ -44,8 +44,7 @@ final class EventsEndpoint {
                     }
                     reply(EventsEndpoint.answer(page, after: query.after))
                 case .failure(let error):
-                    log.warning("events_unread", ["request": request.id.description, "error": error.description])
-                    reply(.failure(APIError(error)))
+                    reply(.failure(log.failure("events_unread", error, of: request)))
                 }
             }
         }
@@ -57,7 +56,7 @@ final class EventsEndpoint {
             return .failure(
                 APIError(.resyncRequired, "There is no event \(after) yet, the newest is \(page.head); \(advice)"))
         }
-        // The numbers have no gaps: what does not follow on was forgotten.
+        // The numbers have no gaps, so events that are missing at the beginning have been pruned.
         guard after == page.head || page.events.first?.sequence == after + 1 else {
             return .failure(APIError(.resyncRequired, "The events after \(after) are no longer kept; \(advice)"))
         }

@@ -1,8 +1,8 @@
-// The menu over HTTP: who may read it, from where it comes, and the fields that let tablets and programs keep copies.
+// The menu over HTTP: who may read it, where it comes from, and the header fields that let clients keep copies.
 
 import FynloCore
 
-/// Answers the menu's routes.
+/// Answers the routes of the menu.
 final class MenuEndpoint {
     private let authorizer: RequestAuthorizer
     private let known: AccessLookup
@@ -47,8 +47,7 @@ final class MenuEndpoint {
                     case .success((let document, let state)):
                         reply(.success(document.response(to: request, from: state)))
                     case .failure(let error):
-                        log.warning("menu_unread", ["request": request.id.description, "error": error.description])
-                        reply(.failure(APIError(error)))
+                        reply(.failure(log.failure("menu_unread", error, of: request)))
                     }
                 }
             }
@@ -77,10 +76,9 @@ final class MenuEndpoint {
                     response.headers.append("Cache-Control", "no-store")
                     reply(.success(response))
                 case .failure(let error):
-                    log.warning(
-                        "menu_not_invalidated", ["request": request.id.description, "error": error.description])
-                    // 503 for a time-out too: nothing was read too slowly, something was not recorded.
-                    reply(.failure(error.isTimeout ? .unavailable : APIError(error)))
+                    let refusal = log.failure("menu_not_invalidated", error, of: request)
+                    // A time-out is 503 too: no query was too slow, but a change was not recorded.
+                    reply(.failure(error.isTimeout ? .unavailable : refusal))
                 }
             }
         }

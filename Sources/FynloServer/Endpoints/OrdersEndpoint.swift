@@ -1,11 +1,11 @@
-// Orders over HTTP: lists, single ones, new ones, and changes of their status.
+// Orders over HTTP: lists of orders, single orders, new orders, and changes of their status.
 
 import FynloCore
 
 /// Answers the routes of orders.
 final class OrdersEndpoint {
     private let authorizer: RequestAuthorizer
-    private let feeds: FeedHandler
+    private let commands: CommandReply
     private let orders: OrderRepository
     private let limits: Limits
     private let log: Logger
@@ -14,7 +14,7 @@ final class OrdersEndpoint {
         authorizer: RequestAuthorizer, feeds: FeedHandler, orders: OrderRepository, limits: Limits, log: Logger
     ) {
         self.authorizer = authorizer
-        self.feeds = feeds
+        commands = CommandReply(feeds: feeds, log: log)
         self.orders = orders
         self.limits = limits
         self.log = log
@@ -37,8 +37,7 @@ final class OrdersEndpoint {
                     response.headers.append("Link", OrdersEndpoint.links(page, total: found.total))
                     reply(.success(response))
                 case .failure(let error):
-                    log.warning("orders_unread", ["request": request.id.description, "error": error.description])
-                    reply(.failure(APIError(error)))
+                    reply(.failure(log.failure("orders_unread", error, of: request)))
                 }
             }
         }
@@ -78,8 +77,7 @@ final class OrdersEndpoint {
                 case .success(nil):
                     reply(.failure(.orderNotFound))
                 case .failure(let error):
-                    log.warning("orders_unread", ["request": request.id.description, "error": error.description])
-                    reply(.failure(APIError(error)))
+                    reply(.failure(log.failure("orders_unread", error, of: request)))
                 }
             }
         }
@@ -87,17 +85,17 @@ final class OrdersEndpoint {
 
     // MARK: Commands
 
-    /// `POST /api/v1/orders`. A repeated key gets the first answer again, the order as it was then: together with the events
-    /// after its X-Event-Seq that is as exact as on the first day.
+    /// `POST /api/v1/orders`. A repeated key gets the first answer again, with the order as it was then. Together with the events
+    /// after its X-Event-Seq, that answer is still exact.
     func create(_ request: HTTPRequest, reply: @escaping Reply) {
         let limits = limits
         authorizer.authorize(request, reply: reply) { () throws(APIError) in
             (order: try NewOrder(request, limits: limits), key: try request.idempotencyKey(limits))
         } restaurant: {
             $0.order.restaurant
-        } then: { [self] parsed, record in
-            orders.create(parsed.order, by: record.user, messageID: parsed.key) { [self] result in
-                finish(result, of: request, isRepeatable: parsed.key != nil, reply) { created in
+        } then: { [commands, orders] parsed, record in
+            orders.create(parsed.order, by: record.user, messageID: parsed.key) { [commands] result in
+                commands.finish(result, of: request, isRepeatable: parsed.key != nil, reply) { created in
                     var response = HTTPResponse.json(201, created.json, eventSequence: created.head)
                     response.headers.append("Location", "/api/v1/orders/\(created.id)")
                     return response
@@ -114,28 +112,14 @@ final class OrdersEndpoint {
                 update: try OrderStatusUpdate(request, order: order, limits: limits),
                 key: try request.idempotencyKey(limits)
             )
-        } then: { [self] parsed, record, restaurant in
+        } then: { [commands, orders] parsed, record, restaurant in
             orders.updateStatusAndRead(parsed.update, in: restaurant, by: record.user, messageID: parsed.key) {
-                [self] result in
-                // To be sent again is no danger: the same status again is no change.
-                finish(result, of: request, isRepeatable: true, reply) { .json(200, $0.json, eventSequence: $0.head) }
+                [commands] result in
+                // Sending it again does no harm: the same status twice is one change.
+                commands.finish(result, of: request, isRepeatable: true, reply) {
+                    .json(200, $0.json, eventSequence: $0.head)
+                }
             }
-        }
-    }
-
-    /// Answers a command, and has the event it made delivered at once.
-    private func finish<Value>(
-        _ result: Result<StorageOutcome<Value>, PostgresError>, of request: HTTPRequest, isRepeatable: Bool,
-        _ reply: Reply,
-        _ response: (Value) -> HTTPResponse
-    ) {
-        switch result {
-        case .success(let outcome):
-            reply(outcome.answer.map(response))
-            if let event = outcome.event { feeds.committed(event) }
-        case .failure(let error):
-            log.warning("command_failed", ["request": request.id.description, "error": error.description])
-            reply(.failure(APIError(error, ofRepeatableCommand: isRepeatable)))
         }
     }
 }

@@ -1,4 +1,4 @@
-// Who a token speaks for: what a page needs to know before it can open a tablet's connection.
+// The user whom a token identifies: what a page has to know before it can connect as a tablet.
 
 import FynloCore
 
@@ -14,7 +14,7 @@ final class ProfileEndpoint {
         self.log = log
     }
 
-    /// The user with their role, and the restaurants that they may act for.
+    /// The user, their role, and the restaurants that they may act for.
     func profile(_ request: HTTPRequest, reply: @escaping Reply) {
         authorizer.authorizeUser(request, reply: reply) { [users, log] record, role in
             users.profile(of: record.user) { result in
@@ -22,8 +22,7 @@ final class ProfileEndpoint {
                 case .success(let profile):
                     reply(.success(.json(200, ProfileEndpoint.body(profile, record.user, role))))
                 case .failure(let error):
-                    log.warning("profile_unread", ["request": request.id.description, "error": error.description])
-                    reply(.failure(APIError(error)))
+                    reply(.failure(log.failure("profile_unread", error, of: request)))
                 }
             }
         }

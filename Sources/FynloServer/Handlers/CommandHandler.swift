@@ -1,8 +1,8 @@
-// Commands on orders: to the repository, and back to the tablet that asked; their events to everyone.
+// Tablets' commands: they go to storage, the answer to the tablet that asked, and the event to every tablet.
 
 import FynloCore
 
-/// Carries out the orders' storage requests.
+/// Carries out what tablets ask of storage.
 final class CommandHandler {
     private let hub: Hub
     private let feeds: FeedHandler
@@ -16,7 +16,7 @@ final class CommandHandler {
         self.log = log
     }
 
-    /// Does what a connection asked of storage; the connection is told, if it is still there.
+    /// Carries out a connection's request and tells the connection, if it still exists.
     func handle(_ request: StorageRequest, receivedAt: Instant, connection number: UInt64) {
         switch request {
         case .updateOrderStatus(let update, let restaurant, let user, let messageID):
