@@ -281,9 +281,22 @@ public struct ProtocolStack: Sendable {
     public mutating func deliver(
         frame: ByteBuffer, sequence: EventSequence?, now: Moment, output: inout ByteBuffer
     ) {
+        // Every tablet of a restaurant gets its events this way: only a gap is worth a context.
+        switch tabletSession?.admit(sequence: sequence) ?? .pass {
+        case .pass: return
+        case .next: break
+        case .gap: sendResync(before: sequence ?? 0, now: now, output: &output)
+        }
+        log.note(.event, at: now.instant)
+        // To most tablets it is all that is to be sent now: they share its memory.
+        if output.isEmpty { output = frame } else { output.append(frame) }
+    }
+
+    private mutating func sendResync(before sequence: EventSequence, now: Moment, output: inout ByteBuffer) {
         var effects: [Effect] = []
         inContext(now: now, &output, &effects) { stack, context in
-            stack.tabletSession?.deliver(frame: frame, sequence: sequence, &context)
+            context.note(.resync)
+            stack.tabletSession?.send(.resyncRequired(head: sequence - 1), &context)
         }
     }
 

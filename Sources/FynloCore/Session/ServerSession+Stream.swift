@@ -1,24 +1,14 @@
 // The restaurant's events on their way to the tablet: each once, in order, live or replayed.
 
 extension ServerSession {
-    /// A whole frame for every tablet of the restaurant: a live event with its number, once each, or a transient message
-    /// without.
-    mutating func deliver(
-        frame: ByteBuffer, sequence: EventSequence?, _ context: inout SessionContext
-    ) {
-        guard case .active(var active) = state else { return }
-        if let sequence {
-            let verdict = active.cursor.take(live: sequence)
-            if verdict == .pass { return }
-            state = .active(active)
-            if verdict == .gap {
-                context.note(.resync)
-                send(.resyncRequired(head: sequence - 1), &context)
-            }
-        }
-        context.note(.event)
-        // To most tablets it is all that is to be sent now: they share its memory.
-        if context.output.isEmpty { context.output = frame } else { context.output.append(frame) }
+    /// What to do with a frame for every tablet of the restaurant: a live event with its number, which is sent once, or a
+    /// transient message without.
+    mutating func admit(sequence: EventSequence?) -> ResumeCursor.Verdict {
+        guard case .active(var active) = state else { return .pass }
+        guard let sequence else { return .next }
+        let verdict = active.cursor.take(live: sequence)
+        if verdict != .pass { state = .active(active) }
+        return verdict
     }
 
     /// The number after which the tablet is still to be sent what it missed; `nil` once it has caught up.
