@@ -268,6 +268,10 @@ struct SeveralNodesTests {
         let node = "\"node\":\"0123456789ab8def\""
         let here = "\"restaurant\":\"\(restaurant)\""
         let relayed = "{\"type\":\"table.reserved\",\"data\":{}}"
+        let whole = """
+            {"id":"1-1-1","type":"table.available","data":{},"restaurant_id":"\(restaurant)",\
+            "timestamp":"2026-01-31T18:04:05.123Z","user_id":"\(elsewhere)"}
+            """
         let rows: [(channel: String, text: String)] = [
             (channel, "{\"v\":2,\(node),\"kind\":\"transient\",\(here)}\n\(relayed)"),
             (channel, "{\"v\":2,\"shape\":\"of things to come\"}"), (channel, "nonsense"), (channel, ""),
@@ -283,7 +287,7 @@ struct SeveralNodesTests {
             ),
             // A promise that the database does not keep.
             (channel, "{\"v\":1,\(node),\"kind\":\"head\",\(here),\"head\":9223372036854775807}"),
-            (channel, "{\"v\":1,\(node),\"kind\":\"transient\",\(here)}\n{\"type\":\"table.available\"}"),
+            (channel, "{\"v\":1,\(node),\"kind\":\"transient\",\(here)}\n\(whole)"),
         ]
         for row in rows { _ = try stranger.ask("PUBLISH", .text(row.channel), .text(row.text)) }
         try nodes[0].wait(for: "what is understood") { tablet.messages("table.available").count == 1 }
