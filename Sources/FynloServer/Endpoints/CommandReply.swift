@@ -18,7 +18,7 @@ struct CommandReply {
     /// Answers a command, and has the event that it caused delivered at once. `isRepeatable`: the client may send the command
     /// again without doing twice what it asks for.
     func finish<Value>(
-        _ result: Result<CommandOutcome<Value>, PostgresError>, of request: HTTPRequest, isRepeatable: Bool,
+        _ result: Result<StorageOutcome<Value>, PostgresError>, of request: HTTPRequest, isRepeatable: Bool,
         _ reply: Reply, _ response: (Value) -> HTTPResponse
     ) {
         switch result {
