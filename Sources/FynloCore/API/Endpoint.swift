@@ -129,7 +129,8 @@ public enum PathParameter: String, CaseIterable, Sendable {
 /// A path with its parameters in braces, as OpenAPI writes it: `/api/v1/orders/{order_id}/status`.
 public struct PathTemplate: Sendable {
     enum Segment: Sendable {
-        case literal([UInt8])
+        /// A word, by its place in the bytes of the text.
+        case literal(Range<Int>)
         case parameter(PathParameter)
     }
 
@@ -140,9 +141,11 @@ public struct PathTemplate: Sendable {
     init(_ text: String) {
         precondition(text.hasPrefix("/"), "a path begins with a slash")
         self.text = text
-        segments = text.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map {
-            guard $0.first == UInt8(ascii: "{") else { return .literal(Array($0)) }
-            guard let name = String($0.dropFirst().dropLast()), let parameter = PathParameter(rawValue: name) else {
+        let bytes = Array(text.utf8)
+        segments = bytes.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map {
+            guard $0.first == UInt8(ascii: "{") else { return .literal($0.indices) }
+            let name = String(decoding: $0.dropFirst().dropLast(), as: UTF8.self)
+            guard let parameter = PathParameter(rawValue: name) else {
                 preconditionFailure("a path's parameters are PathParameters")
             }
             return .parameter(parameter)
