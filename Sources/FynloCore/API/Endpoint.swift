@@ -12,8 +12,9 @@ public enum Endpoint: Int, CaseIterable, Sendable {
     /// Who the token speaks for.
     case profile
     case webSocket, diagnostics, closeConnection
-    case metrics, health, healthLive, healthReady, openAPI
-    case console, consoleTablet
+    case metrics, health, healthLive, healthReady
+    case root, openAPI, asyncAPI, clientModule, clientTypes
+    case docs, console, consoleTablet
     /// A file of the console's pages.
     case consoleAsset
     case echo, echoJSON
@@ -63,6 +64,11 @@ public enum Endpoint: Int, CaseIterable, Sendable {
         case .health: Row(.reading, "/health", for: .operators, label: "health")
         case .healthLive: Row(.reading, "/health/live", for: .everybody, label: "health_live")
         case .healthReady: Row(.reading, "/health/ready", for: .everybody, label: "health_ready")
+        case .root: Row(.reading, "/", label: "root")
+        case .asyncAPI: Row(.reading, "/asyncapi.json", for: .operators, label: "asyncapi")
+        case .clientModule: Row(.reading, "/client.js", label: "client_js")
+        case .clientTypes: Row(.reading, "/client.d.ts", label: "client_types")
+        case .docs: Row(.reading, "/docs", label: "docs")
         case .openAPI: Row(.reading, "/openapi.json", for: .operators, label: "openapi")
         case .console: Row(.reading, "/console", label: "console")
         case .consoleTablet: Row(.reading, "/console/tablet", label: "console")

@@ -28,6 +28,11 @@ public final class Router: Sendable {
         parametrized = paths.filter { !$0.rest.isEmpty }.sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
     }
 
+    /// Whether the listener has this endpoint.
+    public func has(_ endpoint: Endpoint) -> Bool {
+        (fixed.joined() + parametrized).contains { $0.endpoints.contains { $0.endpoint == endpoint } }
+    }
+
     /// The route for a method and a decoded path. An unknown path is 404, a UUID that is none 400, and a known path with
     /// another method 405 with `Allow`.
     public func route(_ method: HTTPMethod, _ path: String) throws(APIError) -> Route {

@@ -19,6 +19,7 @@ final class EffectHandler {
     private let health: HealthHandler
     private let metrics: MetricsPage
     private let diagnostics: DiagnosticsHandler
+    private let root: RootHandler
     private let log: Logger
 
     init(
@@ -41,6 +42,7 @@ final class EffectHandler {
         self.health = health
         self.metrics = metrics
         self.diagnostics = diagnostics
+        root = RootHandler(router: hub.settings.router)
         self.log = log
     }
 
@@ -112,7 +114,22 @@ final class EffectHandler {
         case .healthReady: health.ready(isSummary: false) { reply(.success($0)) }
         case .health: health.ready(isSummary: true) { reply(.success($0)) }
         case .openAPI:
-            let response = OpenAPI.response(to: request)
+            let response = APIDocument.openAPI.response(to: request)
+            loop.atEndOfTurn { reply(.success(response)) }
+        case .asyncAPI:
+            let response = APIDocument.asyncAPI.response(to: request)
+            loop.atEndOfTurn { reply(.success(response)) }
+        case .root:
+            let response = root.response(to: request)
+            loop.atEndOfTurn { reply(.success(response)) }
+        case .clientModule:
+            let response = ClientFiles.module(request)
+            loop.atEndOfTurn { reply(.success(response)) }
+        case .clientTypes:
+            let response = ClientFiles.types(request)
+            loop.atEndOfTurn { reply(.success(response)) }
+        case .docs:
+            let response = ConsoleHandler.page(.docs, request)
             loop.atEndOfTurn { reply(.success(response)) }
         case .console:
             let response = ConsoleHandler.page(.console, request)
