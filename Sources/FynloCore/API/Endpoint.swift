@@ -12,8 +12,9 @@ public enum Endpoint: Int, CaseIterable, Sendable {
     /// Who the token speaks for.
     case profile
     case webSocket, diagnostics, closeConnection
-    case metrics, health, healthLive, healthReady, openAPI
-    case console, consoleTablet
+    case metrics, health, healthLive, healthReady
+    case root, openAPI, asyncAPI, clientModule, clientTypes
+    case docs, console, consoleTablet
     /// A file of the console's pages.
     case consoleAsset
     case echo, echoJSON
@@ -63,6 +64,11 @@ public enum Endpoint: Int, CaseIterable, Sendable {
         case .health: Row(.reading, "/health", for: .operators, label: "health")
         case .healthLive: Row(.reading, "/health/live", for: .everybody, label: "health_live")
         case .healthReady: Row(.reading, "/health/ready", for: .everybody, label: "health_ready")
+        case .root: Row(.reading, "/", label: "root")
+        case .asyncAPI: Row(.reading, "/asyncapi.json", for: .operators, label: "asyncapi")
+        case .clientModule: Row(.reading, "/client.js", label: "client_js")
+        case .clientTypes: Row(.reading, "/client.d.ts", label: "client_types")
+        case .docs: Row(.reading, "/docs", label: "docs")
         case .openAPI: Row(.reading, "/openapi.json", for: .operators, label: "openapi")
         case .console: Row(.reading, "/console", label: "console")
         case .consoleTablet: Row(.reading, "/console/tablet", label: "console")
@@ -129,7 +135,8 @@ public enum PathParameter: String, CaseIterable, Sendable {
 /// A path with its parameters in braces, as OpenAPI writes it: `/api/v1/orders/{order_id}/status`.
 public struct PathTemplate: Sendable {
     enum Segment: Sendable {
-        case literal([UInt8])
+        /// A word, by its place in the bytes of the text.
+        case literal(Range<Int>)
         case parameter(PathParameter)
     }
 
@@ -140,9 +147,11 @@ public struct PathTemplate: Sendable {
     init(_ text: String) {
         precondition(text.hasPrefix("/"), "a path begins with a slash")
         self.text = text
-        segments = text.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map {
-            guard $0.first == UInt8(ascii: "{") else { return .literal(Array($0)) }
-            guard let name = String($0.dropFirst().dropLast()), let parameter = PathParameter(rawValue: name) else {
+        let bytes = Array(text.utf8)
+        segments = bytes.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map {
+            guard $0.first == UInt8(ascii: "{") else { return .literal($0.indices) }
+            let name = String(decoding: $0.dropFirst().dropLast(), as: UTF8.self)
+            guard let parameter = PathParameter(rawValue: name) else {
                 preconditionFailure("a path's parameters are PathParameters")
             }
             return .parameter(parameter)

@@ -10,22 +10,20 @@ public enum ClientType: String, CaseIterable, Sendable {
 /// To ask for a value that the endpoint's path does not have is a mistake of this program and stops it.
 public struct Route: Equatable, Sendable {
     public let endpoint: Endpoint
-    private var values: Values
+    private let values: PathValues
 
-    private struct Values: Equatable, Sendable {
-        var client: ClientType?
-        var restaurant: RestaurantID?
-        var order: OrderID?
-        var connection: UUID128?
-        var asset: String?
+    init(_ endpoint: Endpoint, _ values: PathValues) {
+        self.endpoint = endpoint
+        self.values = values
     }
 
     public init(
         _ endpoint: Endpoint, client: ClientType? = nil, restaurant: RestaurantID? = nil, order: OrderID? = nil,
         connection: UUID128? = nil, asset: String? = nil
     ) {
-        self.endpoint = endpoint
-        values = Values(client: client, restaurant: restaurant, order: order, connection: connection, asset: asset)
+        self.init(
+            endpoint,
+            PathValues(client: client, restaurant: restaurant, order: order, connection: connection, asset: asset))
     }
 
     public var client: ClientType { present(values.client) }
@@ -39,13 +37,15 @@ public struct Route: Equatable, Sendable {
         guard let value else { preconditionFailure("the path of \(endpoint) has no such value") }
         return value
     }
+}
 
-    /// This endpoint with the values of another route, of the same path.
-    func with(valuesOf other: Route) -> Route {
-        var route = self
-        route.values = other.values
-        return route
-    }
+/// What stands in a path in place of its parameters; `nil`: the path has no such parameter.
+struct PathValues: Equatable, Sendable {
+    var client: ClientType?
+    var restaurant: RestaurantID?
+    var order: OrderID?
+    var connection: UUID128?
+    var asset: String?
 
     /// What became of a segment that stands for a parameter.
     enum Reading {
@@ -59,20 +59,17 @@ public struct Route: Equatable, Sendable {
     mutating func take(_ parameter: PathParameter, from segment: Span<UInt8>) -> Reading {
         switch parameter {
         case .client:
-            values.client = String(validating: segment).flatMap(ClientType.init)
-            return values.client == nil ? .unknownWord : .taken
-        case .restaurant:
-            values.restaurant = UUID128(segment).map(RestaurantID.init)
-            return values.restaurant == nil ? .notUUID : .taken
-        case .order:
-            values.order = UUID128(segment).map(OrderID.init)
-            return values.order == nil ? .notUUID : .taken
-        case .connection:
-            values.connection = UUID128(segment)
-            return values.connection == nil ? .notUUID : .taken
+            client = String(validating: segment).flatMap(ClientType.init)
+            return client == nil ? .unknownWord : .taken
         case .asset:
-            values.asset = String(validating: segment)
-            return values.asset == nil ? .unknownWord : .taken
+            asset = String(validating: segment)
+            return asset == nil ? .unknownWord : .taken
+        case .restaurant, .order, .connection:
+            guard let uuid = UUID128(segment) else { return .notUUID }
+            if parameter == .restaurant { restaurant = RestaurantID(uuid) }
+            if parameter == .order { order = OrderID(uuid) }
+            if parameter == .connection { connection = uuid }
+            return .taken
         }
     }
 }

@@ -22,11 +22,15 @@ public final class Router: Sendable {
     public init(hasEcho: Bool = false, scope: Scope = .everything) {
         let endpoints = Endpoint.allCases.filter { scope.includes($0.audience, hasEcho: hasEcho) }
         let paths = Dictionary(grouping: endpoints, by: \.path.text).values.map(KnownPath.init)
-        let longest = paths.map(\.beginning.count).max() ?? 0
-        fixed = (0...longest).map { length in paths.filter { $0.rest.isEmpty && $0.beginning.count == length } }
-        parametrized = paths.filter { !$0.rest.isEmpty }.sorted {
-            ($0.beginning.count, $1.parameterCount) > ($1.beginning.count, $0.parameterCount)
-        }
+        let longest = paths.map(\.beginning).max() ?? 0
+        fixed = (0...longest).map { length in paths.filter { $0.rest.isEmpty && $0.beginning == length } }
+        // As text, a literal stands before the brace of a parameter.
+        parametrized = paths.filter { !$0.rest.isEmpty }.sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
+    }
+
+    /// Whether the listener has this endpoint.
+    public func has(_ endpoint: Endpoint) -> Bool {
+        (fixed.joined() + parametrized).contains { $0.endpoints.contains { $0.endpoint == endpoint } }
     }
 
     /// The route for a method and a decoded path. An unknown path is 404, a UUID that is none 400, and a known path with
@@ -34,12 +38,10 @@ public final class Router: Sendable {
     public func route(_ method: HTTPMethod, _ path: String) throws(APIError) -> Route {
         let bytes = path.utf8Span.span
         if bytes.count < fixed.count {
-            for index in fixed[bytes.count].indices where fixed[bytes.count][index].begins(bytes) {
-                return try fixed[bytes.count][index].route(method)
-            }
+            for known in fixed[bytes.count] where known.begins(bytes) { return Route(try known.endpoint(of: method)) }
         }
-        for index in parametrized.indices {
-            if let route = try parametrized[index].route(method, bytes) { return route }
+        for known in parametrized {
+            if let route = try known.route(method, bytes) { return route }
         }
         throw APIError(.notFound, "There is nothing at this path.")
     }
@@ -56,42 +58,38 @@ extension Router.Scope {
     }
 }
 
-/// A path, with the endpoints that share it.
-private struct KnownPath: Sendable {
-    /// The whole path, or what stands before its first parameter.
-    let beginning: [UInt8]
+/// A path, with the endpoints that share it. A class, so that looking at one costs one count of references.
+private final class KnownPath: Sendable {
+    /// The template: of a path without parameters, the path.
+    let bytes: [UInt8]
+    /// How many of the bytes stand before the first parameter; all, if there is none.
+    let beginning: Int
     /// The first parameter and what follows it.
     let rest: [PathTemplate.Segment]
-    let endpoints: [(methods: HTTPMethods, route: Route)]
+    let endpoints: [(methods: HTTPMethods, endpoint: Endpoint)]
     let methods: HTTPMethods
 
     /// Takes endpoints with the same path.
     init(_ endpoints: [Endpoint]) {
-        let segments = endpoints.first?.path.segments ?? []
-        let literals = segments.prefix { if case .literal = $0 { true } else { false } }
-        var beginning: [UInt8] = []
-        for case .literal(let text) in literals { beginning += [UInt8(ascii: "/")] + text }
-        rest = Array(segments[literals.endIndex...])
-        self.beginning = rest.isEmpty ? beginning : beginning + [UInt8(ascii: "/")]
-        self.endpoints = endpoints.map { ($0.methods, Route($0)) }
+        let template = endpoints[0].path
+        bytes = Array(template.text.utf8)
+        beginning = bytes.firstIndex(of: UInt8(ascii: "{")) ?? bytes.count
+        rest = Array(template.segments.drop { if case .literal = $0 { true } else { false } })
+        self.endpoints = endpoints.map { ($0.methods, $0) }
         methods = endpoints.reduce(into: []) { $0.formUnion($1.methods) }
     }
 
     /// True when `path` begins as this one does.
     func begins(_ path: Span<UInt8>) -> Bool {
-        path.count >= beginning.count && path.extracting(first: beginning.count).equals(beginning.span)
+        guard path.count >= beginning else { return false }
+        let known = bytes
+        return path.extracting(first: beginning).equals(known.span.extracting(first: beginning))
     }
 
-    var parameterCount: Int {
-        rest.count { if case .parameter = $0 { true } else { false } }
-    }
-
-    /// The route of a method at this path.
-    func route(_ method: HTTPMethod) throws(APIError) -> Route {
+    /// The endpoint of a method at this path.
+    func endpoint(of method: HTTPMethod) throws(APIError) -> Endpoint {
         let method = HTTPMethods(method)
-        for index in endpoints.indices where !endpoints[index].methods.isDisjoint(with: method) {
-            return endpoints[index].route
-        }
+        for (methods, endpoint) in endpoints where !methods.isDisjoint(with: method) { return endpoint }
         let names = methods.names.joined(separator: ", ")
         throw APIError(.methodNotAllowed, "This path takes \(names) only.", allowedMethods: names)
     }
@@ -100,16 +98,17 @@ private struct KnownPath: Sendable {
     /// UUIDs first, then for its method.
     func route(_ method: HTTPMethod, _ path: Span<UInt8>) throws(APIError) -> Route? {
         guard begins(path) else { return nil }
-        var values = endpoints[0].route
+        let template = bytes
+        var values = PathValues()
         var malformed: PathParameter?
-        var start = beginning.count
+        var start = beginning
         for index in rest.indices {
             let end = path.firstIndex(of: UInt8(ascii: "/"), from: start) ?? path.count
             guard (end == path.count) == (index == rest.count - 1) else { return nil }
             let segment = path.extracting(start..<end)
             switch rest[index] {
-            case .literal(let text):
-                guard segment.equals(text.span) else { return nil }
+            case .literal(let range):
+                guard segment.equals(template.span.extracting(range)) else { return nil }
             case .parameter(let parameter):
                 switch values.take(parameter, from: segment) {
                 case .taken: break
@@ -124,6 +123,6 @@ private struct KnownPath: Sendable {
                 .invalidRequest,
                 "The \(malformed.noun) in the path is not a UUID; it looks like 123e4567-e89b-42d3-a456-426614174000.")
         }
-        return try route(method).with(valuesOf: values)
+        return Route(try endpoint(of: method), values)
     }
 }

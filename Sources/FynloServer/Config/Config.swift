@@ -136,7 +136,7 @@ struct Config {
         Variable("FYNLO_LISTEN", "127.0.0.1:8000", "address and port to serve on"),
         Variable(
             "FYNLO_ADMIN_LISTEN", "",
-            "address and port for /metrics, /health and /openapi.json in plain HTTP, as 127.0.0.1:8001; unset: FYNLO_LISTEN"
+            "address and port for /metrics, /health and the API's documents in plain HTTP, as 127.0.0.1:8001; unset: FYNLO_LISTEN"
         ),
         Variable("DATABASE_URL", "", "PostgreSQL, as postgresql://user:password@host:port/database", kind: .secret),
         Variable(

@@ -1,8 +1,9 @@
-// The console: pages for people, which use nothing but the public API. Their files are in console/, compiled in.
+// Pages for people: the console, the tablet, the API's reference and the server's front page. They use nothing but the public
+// API. Their files are in console/, compiled in.
 
 import FynloCore
 
-/// Answers `GET /console`, `GET /console/tablet` and `GET /console/assets/{asset}`. No token is asked for: the pages are the
+/// Answers the pages' paths and `GET /console/assets/{asset}`. No token is asked for: the pages are the
 /// same for everybody, and ask for one themselves.
 enum ConsoleEndpoint {
     static let files = ConsoleFiles(EmbeddedFiles.all)
@@ -18,7 +19,8 @@ enum ConsoleEndpoint {
         return .success(answer(file, "public, max-age=31536000, immutable", request))
     }
 
-    private static func answer(_ file: ConsoleFiles.File, _ caching: String, _ request: HTTPRequest) -> HTTPResponse {
+    /// A file with the fields that go with a page.
+    static func answer(_ file: ConsoleFiles.File, _ caching: String, _ request: HTTPRequest) -> HTTPResponse {
         let isFresh = request.holds(entityTag: file.entityTag)
         var response = HTTPResponse(status: isFresh ? 304 : 200, body: isFresh ? [] : file.body)
         if !isFresh { response.headers.append("Content-Type", file.mediaType) }

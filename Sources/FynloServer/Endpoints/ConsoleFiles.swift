@@ -10,6 +10,10 @@ enum ConsolePage: String, CaseIterable {
     case console
     /// A tablet, for demonstrations.
     case tablet
+    /// The reference of the API.
+    case docs
+    /// What there is at this server.
+    case root
 }
 
 /// Pages and their assets, ready to be sent.

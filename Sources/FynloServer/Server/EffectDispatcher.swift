@@ -19,6 +19,7 @@ final class EffectDispatcher {
     private let health: HealthEndpoint
     private let metrics: MetricsEndpoint
     private let diagnostics: DiagnosticsEndpoint
+    private let root: RootEndpoint
     private let log: Logger
 
     init(hub: Hub, handlers: HandlerParts, endpoints: EndpointParts, log: Logger) {
@@ -36,6 +37,7 @@ final class EffectDispatcher {
         health = endpoints.health
         metrics = endpoints.metrics
         diagnostics = endpoints.diagnostics
+        root = RootEndpoint(router: hub.settings.router)
         self.log = log
     }
 
@@ -107,7 +109,22 @@ final class EffectDispatcher {
         case .healthReady: health.ready(isSummary: false) { reply(.success($0)) }
         case .health: health.ready(isSummary: true) { reply(.success($0)) }
         case .openAPI:
-            let response = OpenAPI.response(to: request)
+            let response = APIDocument.openAPI.response(to: request)
+            loop.atEndOfTurn { reply(.success(response)) }
+        case .asyncAPI:
+            let response = APIDocument.asyncAPI.response(to: request)
+            loop.atEndOfTurn { reply(.success(response)) }
+        case .root:
+            let response = root.response(to: request)
+            loop.atEndOfTurn { reply(.success(response)) }
+        case .clientModule:
+            let response = ClientFiles.module(request)
+            loop.atEndOfTurn { reply(.success(response)) }
+        case .clientTypes:
+            let response = ClientFiles.types(request)
+            loop.atEndOfTurn { reply(.success(response)) }
+        case .docs:
+            let response = ConsoleEndpoint.page(.docs, request)
             loop.atEndOfTurn { reply(.success(response)) }
         case .console:
             let response = ConsoleEndpoint.page(.console, request)

@@ -40,6 +40,9 @@ struct RouterTests {
                 "/api/v1/websocket/connections/\(Sample.order)", Route(.closeConnection, connection: Sample.order.uuid),
                 "DELETE"
             ),
+            ("/", Route(.root), "GET, HEAD"), ("/docs", Route(.docs), "GET, HEAD"),
+            ("/asyncapi.json", Route(.asyncAPI), "GET, HEAD"), ("/client.js", Route(.clientModule), "GET, HEAD"),
+            ("/client.d.ts", Route(.clientTypes), "GET, HEAD"),
             ("/openapi.json", Route(.openAPI), "GET, HEAD"), ("/debug/echo", Route(.echo), "GET, POST"),
             ("/debug/json", Route(.echoJSON), "POST"), ("/api/v1/me", Route(.profile), "GET, HEAD"),
             ("/console", Route(.console), "GET, HEAD"), ("/console/tablet", Route(.consoleTablet), "GET, HEAD"),
@@ -63,6 +66,8 @@ struct RouterTests {
         "with a listener for operators each has its own paths, and some are at both",
         arguments: [
             ("/metrics", false, true), ("/health", false, true), ("/openapi.json", false, true),
+            ("/asyncapi.json", false, true), ("/", true, false), ("/docs", true, false), ("/client.js", true, false),
+            ("/client.d.ts", true, false),
             ("/health/live", true, true), ("/health/ready", true, true), ("/api/v1/websocket/diagnostics", true, true),
             ("/api/v1/menu", true, false), ("/debug/json", true, false), (socket, true, false),
             ("/healthy", false, false), ("/api/v1/me", true, false), ("/console", true, false),
@@ -117,7 +122,7 @@ struct RouterTests {
     @Test(
         "everything else is 404, whatever the method",
         arguments: [
-            "/", "", "*", "/api", "/api/v1", "/api/v1/", "/api/v1/menu/", "//api/v1/menu", "/api//v1/menu",
+            "", "*", "/api", "/api/v1", "/api/v1/", "/api/v1/menu/", "//api/v1/menu", "/api//v1/menu",
             "/API/v1/menu",
             "/api/v1/Menu", "/api/v1/menu/categories/", "/api/v1/menu/x", "/api/v1/menu/cache", "/api/v2/menu",
             "/health/",
@@ -129,7 +134,8 @@ struct RouterTests {
             "/api/v1/orders/\(Sample.order)/status/", "/api/v1/websocket/ws/waiter/nonsense",
             "/api/v1/websockets/ws/pos/\(Sample.restaurant)", "/debug",
             "/debug/",
-            "/console/", "/console/assets", "/console/assets/a/b", "/console/tablets", "/api/v1/me/",
+            "//", "/docs/", "/client", "/asyncapi", "/console/", "/console/assets", "/console/assets/a/b",
+            "/console/tablets", "/api/v1/me/",
             "/debug/echo/", "/debug/json/x", "/ws/pos/\(Sample.restaurant)", "/api/v1/menu\0",
         ])
     func unknown(path: String) {

@@ -10,7 +10,7 @@ struct OpenAPITests {
     private let document: OpenAPIDocument
 
     init() throws {
-        document = try OpenAPIDocument(OpenAPI.document)
+        document = try OpenAPIDocument(APIDocument.openAPI.bytes)
     }
 
     // MARK: Routes
@@ -85,7 +85,7 @@ struct OpenAPITests {
     @Test("has this program's version, its error codes, statuses and client types")
     func vocabulary() throws {
         #expect(document.root["info"]["version"].string == fynloVersion)
-        #expect(!String(decoding: OpenAPI.document, as: UTF8.self).contains("$VERSION"))
+        #expect(!String(decoding: APIDocument.openAPI.bytes, as: UTF8.self).contains("$VERSION"))
         let schemas = document.root["components"]["schemas"]
         #expect(schemas["ErrorCode"]["enum"].elements.compactMap(\.string) == APIError.Code.allCases.map(\.rawValue))
         #expect(schemas["OrderStatus"]["enum"].elements.compactMap(\.string) == OrderStatus.allCases.map(\.rawValue))
@@ -164,7 +164,7 @@ struct OpenAPITests {
         let server = try TestServer()
         let answer = try server.request(.get, "/openapi.json")
         #expect(answer.status == 200)
-        #expect(answer.body == OpenAPI.document)
+        #expect(answer.body == APIDocument.openAPI.bytes)
         #expect(answer.headers.first("content-type") == "application/json")
         #expect(answer.headers.first("cache-control") == "public, max-age=300")
         let tag = try #require(answer.headers.first("etag"))
@@ -174,7 +174,7 @@ struct OpenAPITests {
             for method in [HTTPMethod.get, .head] {
                 let again = try server.request(method, "/openapi.json?x=1", headers: ["If-None-Match": field])
                 #expect(again.status == status, "\(field)")
-                #expect(again.body == (status == 200 && method == .get ? OpenAPI.document : []), "\(field)")
+                #expect(again.body == (status == 200 && method == .get ? APIDocument.openAPI.bytes : []), "\(field)")
                 #expect(again.headers.first("etag") == tag, "\(field)")
             }
         }
