@@ -10,7 +10,7 @@ struct EmbedFiles: BuildToolPlugin {
         let folders = ["migrations", "demo", "api", "console"].map { root.appending(path: $0) }
         let inputs = try folders.flatMap { folder in
             try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
-                .filter { ["sql", "json", "html", "css", "js", "svg"].contains($0.pathExtension) }
+                .filter { ["sql", "json", "html", "css", "js", "ts", "svg"].contains($0.pathExtension) }
         }.sorted { $0.path < $1.path }
         let output = context.pluginWorkDirectoryURL.appending(path: "EmbeddedFiles.swift")
         return [

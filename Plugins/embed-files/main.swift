@@ -17,4 +17,7 @@ for path in arguments.dropFirst(2) {
     source += "            text: ####\"\"\"\n\(text)\n\"\"\"####\n        ),\n"
 }
 source += "    ]\n}\n"
-try source.write(toFile: arguments[1], atomically: true, encoding: .utf8)
+// A file that stays as it is spares the build all that would be compiled anew after it.
+if (try? String(contentsOfFile: arguments[1], encoding: .utf8)) != source {
+    try source.write(toFile: arguments[1], atomically: true, encoding: .utf8)
+}

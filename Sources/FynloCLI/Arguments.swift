@@ -1,4 +1,4 @@
-// Flags and what stands between them.
+// Flags, and the words between them.
 
 import FynloCore
 
@@ -45,10 +45,10 @@ struct Arguments {
 
     subscript(_ flag: String) -> String? { flags[flag] }
 
-    /// True for a switch that is given.
+    /// True if the switch is given.
     func has(_ name: String) -> Bool { switches.contains(name) }
 
-    /// A whole number within bounds; `nil` when it is not given.
+    /// A whole number within bounds; `nil` if it is not given.
     func integer(_ flag: String, in bounds: ClosedRange<Int>) throws(UsageError) -> Int? {
         guard let text = flags[flag] else { return nil }
         guard text.utf8.allSatisfy({ (48...57).contains($0) }), let number = Int(text), bounds.contains(number) else {
@@ -58,7 +58,7 @@ struct Arguments {
         return number
     }
 
-    /// A duration; `nil` when it is not given.
+    /// A duration; `nil` if it is not given.
     func duration(
         _ flag: String, in bounds: ClosedRange<Duration> = .milliseconds(1)...(.seconds(86_400))
     ) throws(UsageError) -> Duration? {
@@ -70,44 +70,12 @@ struct Arguments {
         return duration
     }
 
-    /// `--restaurant`, which has to be there.
+    /// `--restaurant`, which is required.
     func restaurant() throws(UsageError) -> RestaurantID {
         guard let text = flags["--restaurant"] else { throw UsageError("--restaurant UUID is missing.") }
         guard let restaurant = RestaurantID(text) else {
             throw UsageError("--restaurant takes a UUID, not \(text).")
         }
         return restaurant
-    }
-}
-
-extension Duration {
-    private static let units: [(name: String, milliseconds: Int64)] = [
-        ("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000),
-    ]
-
-    /// Reads `500ms`, `30s`, `5m`, `2h`, `7d`; a number needs its unit, only `0` does not.
-    init?(text: String) {
-        if text == "0" {
-            self = .zero
-            return
-        }
-        for (unit, milliseconds) in Duration.units where text.hasSuffix(unit) {
-            let digits = text.dropLast(unit.count)
-            guard !digits.isEmpty, digits.utf8.allSatisfy({ (48...57).contains($0) }), let number = Int64(digits) else {
-                continue
-            }
-            let (product, overflow) = number.multipliedReportingOverflow(by: milliseconds)
-            guard !overflow else { return nil }
-            self = .milliseconds(product)
-            return
-        }
-        return nil
-    }
-
-    /// As people write it, in its largest whole unit: `90s`, `2m`, `0s`.
-    var text: String {
-        let milliseconds = inMilliseconds
-        let unit = Duration.units.last { milliseconds != 0 && milliseconds % $0.milliseconds == 0 } ?? ("s", 1_000)
-        return "\(milliseconds / unit.milliseconds)\(unit.name)"
     }
 }

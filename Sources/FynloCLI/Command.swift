@@ -1,11 +1,13 @@
-// What was typed -> which subcommand; and how a command ends.
+// Chooses the subcommand, and defines how a command ends.
 
-/// Exit codes of the program.
+import FynloCore
+
+/// The exit codes of `fynlo`.
 enum ExitCode {
     static let done: Int32 = 0
-    /// The server answered, with an error.
+    /// The server answered with an error.
     static let refused: Int32 = 1
-    /// No connection, or not let in.
+    /// There was no connection, or the server refused to authenticate.
     static let unconnected: Int32 = 2
     /// As in sysexits.h.
     static let usage: Int32 = 64
@@ -16,7 +18,7 @@ enum ExitCode {
         """
 }
 
-/// A command line, or an environment, that a command cannot work with; one sentence.
+/// What is wrong with a command line or an environment, as one sentence.
 struct UsageError: Error {
     let sentence: String
 
@@ -39,7 +41,7 @@ func runCommand(_ words: [String]) -> Int32 {
         case "doctor": return try isHelp ? Console.help(DoctorCommand.help) : DoctorCommand.run(rest)
         case "load": return try isHelp ? Console.help(LoadCommand.help) : LoadCommand.run(rest)
         case "--help", "-h", "help": return Console.help(helpText)
-        case "--version": return Console.help("fynlo 0.1.0\n")
+        case "--version": return Console.help("fynlo \(fynloVersion)\n")
         case "": throw UsageError("Name a subcommand, such as tail or send; see fynlo --help.")
         default: throw UsageError("There is no subcommand \(name); see fynlo --help.")
         }

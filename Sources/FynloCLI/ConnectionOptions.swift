@@ -1,4 +1,4 @@
-// Where to connect and as whom: what all subcommands that speak as a tablet have in common.
+// Where to connect and as whom: the options shared by all subcommands that connect as a tablet.
 
 import FynloClient
 import FynloCore
@@ -27,10 +27,10 @@ struct ConnectionOptions {
     private let token: String
     private(set) var settings: Client.Settings
 
-    /// Whom to trust; `nil`: the system's authorities.
+    /// The certificate authorities to trust; `nil` for the system's own.
     var tls: TLSContext? { server.tls }
 
-    /// Reads what is there; throws one sentence about what is missing or wrong. `name` is what the server sees in its
+    /// Reads the flags and variables; throws one sentence about what is missing or wrong. `name` appears in the server's
     /// diagnostics.
     init(_ arguments: Arguments, name: String) throws(UsageError) {
         let restaurant = try arguments.restaurant()
@@ -42,8 +42,8 @@ struct ConnectionOptions {
         token = try server.requireToken()
         self.server = server
         settings = Client.Settings(server: server.server, restaurant: restaurant, clientType: type, user: user)
-        settings.clientVersion = "fynlo 0.1.0"
-        // So that a connection takes the place of its own dead predecessor, and of nobody else's.
+        settings.clientVersion = "fynlo \(fynloVersion)"
+        // A name of its own, so that a new connection replaces this program's dead one and nobody else's.
         settings.deviceID = "\(name)-\(ProcessSetup.randomBytes(8).hexadecimal)"
     }
 
@@ -55,7 +55,7 @@ struct ConnectionOptions {
         return type
     }
 
-    /// `nil` when it is not told.
+    /// The value of the flag, or of the variable; `nil` if neither is given.
     static func user(_ arguments: Arguments) throws(UsageError) -> UserID? {
         guard let text = arguments["--user-id"] ?? Console.environment("FYNLO_USER_ID"), !text.isEmpty else {
             return nil
@@ -66,7 +66,7 @@ struct ConnectionOptions {
         return user
     }
 
-    /// The token, and a new one as soon as whoever renews it has put that into the file.
+    /// The token source. It reads a new token as soon as another program has written it to the file.
     func tokens(loop: EventLoop) throws(UsageError) -> TokenSource {
         var refresh: TokenSource.Refresh?
         if server.hasTokenFile {
@@ -74,7 +74,7 @@ struct ConnectionOptions {
                 switch server.rereadToken() {
                 case let token? where token != current?.compact: reply(.success(token))
                 case _ where current.map { isEnding($0) } ?? false:
-                    // Soon, perhaps.
+                    // The file may get a new token soon.
                     reply(.failure(.unreachable("The token file does not hold a new token yet.")))
                 default:
                     reply(.failure(.refused("The token file holds no other token.")))
@@ -89,7 +89,7 @@ struct ConnectionOptions {
     }
 }
 
-/// True in the last minute of a token's life: before that nobody asks for another unless it was refused.
+/// True in the last minute of a token's life. Before that, nobody asks for another unless it was refused.
 private func isEnding(_ token: HeldToken) -> Bool {
     let left = token.expiresAt.milliseconds - SystemClock.now.unixTime.milliseconds
     return left > 0 && .milliseconds(left) <= TokenRefresh.early

@@ -1,16 +1,16 @@
-// Standard output for what was asked for, standard error for what happens beside it; each line with one call.
+// Standard output for results, standard error for everything else. Each line is written with one call.
 
 import Glibc
 
 /// The program's terminal, pipes or files.
 enum Console {
-    /// Results are for a person.
+    /// True if a person reads the results.
     static let isTerminal = isatty(STDOUT_FILENO) == 1
 
-    /// Lines may have colours (https://no-color.org).
+    /// True if lines may have colours (https://no-color.org).
     static let hasColour = isTerminal && (environment("NO_COLOR") ?? "").isEmpty && environment("TERM") != "dumb"
 
-    /// Writes to standard output. False when nobody reads it any more, or nobody does and the program is told to end.
+    /// Writes to standard output. False if its reader is gone, or if the reader has stalled and the program is told to end.
     static func write(_ bytes: [UInt8]) -> Bool {
         write(bytes, to: STDOUT_FILENO)
     }
@@ -31,7 +31,7 @@ enum Console {
         getenv(name).map { String(cString: $0) }
     }
 
-    /// What others wrote, as one line that cannot command a terminal: control characters (also U+0080 to U+009F) are
+    /// Text from outside as one line that cannot control a terminal: control characters, including U+0080 to U+009F, are
     /// replaced.
     static func printable(_ bytes: [UInt8]) -> [UInt8] {
         var result: [UInt8] = []
@@ -52,13 +52,13 @@ enum Console {
         return result
     }
 
-    /// The same for text whose line breaks are ours.
+    /// Text from outside that cannot control a terminal, with its line breaks kept.
     static func printableLines(_ bytes: [UInt8]) -> [UInt8] {
         let lines = bytes.split(separator: 0x0a, omittingEmptySubsequences: false).map { printable(Array($0)) }
         return Array(lines.joined(separator: [0x0a]))
     }
 
-    /// A JSON text on one line: in valid JSON line breaks stand between the tokens only.
+    /// A JSON text on one line: in valid JSON, line breaks occur only between tokens.
     static func jsonLine(_ json: [UInt8]) -> [UInt8] {
         json.map { $0 < 0x20 ? UInt8(ascii: " ") : $0 } + [0x0a]
     }
@@ -67,9 +67,9 @@ enum Console {
         var rest = bytes[...]
         while !rest.isEmpty {
             guard waitForRoom(in: descriptor) else { return false }
-            // A pipe that has room takes so much without keeping the program (pipe(7)), which would not hear signals meanwhile.
+            // A pipe that is ready accepts this much without blocking (pipe(7)); while blocked, the program would ignore signals.
             let count = rest.prefix(Int(PIPE_BUF)).withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            // Whoever shares a terminal may have made it non-blocking.
+            // Another program on the same terminal may have made it non-blocking.
             if count < 0, errno == EINTR || errno == EAGAIN { continue }
             guard count > 0 else { return false }
             rest = rest.dropFirst(count)
@@ -77,11 +77,11 @@ enum Console {
         return true
     }
 
-    /// False when there is none and the program is told to end.
+    /// Waits for room to write. False if the program is told to end first.
     private static func waitForRoom(in descriptor: Int32) -> Bool {
         var place = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
         var patience: Int32 = 0
-        // Ready is also what has failed: writing to it says so.
+        // A failed descriptor is ready too: the write reports the error.
         while poll(&place, 1, patience) <= 0 {
             if isToldToEnd { return false }
             patience = 100
@@ -89,7 +89,7 @@ enum Console {
         return true
     }
 
-    /// INT or TERM has come, for a program that will read of it in its loop; any other has ended of it.
+    /// True if INT or TERM is pending, for a program that handles signals in its loop; others have already ended.
     private static var isToldToEnd: Bool {
         var pending = sigset_t()
         return sigpending(&pending) == 0 && (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1)

@@ -1,4 +1,4 @@
-// fynlo doctor: what is wrong between here and the server?
+// fynlo doctor: finds what is wrong between here and the server.
 
 import FynloCore
 import FynloIO

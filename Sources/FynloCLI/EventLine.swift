@@ -1,4 +1,4 @@
-// One message of the server as one line for a person:
+// One message from the server as one line for a person:
 //
 //     18:04:05.123  #42  order.status_changed  order_number=A-17 status=ready old_status=preparing version=3
 
@@ -8,7 +8,7 @@ import FynloCore
 struct EventLine {
     let hasColour: Bool
 
-    /// The line with its line break. Times are local ones.
+    /// The line with its line break. Times are local.
     func bytes(of message: ReceivedMessage) -> [UInt8] {
         var line = ByteBuffer()
         line.append(coloured("2", time(of: message)))

@@ -1,4 +1,4 @@
-// An object in JSON, looked at member by member: what tables are made of.
+// A JSON object, read member by member to make tables.
 
 import FynloCore
 
@@ -8,7 +8,7 @@ struct JSONRecord {
     let json: [UInt8]
     private var members: [String: JSONValue] = [:]
 
-    /// `nil` for what is no JSON object in UTF-8.
+    /// `nil` unless the text is a JSON object in UTF-8.
     init?(_ json: [UInt8]) {
         guard String(validating: json.span) != nil else { return nil }
         self.json = json
@@ -21,7 +21,7 @@ struct JSONRecord {
         self.members = members
     }
 
-    /// The objects in a JSON array; `nil` for what is none.
+    /// The objects in a JSON array; `nil` if the text is not an array.
     static func array(_ json: [UInt8]) -> [JSONRecord]? {
         guard String(validating: json.span) != nil, let array = try? JSON.scan(json.span) else { return nil }
         return records(in: array, json)
@@ -45,13 +45,13 @@ struct JSONRecord {
         members[name].flatMap { JSON.string($0, in: json.span) }
     }
 
-    /// A string's text, a number or a boolean as it is written; empty for what is null or not there.
+    /// A string's text, or a number or boolean as written; empty if it is null or missing.
     func text(_ name: String) -> String {
         guard let value = members[name], value.kind != .null else { return "" }
         return string(name) ?? String(decoding: json[value.positions], as: UTF8.self)
     }
 
-    /// A number as it is written, with two decimals.
+    /// A number with two decimals.
     func money(_ name: String) -> String {
         let text = self.text(name)
         guard !text.isEmpty, !text.contains(where: { "eE".contains($0) }) else { return text }
@@ -72,12 +72,12 @@ struct JSONRecord {
         members[name].flatMap { JSONRecord(Array(json[$0.positions])) }
     }
 
-    /// A list of objects; empty for everything else.
+    /// A list of objects; empty for anything else.
     func records(_ name: String) -> [JSONRecord] {
         members[name].flatMap { JSONRecord.records(in: $0, json) } ?? []
     }
 
-    /// A time, as this machine's clock shows it, such as `2026-01-31 18:04`.
+    /// A time in the local time zone, such as `2026-01-31 18:04`.
     func localTime(_ name: String) -> String {
         guard let time = string(name).flatMap({ UnixTime(rfc3339: $0) }) else { return text(name) }
         return LocalTime(time).minutes

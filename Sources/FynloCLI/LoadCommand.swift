@@ -1,4 +1,4 @@
-// fynlo load: how much can a server take?
+// fynlo load: measures how much load a server can take.
 
 import FynloClient
 import FynloCore
@@ -107,7 +107,7 @@ enum LoadCommand {
         }
     }
 
-    /// The first of the server's addresses that takes a connection.
+    /// The first of the server's addresses that accepts a connection.
     private static func findTarget(_ server: ServerURL) throws(SystemError) -> SocketAddress {
         let addresses = try Resolver.resolve(host: server.host, port: server.port).get()
         var problem = SystemError.unresolved(host: server.host, reason: "it has no addresses")

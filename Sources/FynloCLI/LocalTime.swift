@@ -1,4 +1,4 @@
-// Times as this machine's clock shows them.
+// Times in the local time zone.
 
 import FynloCore
 import Glibc
@@ -27,7 +27,7 @@ struct LocalTime {
         parts.map { LocalTime.digits(Int($0), 2) }.joined(separator: ":")
     }
 
-    /// With zeros in front.
+    /// The number padded with leading zeros.
     static func digits(_ number: Int, _ count: Int) -> String {
         let text = String(number)
         return String(repeating: "0", count: max(0, count - text.count)) + text

@@ -1,4 +1,4 @@
-// fynlo menu: what a restaurant sells.
+// fynlo menu: prints a restaurant's menu.
 
 import FynloCore
 
@@ -58,9 +58,9 @@ enum MenuCommand {
         }
     }
 
-    // MARK: Asking
+    // MARK: Requests
 
-    /// Attempts to read all pages while the menu stays the same.
+    /// How many times to try to read all pages of one version.
     private static let attempts = 5
 
     private static func products(
@@ -73,7 +73,7 @@ enum MenuCommand {
             exitCode: ExitCode.refused, sentence: "The menu changed while it was read, \(attempts) times in a row.")
     }
 
-    /// `nil` when the menu changed between two pages.
+    /// All pages; `nil` if the menu changed between two of them.
     private static func productsOfOneVersion(
         _ client: RESTClient, query: String, limit: Int
     ) throws(CommandFailure) -> [JSONRecord]? {
@@ -106,7 +106,7 @@ enum MenuCommand {
         return records
     }
 
-    // MARK: Showing
+    // MARK: Output
 
     private static func show(categories: [JSONRecord]) {
         guard Console.isTerminal else {
@@ -123,7 +123,7 @@ enum MenuCommand {
         _ = Console.write(table.bytes())
     }
 
-    /// In the order of the categories; what belongs to none, or to one that is not shown, comes last.
+    /// The products in the order of their categories. Those without a category, or of a hidden one, come last.
     private static func show(_ products: [JSONRecord], categories: [JSONRecord]) {
         let known = categories.map { $0.text("id") }
         let groups = Dictionary(grouping: products) { product in

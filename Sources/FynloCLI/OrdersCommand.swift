@@ -55,7 +55,7 @@ enum OrdersCommand {
         }
     }
 
-    // MARK: Asking
+    // MARK: Requests
 
     private struct Request {
         var method = HTTPMethod.get
@@ -135,7 +135,7 @@ enum OrdersCommand {
         return bytes
     }
 
-    // MARK: Showing
+    // MARK: Output
 
     private static func show(_ response: HTTPResponse, isList: Bool) {
         guard Console.isTerminal else {

@@ -1,16 +1,16 @@
-// Requests to the REST side of a server, one after the other, for commands that do nothing meanwhile.
+// REST requests, one after the other, for commands that do nothing else meanwhile.
 
 import FynloClient
 import FynloCore
 import FynloIO
 
-/// Why a command comes to its end without what it was asked for.
+/// Why a command failed.
 struct CommandFailure: Error {
     let exitCode: Int32
     let sentence: String
 }
 
-/// Asks a server, with a token.
+/// Sends requests to a server with a token.
 struct RESTClient {
     private let loop: EventLoop
     private let client: HTTPClient
@@ -24,13 +24,13 @@ struct RESTClient {
             throw UsageError(error.description)
         }
         var limits = HTTPLimits()
-        // A page of a hundred orders with all their items.
+        // Enough for a page of a hundred orders with all their items.
         limits.bodyBytes = 64 << 20
         client = HTTPClient(
             loop: loop, server: options.server, tls: options.tls, timeout: .seconds(30), limits: limits)
     }
 
-    /// Sends one request and waits for its answer; every status but 2xx is a failure.
+    /// Sends one request and waits for the response. Every status but 2xx is a failure.
     func request(
         _ method: HTTPMethod, _ path: String, headers: HTTPHeaders = [:], body: [UInt8] = []
     ) throws(CommandFailure) -> HTTPResponse {
@@ -59,7 +59,7 @@ struct RESTClient {
 }
 
 extension CommandFailure {
-    /// An answer that is an error: the sentence of its problem+json (RFC 9457), or its status.
+    /// What an error response says: the sentence in its problem+json (RFC 9457), or its status.
     init(_ response: HTTPResponse) {
         let problem = JSONRecord(response.body)
         let reason = problem?.string("detail") ?? problem?.string("title") ?? "The server answered with an error."
@@ -70,7 +70,7 @@ extension CommandFailure {
 }
 
 extension String {
-    /// As a value in a query (RFC 3986 §2.3: everything but the unreserved characters is escaped).
+    /// The text as a value in a query: everything but unreserved characters is escaped (RFC 3986 §2.3).
     var queryValue: String {
         var text = ""
         for byte in utf8 {

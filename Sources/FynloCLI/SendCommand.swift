@@ -1,4 +1,4 @@
-// fynlo send: commands, and what became of them.
+// fynlo send: sends commands and reports their outcomes.
 
 import FynloClient
 import FynloCore
@@ -92,20 +92,20 @@ private final class Sending {
     private(set) var exitCode = ExitCode.done
     private let loop: EventLoop
     private let client: Client
-    /// For a connection, and for the server to be able to answer.
+    /// How long to wait for a connection, and for the server to be able to answer.
     private let waits: Bool
     private let isLines: Bool
     private var isInputOver = false
     private var isOver = false
-    /// The last `ack` or `error` that names a command, and which.
+    /// The last `ack` or `error` that names a command, and the command's id.
     private var answer: (id: String, message: ReceivedMessage)?
-    /// Commands that have been on their way.
+    /// Commands that have been sent at least once.
     private var sent: Set<String> = []
     private var unfinishedLine: [UInt8] = []
-    /// Nothing more is read until some of the commands are answered.
+    /// True while reading pauses until some commands are answered.
     private var isPaused = false
 
-    /// Commands; a chunk of lines more has to fit into the outbox.
+    /// The number of waiting commands at which reading pauses: another chunk of lines must still fit into the outbox.
     private static let fullOutbox = 200
 
     init(loop: EventLoop, client: Client, waits: Bool, isLines: Bool) {
@@ -128,7 +128,7 @@ private final class Sending {
         readLines()
     }
 
-    /// Whoever has waited long enough may go: the outbox keeps the rest.
+    /// Gives up once the patience is used up; the outbox keeps the rest.
     func interrupt() {
         finish(ExitCode.unconnected, "\(client.outbox.waiting.count) commands are not answered yet.")
     }
@@ -155,7 +155,7 @@ private final class Sending {
         if client.state == .disconnected { finish(ExitCode.unconnected, reason) }
     }
 
-    // MARK: What became of them
+    // MARK: Outcomes
 
     private func changed(_ id: String, _ state: CommandState) {
         if isLines { tell(id, state) }
@@ -163,7 +163,7 @@ private final class Sending {
         switch state {
         case .queued:
             guard !waits, sent.contains(id) else { break }
-            // The server could not do it now.
+            // The server could not carry it out now.
             if let message, !isLines { write(message, "The server cannot answer now.") }
             return finish(
                 message == nil ? ExitCode.unconnected : ExitCode.refused,
@@ -238,7 +238,7 @@ private final class Sending {
 
     // MARK: Lines
 
-    /// Standard input may be a file, which epoll does not know: the helper reads it.
+    /// Standard input may be a file, which epoll does not support, so the helper thread reads it.
     private func readLines() {
         loop.offload {
             var chunk = [UInt8](repeating: 0, count: 16_384)

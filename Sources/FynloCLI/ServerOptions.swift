@@ -1,4 +1,4 @@
-// Which server, whom to trust, and with which token: what all subcommands that ask a server have in common.
+// The server, the authorities to trust and the token: the options shared by all subcommands that talk to a server.
 
 import FynloClient
 import FynloCore
@@ -22,15 +22,15 @@ struct ServerOptions {
         """
 
     let server: ServerURL
-    /// The file of `tls`, if it is not the system's.
+    /// The file with the authorities of `tls`, unless they are the system's.
     let authorityPath: String?
-    /// Whom to trust; `nil`: the system's authorities.
+    /// The authorities to trust; `nil` for the system's.
     let tls: TLSContext?
-    /// `nil` without one.
+    /// The token, if one is given.
     let token: String?
     private let tokenFile: String?
 
-    /// Reads what is there; throws one sentence about what is wrong. `url` is one that was given as a word.
+    /// Reads the flags and variables; throws one sentence about what is wrong. `url` is one given as a word, not a flag.
     init(_ arguments: Arguments, url: String? = nil) throws(UsageError) {
         if url != nil, arguments["--url"] != nil { throw UsageError("The server's URL is given twice.") }
         do throws(ClientError) {
@@ -49,19 +49,19 @@ struct ServerOptions {
         token = try ServerOptions.readToken(file: tokenFile, isFirst: true)
     }
 
-    /// The token, where one has to be there.
+    /// The token; throws if there is none.
     func requireToken() throws(UsageError) -> String {
         guard let token else { throw UsageError("There is no token: set FYNLO_TOKEN, or name a --token-file.") }
         return token
     }
 
-    /// True when the token is in a file, where it can be renewed.
+    /// True if the token is in a file, where it can be renewed.
     var hasTokenFile: Bool { tokenFile != nil }
 
-    /// Where the token is, for sentences.
+    /// Where the token comes from, for use in sentences.
     var tokenHolder: String { tokenFile == nil ? "FYNLO_TOKEN" : "The token file" }
 
-    /// The token as the file now has it, for programs that renew it there; `nil` without a file, or a usable one.
+    /// The token now in the file, which another program may have renewed; `nil` without a file or a usable token.
     func rereadToken() -> String? {
         guard tokenFile != nil else { return nil }
         return try? ServerOptions.readToken(file: tokenFile, isFirst: false)

@@ -1,13 +1,13 @@
-// Columns for a person at a terminal.
+// Tables for a person at a terminal.
 
 import Glibc
 
-/// Rows of texts under headings. What servers wrote is made harmless here.
+/// Rows of texts under headings. Control characters in texts from servers are replaced.
 struct Table {
     struct Column {
         let heading: String
         var isNumber = false
-        /// May be cut when the terminal is too narrow.
+        /// True if the column may be cut when the terminal is too narrow.
         var isFlexible = false
     }
 
@@ -23,7 +23,7 @@ struct Table {
         rows.append(row.map { String(decoding: Console.printable(Array($0.utf8)), as: UTF8.self) })
     }
 
-    /// The lines with their line breaks. `width`: of the terminal, in columns.
+    /// The lines with their line breaks. `width` is the terminal's, in columns.
     func bytes(width: Int = Console.width, hasColour: Bool = Console.hasColour) -> [UInt8] {
         var widths = columns.map { Table.width(of: $0.heading) }
         for row in rows {
@@ -76,7 +76,7 @@ struct Table {
 }
 
 extension Console {
-    /// The terminal's, in columns; 80 where it does not tell.
+    /// The terminal's width in columns; 80 if unknown.
     static var width: Int {
         var size = winsize()
         guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col >= 20 else { return 80 }

@@ -43,7 +43,7 @@ enum TailCommand {
     }
 }
 
-/// The one tail of a process.
+/// The state of a running `tail`.
 private final class Tail {
     private(set) var exitCode = ExitCode.done
     private let loop: EventLoop
@@ -73,7 +73,7 @@ private final class Tail {
             if case .message(let message) = event { print(message) }
         }
         client.on(.state) { [unowned self] event in
-            // Of our own wish there is no other word.
+            // Disconnecting on request needs no message.
             if event == .state(.disconnected), !isStopping { stop(ExitCode.unconnected) }
         }
         client.connect()
@@ -117,7 +117,7 @@ private final class Tail {
             return
         default:
             let bytes = Console.isTerminal ? line.bytes(of: message) : Console.jsonLine(message.json)
-            // Nobody reads any more, as behind `head`.
+            // The reader is gone, as with `head`.
             if !Console.write(bytes) { stop() }
         }
     }

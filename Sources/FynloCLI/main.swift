@@ -1,5 +1,5 @@
-// fynlo: one line per subcommand. Exit codes: 0 done, 1 the server answered with an error, 2 no connection or not let in,
-// 64 wrong usage.
+// fynlo: one line per subcommand. Exit codes: 0 done; 1 the server answered with an error; 2 no connection, or not
+// authenticated; 64 wrong usage.
 
 import FynloIO
 import Glibc

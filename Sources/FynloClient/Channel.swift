@@ -1,19 +1,19 @@
-// One connected socket of a client: bytes in to its owner, bytes out once per turn. It encrypts where it is told to, and
-// knows no other protocol.
+// One connected socket of a client: it passes bytes in to its owner, and writes bytes out once per turn. It encrypts if it is
+// given an engine, and knows no other protocol.
 
 import FynloCore
 import FynloIO
 
-/// How a stream comes to its end.
+/// How a stream ended.
 enum ChannelEnd: Equatable {
-    /// The server has sent all that it will.
+    /// The server has ended its stream.
     case finished
-    /// With TLS: the stream has ended without the server's saying so; something may be missing (RFC 8446 §6.1).
+    /// With TLS: the stream ended without close_notify, so something may be missing (RFC 8446 §6.1).
     case cut
     case failed(SystemError)
     case insecure(TLSError)
 
-    /// One sentence; `nil` where the server simply ended the connection.
+    /// One sentence; `nil` if the server simply ended the connection.
     var reason: String? {
         switch self {
         case .finished, .cut: nil
@@ -25,30 +25,30 @@ enum ChannelEnd: Equatable {
 
 /// A connected stream. The loop keeps it until `close`.
 final class Channel: EventSource {
-    /// What is to be sent; call `scheduleFlush` after appending. With TLS it waits here until the handshake is done.
+    /// The bytes to send; call `scheduleFlush` after appending. With TLS they wait here until the handshake is done.
     var output = ByteBuffer()
 
     private let loop: EventLoop
-    /// Takes what it can use from the front; what is left is given again with more behind it.
+    /// Called with the received bytes. It consumes what it can from the front; the rest is passed again together with more.
     private var received: (inout ByteBuffer, Moment) -> Void
-    /// The stream has ended. Called once, never after `close`.
+    /// Called once when the stream has ended; never after `close`.
     private var ended: (ChannelEnd, Moment) -> Void
     private var descriptor: FileDescriptor?
     private var token: SourceToken?
     private var input = ByteBuffer()
     private let tls: TLSEngine?
-    /// What is encrypted and not written yet.
+    /// Encrypted bytes that are not written yet.
     private var ciphertext = ByteBuffer()
     private var isFlushScheduled = false
-    /// The kernel takes no more for now.
+    /// True while the kernel accepts no more bytes.
     private var isBlocked = false
 
-    /// Bytes read in one turn: the loop's other clients want to be served too.
+    /// Bytes read in one turn, so that the loop's other sources are served too.
     private static let readBytesPerTurn = 16_384
     /// Bytes encrypted at a time.
     private static let encryptedBytesAhead = 65_536
 
-    /// - Parameter tls: encrypts; its handshake begins here.
+    /// - Parameter tls: the engine that encrypts, if any; its handshake begins here.
     init(
         loop: EventLoop, descriptor: consuming FileDescriptor, tls: TLSEngine? = nil,
         received: @escaping (inout ByteBuffer, Moment) -> Void, ended: @escaping (ChannelEnd, Moment) -> Void
@@ -78,7 +78,7 @@ final class Channel: EventSource {
 
     private func receive(_ now: Moment) {
         guard let number = descriptor?.rawValue else { return }
-        // Taken out while the owner is called, which may close us.
+        // Taken out while the owner is called, since it may close this channel.
         var buffer = ByteBuffer()
         swap(&buffer, &input)
         do throws(SystemError) {
@@ -94,7 +94,7 @@ final class Channel: EventSource {
         } catch {
             end(.failed(error), now)
         }
-        // An empty buffer gives its memory back: most clients are idle.
+        // An empty buffer releases its memory: most clients are idle.
         if descriptor != nil, !buffer.isEmpty { input = buffer }
     }
 
@@ -111,7 +111,7 @@ final class Channel: EventSource {
         do throws(TLSError) {
             try tls.receive(&encrypted, plaintext: &buffer, output: &ciphertext)
         } catch {
-            // What came before it is whole. `close` sends the alert, if there is one.
+            // What came before the error is intact. `close` sends the alert, if there is one.
             if buffer.count > known { received(&buffer, now) }
             return end(.insecure(error), now)
         }
@@ -126,7 +126,7 @@ final class Channel: EventSource {
         !ciphertext.isEmpty || !output.isEmpty && tls?.isEstablished != false
     }
 
-    /// Writes what is queued at the end of this turn.
+    /// Writes the queued bytes at the end of this turn.
     func scheduleFlush() {
         guard !isFlushScheduled, !isBlocked, hasOutput else { return }
         isFlushScheduled = true
@@ -140,7 +140,7 @@ final class Channel: EventSource {
     private func flush(_ now: Moment) {
         guard let token, let failure = write() else { return }
         if let end = failure.end {
-            // The server may have said why before it went.
+            // The server may have sent a reason before it closed.
             receive(now)
             if self.token == token { self.end(end, now) }
             return
@@ -149,7 +149,7 @@ final class Channel: EventSource {
         loop.setInterest(isBlocked ? [.read, .write] : .read, for: token)
     }
 
-    /// Gives the kernel what it takes; `nil` if there was nothing to write.
+    /// Writes as much as the kernel accepts; `nil` if there was nothing to write.
     private func write() -> (isBlocked: Bool, end: ChannelEnd?)? {
         guard let number = descriptor?.rawValue, isBlocked || hasOutput else { return nil }
         if let tls, tls.isEstablished, ciphertext.isEmpty {
@@ -180,7 +180,7 @@ final class Channel: EventSource {
         ended(end, now)
     }
 
-    /// Gives the kernel what it takes of the output, and closes. A second call does nothing.
+    /// Writes as much of the output as the kernel accepts, and closes. A second call does nothing.
     func close() {
         if descriptor != nil {
             _ = write()

@@ -1,5 +1,4 @@
-// A tablet's client: gives a ClientSession its sockets, its clock, its tokens and its storage, and tells the listeners what
-// happens.
+// A tablet's client. It gives a ClientSession sockets, a clock, tokens and storage, and tells listeners what happens.
 
 public import FynloCore
 public import FynloIO
@@ -19,7 +18,7 @@ public final class Client {
         public var deviceID: String?
         /// See `ClientIdentity.clientVersion`.
         public var clientVersion: String?
-        /// The newest event that was seen; `nil`: only those from now on.
+        /// The newest event that the device has seen; `nil` to receive only events from now on.
         public var lastSequence: EventSequence?
         public var session = ClientSession.Settings()
 
@@ -31,7 +30,7 @@ public final class Client {
         }
     }
 
-    /// What becomes of a command: its final state.
+    /// Called with the final state of a command.
     public typealias Reply = (CommandState) -> Void
 
     private let loop: EventLoop
@@ -47,29 +46,30 @@ public final class Client {
     private var renewals: Subscription?
     private var dialer: Dialer?
     private var channel: Channel?
-    /// In the place of a channel's output while there is none.
+    /// Stands in for a channel's output while there is no channel.
     private var nowhere = ByteBuffer()
 
-    /// What is still to be done, oldest first: a listener may cause more.
+    /// Effects still to be carried out, oldest first; listeners may add more.
     private var effects: [ClientSession.Effect] = []
-    /// How many of them are done, or being done.
+    /// How many of them are done or in progress.
     private var performed = 0
     private var isPerforming = false
     private var toBeKept: [OutboxRecord] = []
-    /// What the storage was given and has not answered.
+    /// How many requests the storage has not answered yet.
     private var unkept = 0
-    /// To be called once there is nothing of it left.
+    /// Called once the storage has answered all of them.
     private var closed: (() -> Void)?
 
-    /// The newest event that a listener was told of; give it to the next client of this device that knows all up to it.
+    /// The newest event that listeners were told of. Give it to the device's next client if everything up to it has been
+    /// applied.
     public private(set) var lastSequence: EventSequence?
 
-    /// A client that is disconnected.
+    /// Makes a client, which is disconnected at first.
     ///
     /// - Parameters:
-    ///   - tokens: asked for a token for each connection; it may serve others too, and outlives the client.
-    ///   - outbox: keeps the commands; `nil`: as long as this client lives.
-    ///   - tls: whom to trust, at a server with https or wss; `nil`: the system's authorities.
+    ///   - tokens: provides a token for each connection. It may serve other clients too, and outlives this one.
+    ///   - outbox: stores the commands; `nil` keeps them only in memory, as long as this client lives.
+    ///   - tls: the authorities to trust, for https or wss; `nil` for the system's.
     public init(
         loop: EventLoop, settings: Settings, tokens: TokenSource, outbox: (any OutboxStorage)? = nil,
         tls: TLSContext? = nil
@@ -93,16 +93,16 @@ public final class Client {
 
     public var state: ClientSession.State { session.state }
 
-    /// The commands without a final answer, and the last ones that have one.
+    /// The commands without a final answer, and the most recent ones with one.
     public var outbox: Outbox { session.outbox }
 
-    /// Attempts to connect again since the last success.
+    /// Attempts to reconnect since the last success.
     public var reconnectAttempts: Int { session.health.reconnectAttempts }
 
-    /// Whether the server is heard from.
+    /// How healthy the connection is, by the age of the last pong.
     public var health: HealthStatus { session.health.status(now: SystemClock.instant) }
 
-    /// How the connection has been doing.
+    /// The diagnostic report on the connection.
     public var report: DiagnosticReport { session.report(now: SystemClock.instant) }
 
     // MARK: Listeners
@@ -124,9 +124,10 @@ public final class Client {
         listeners.remove(subscription)
     }
 
-    // MARK: Wishes
+    // MARK: Calls
 
-    /// Connects, at once if it was waiting to. False when a connection is there or on its way: there is never a second.
+    /// Connects, without waiting out the back-off. Returns false if there already is a connection or an attempt: there is never
+    /// a second.
     @discardableResult
     public func connect() -> Bool {
         if timer == nil { timer = loop.add(timer: ClientTimer(self)) }
@@ -138,8 +139,8 @@ public final class Client {
         return input { session, now, _, effects in session.connect(now: now, effects: &effects) }
     }
 
-    /// Ends the connection with 1000, or the attempts to get one, and lets go of everything but the commands, which wait
-    /// for the next `connect`. Messages that no listener was told of yet come again after that.
+    /// Closes the connection with 1000, or stops the attempts to get one, and releases everything but the commands, which wait
+    /// for the next `connect`. Messages that no listener has been told of are received again after that.
     public func disconnect() {
         let done = effects[..<performed]
         let rest = effects[performed...].filter { if case .tell(.message) = $0 { false } else { true } }
@@ -150,21 +151,21 @@ public final class Client {
         }
     }
 
-    /// The system says that there is no network.
+    /// Tells the client that the system has no network.
     public func networkLost() {
         input { session, now, _, effects in session.networkLost(now: now, effects: &effects) }
     }
 
-    /// The system says that there is a network, perhaps another one.
+    /// Tells the client that the system has a network again, possibly a different one.
     public func networkRestored() {
         input { session, now, output, effects in
             session.networkRestored(now: now, output: &output, effects: &effects)
         }
     }
 
-    /// Takes a command: it is kept, and sent in its turn as soon as there is a connection. `data` is the text of a JSON
-    /// object; without an `id` it gets one. Its states are told as `command`; `reply` is called with the final one. Returns
-    /// the id.
+    /// Queues a command: it is stored, and sent in order as soon as there is a connection. `data` is the text of a JSON object.
+    /// If no `id` is given, one is made. Listeners of `command` are told of each state; `reply` is called with the final one.
+    /// Returns the id.
     @discardableResult
     public func send(
         _ type: String, data: String, id: String? = nil, reply: Reply? = nil
@@ -179,8 +180,8 @@ public final class Client {
         return id
     }
 
-    /// `disconnect`, for good: nobody is told anything any more, and the outbox is closed as soon as it has what it was
-    /// given; then `done` is called.
+    /// Disconnects for good: listeners are told nothing more, and the outbox is closed once it has stored what it was given.
+    /// Then `done` is called.
     public func close(done: @escaping () -> Void = {}) {
         disconnect()
         listeners = Listeners()
@@ -198,7 +199,7 @@ public final class Client {
 
     // MARK: Inputs
 
-    /// Tells the session something, and does what it says.
+    /// Gives the session an input and carries out its effects.
     @discardableResult
     private func input<T>(
         _ body: (inout ClientSession, Moment, inout ByteBuffer, inout [ClientSession.Effect]) -> T
@@ -257,7 +258,7 @@ public final class Client {
 
     // MARK: Effects
 
-    /// Does what is to be done, in order, also what a listener causes meanwhile.
+    /// Carries out effects in order, including those that listeners cause meanwhile.
     private func perform() {
         guard !isPerforming else { return }
         isPerforming = true
@@ -303,7 +304,7 @@ public final class Client {
         dialer.start()
     }
 
-    /// Gives the storage what is new, all at once.
+    /// Gives the storage all new records at once.
     private func keep() {
         guard !toBeKept.isEmpty else { return }
         let records = toBeKept
@@ -355,7 +356,7 @@ public final class Client {
 }
 
 extension ClientSession.Event {
-    /// By which it is listened to.
+    /// The name to listen for.
     public var names: [EventName] {
         switch self {
         case .state: [.state]
@@ -366,14 +367,14 @@ extension ClientSession.Event {
         case .maxReconnectAttempts: [.maxReconnectAttempts]
         case .command: [.command]
         case .message(let message):
-            // What a server calls a message is not taken for what only the client itself can say.
+            // A message whose type is the name of one of the client's own events must not pass for that event.
             EventName.ofClient.contains(EventName(rawValue: message.type))
                 ? [.message] : [EventName(rawValue: message.type), .message]
         }
     }
 }
 
-/// What the loop keeps of a client: it has no descriptor of its own, only deadlines.
+/// The client as a source of the loop: it has no descriptor, only deadlines.
 private final class ClientTimer: EventSource {
     private let client: Client
 

@@ -1,17 +1,17 @@
-// Why the client could not do what it was asked, as one sentence each.
+// Why the client could not do something, each as one sentence.
 
 public import FynloCore
 public import FynloIO
 
 /// The one error of this library.
 public enum ClientError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// A URL that names no server; `reason` says how it would.
+    /// A URL that does not name a server; `reason` says what is expected.
     case invalidURL(String, reason: String)
-    /// The name, the network or the server's port.
+    /// The name could not be resolved, or no connection could be made.
     case unreachable(ServerURL, SystemError)
-    /// No TLS connection can be made, or it broke: the server's certificate is not accepted, it does not speak TLS, …
+    /// TLS could not be established, or failed: the certificate is not accepted, the server does not speak TLS, …
     case insecure(ServerURL, TLSError)
-    /// It took longer than this.
+    /// The request took longer than this.
     case timedOut(ServerURL, after: Duration)
     /// The server's answer is not HTTP.
     case unreadableResponse(ServerURL, HTTPError)

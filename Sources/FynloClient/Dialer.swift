@@ -1,4 +1,4 @@
-// From a server's name to a connected socket: looks the name up on the helper thread, and tries its addresses in turn.
+// From a server's name to a connected socket: resolves the name on the helper thread and tries the addresses in turn.
 
 import FynloCore
 import FynloIO
@@ -7,7 +7,7 @@ import FynloIO
 final class Dialer: EventSource {
     private let loop: EventLoop
     private let server: ServerURL
-    /// When the owner will give up: the addresses share the time that is left.
+    /// When the owner gives up. The addresses share the remaining time.
     private let deadline: Instant
     private var connected: (consuming FileDescriptor) -> Void
     private var failed: (SystemError) -> Void
@@ -35,7 +35,7 @@ final class Dialer: EventSource {
             loop.atEndOfTurn { [weak self] in self?.dial([address]) }
             return
         }
-        // The name service may take longer than anybody waits: what it says then finds nobody.
+        // The name service may take longer than the owner waits: a late answer is ignored.
         loop.offload { [server] in
             Resolver.resolve(host: server.host, port: server.port)
         } then: { [weak self] result in
@@ -47,7 +47,7 @@ final class Dialer: EventSource {
         }
     }
 
-    /// Gives up; nobody is told.
+    /// Gives up without calling anybody.
     func cancel() {
         isOver = true
         connected = { _ in }
@@ -92,7 +92,7 @@ final class Dialer: EventSource {
     func tick(now: Moment) -> Instant? {
         guard socket != nil else { return nil }
         guard now.instant >= addressDeadline else { return addressDeadline }
-        // The last address has all the time that the owner allows; it is the owner who gives up.
+        // The last address gets all the remaining time; then the owner gives up.
         guard !addresses.isEmpty else { return nil }
         dial(addresses)
         return nil

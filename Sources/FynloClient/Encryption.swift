@@ -1,4 +1,4 @@
-// Where a client's TLS comes from: one context for all connections to a server, made when it is first needed.
+// A client's TLS: one context for all connections to a server, made when it is first needed.
 
 import FynloIO
 
@@ -7,7 +7,7 @@ struct Encryption {
     private let server: ServerURL
     private var context: TLSContext?
 
-    /// - Parameter context: whom to trust; `nil`: the system's authorities.
+    /// - Parameter context: the authorities to trust; `nil` for the system's.
     init(_ server: ServerURL, context: TLSContext?) {
         self.server = server
         self.context = context

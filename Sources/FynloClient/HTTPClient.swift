@@ -1,4 +1,4 @@
-// Requests to the REST side of a server, each on a connection of its own.
+// REST requests to a server, each on a connection of its own.
 
 public import FynloCore
 public import FynloIO
@@ -15,8 +15,8 @@ public final class HTTPClient {
     private let limits: HTTPLimits
 
     /// - Parameters:
-    ///   - tls: whom to trust, at a server with https; `nil`: the system's authorities.
-    ///   - timeout: for a whole request, name look-up included.
+    ///   - tls: the authorities to trust, for https; `nil` for the system's.
+    ///   - timeout: for a whole request, including name resolution.
     ///   - limits: for the responses.
     public init(
         loop: EventLoop, server: ServerURL, tls: TLSContext? = nil, timeout: Duration = .seconds(10),
@@ -29,8 +29,8 @@ public final class HTTPClient {
         self.limits = limits
     }
 
-    /// Sends one request. `path` begins with a slash and may have a query; `Host`, `Content-Length` and `Connection` are
-    /// added. `reply` is called exactly once, after this call has returned, also for statuses that are errors.
+    /// Sends one request. `path` begins with a slash and may have a query; `Host`, `Content-Length` and `Connection` are added.
+    /// `reply` is called exactly once, after this call has returned. A response with an error status is a success here.
     public func request(
         _ method: HTTPMethod, _ path: String, headers: HTTPHeaders = HTTPHeaders(), body: [UInt8] = [],
         reply: @escaping Reply
@@ -125,7 +125,7 @@ private final class HTTPExchange: EventSource {
         switch end {
         case .failed(let error): finish(.failure(.unreachable(server, error)))
         case .insecure(let error): finish(.failure(.insecure(server, error)))
-        // A body without a length would be as long as whoever cut the connection wants it to be.
+        // The end of a body without a length is the end of the connection, which anybody on the way can cut.
         case .cut: finish(.failure(.unreadableResponse(server, .endedEarly)))
         case .finished: endOfInput()
         }

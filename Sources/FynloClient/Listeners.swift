@@ -1,4 +1,4 @@
-// Who wants to hear what: listeners by the name of an event.
+// Listeners, by the name of an event.
 
 /// The name of an event, as tablets know it: `connect`, `disconnect`, `order.created`, …
 public struct EventName: RawRepresentable, Hashable, Sendable, ExpressibleByStringLiteral {
@@ -14,14 +14,14 @@ public struct EventName: RawRepresentable, Hashable, Sendable, ExpressibleByStri
 }
 
 extension EventName {
-    /// A client has come to another state.
+    /// The client's state has changed.
     public static let state: EventName = "state"
     public static let connect: EventName = "connect"
     public static let disconnect: EventName = "disconnect"
     public static let authError: EventName = "auth_error"
     public static let error: EventName = "error"
     public static let maxReconnectAttempts: EventName = "max_reconnect_attempts"
-    /// A command has come to another state.
+    /// A command's state has changed.
     public static let command: EventName = "command"
     /// A message of any type.
     public static let message: EventName = "message"
@@ -30,7 +30,7 @@ extension EventName {
     public static let tokenRefreshFailed: EventName = "token:refresh:failed"
     public static let tokenCleared: EventName = "token:cleared"
 
-    /// What a client tells of itself.
+    /// The events of the client itself, as opposed to the server's messages.
     static let ofClient: Set<EventName> = [
         .state, .connect, .disconnect, .authError, .error, .maxReconnectAttempts, .command, .message,
     ]
@@ -42,8 +42,8 @@ public struct Subscription: Hashable, Sendable {
     fileprivate let name: EventName
 }
 
-/// The listeners of one object. They are called in the order in which they came; one that is taken off while an event is
-/// being told does not hear it any more, one that comes then hears the next.
+/// The listeners of one object, called in the order in which they were added. A listener removed during an event is not called
+/// for it any more; one added during an event is called from the next on.
 struct Listeners<Event> {
     private struct Listener {
         let number: UInt64
@@ -65,12 +65,12 @@ struct Listeners<Event> {
         if listeners[subscription.name]?.isEmpty == true { listeners[subscription.name] = nil }
     }
 
-    /// The numbers of those who are to hear of it now, in order.
+    /// The numbers of the listeners to call now, in order.
     func numbers(of name: EventName) -> [UInt64] {
         listeners[name]?.map(\.number) ?? []
     }
 
-    /// The listener, if it is still there; one that is for once is not any more then.
+    /// The listener, if it is still there. A one-time listener is removed.
     mutating func take(_ number: UInt64, of name: EventName) -> ((Event) -> Void)? {
         guard let listener = listeners[name]?.first(where: { $0.number == number }) else { return nil }
         if listener.isForOnce { remove(Subscription(number: number, name: name)) }

@@ -1,21 +1,21 @@
-// Where the commands of an outbox are kept between two runs of a program.
+// Storage for the commands of an outbox between two runs of a program.
 
 public import FynloCore
 public import FynloIO
 import Glibc
 
-/// A place for the records of an outbox. All calls come from one thread.
+/// Stores the records of an outbox. All calls come from one thread.
 public protocol OutboxStorage: AnyObject {
     /// The commands without a final state, oldest first.
     func load() throws(StorageError) -> [OutboxEntry]
-    /// Keeps records in this order, after those before. `then` is called once, after this call has returned: without an
-    /// error when they survive the end of the program, or of the machine; with one when none of them is kept.
+    /// Appends records in this order. `then` is called once, after this call has returned: without an error once they survive
+    /// a crash of the program or the machine, with one if none of them was stored.
     func keep(_ records: [OutboxRecord], then: @escaping (StorageError?) -> Void)
-    /// Lets go of everything but what is kept.
+    /// Releases all resources; stored records stay.
     func close()
 }
 
-/// Keeps commands as long as the program runs.
+/// Keeps commands in memory, as long as the program runs.
 public final class MemoryOutbox: OutboxStorage {
     private let loop: EventLoop
 
@@ -32,8 +32,8 @@ public final class MemoryOutbox: OutboxStorage {
     public func close() {}
 }
 
-/// Keeps commands in a file (see `OutboxJournal`) of mode 0600: whenever the program is killed, each command that was told
-/// to be queued is there when it starts again. A second program cannot use the file at the same time.
+/// Keeps commands in a file (see `OutboxJournal`) with mode 0600. Whenever the program is killed, every command that was reported
+/// as queued is there when it starts again. Two programs cannot use the file at the same time.
 public final class FileOutbox: OutboxStorage {
     /// Lines that could not be read; their commands are lost.
     public let damagedLines: Int
@@ -41,9 +41,9 @@ public final class FileOutbox: OutboxStorage {
     private let loop: EventLoop
     private let path: String
     private var file: OutboxFile?
-    /// Bytes of whole lines; what is behind them is overwritten.
+    /// The length of all complete lines in bytes; anything after them is overwritten.
     private var size: Int
-    /// What the file says, for the next, shorter one.
+    /// The live records, from which the file is rewritten.
     private var live: [OutboxEntry]
     /// Bytes of `live` when the file was last rewritten.
     private var bytesAfterRewrite: Int
@@ -52,10 +52,10 @@ public final class FileOutbox: OutboxStorage {
 
     /// A file is rewritten without the finished commands when it has grown by this much.
     private static let growth = 65_536
-    /// More than a journal of a full outbox has.
+    /// The largest file that is read: more than a full outbox can have.
     private static let maximumBytes = 16 << 20
 
-    /// Opens the file, or makes one in a directory that exists.
+    /// Opens the file, or creates it; its directory must exist.
     public init(loop: EventLoop, path: String) throws(StorageError) {
         self.loop = loop
         self.path = path
@@ -71,7 +71,7 @@ public final class FileOutbox: OutboxStorage {
         self.file = OutboxFile(file)
     }
 
-    /// The file that the path names once the lock on it is ours: until then another program may have put a new one there.
+    /// The file at the path once it is locked. Before that, another program may have replaced it.
     private static func openLocked(_ path: String) throws(StorageError) -> FileDescriptor {
         while true {
             let number = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
@@ -98,14 +98,14 @@ public final class FileOutbox: OutboxStorage {
 
     public func close() {
         waiting = []
-        // The helper thread may hold the file for a moment longer.
+        // The helper thread may hold the file a moment longer.
         if !isWriting { file?.unlock() }
         file = nil
     }
 
     // MARK: Writing
 
-    /// Writes all that waits with one call and one sync.
+    /// Writes all waiting records with one call and one sync.
     private func write() {
         guard !isWriting, !waiting.isEmpty, let file else { return }
         isWriting = true
@@ -134,7 +134,7 @@ public final class FileOutbox: OutboxStorage {
         }
     }
 
-    /// A new file with the live commands only.
+    /// Replaces the file with one that has only the live commands.
     private func rewrite(_ entries: [OutboxEntry], _ batch: [(records: [OutboxRecord], then: (StorageError?) -> Void)])
     {
         var lines = ByteBuffer()
@@ -168,7 +168,7 @@ public final class FileOutbox: OutboxStorage {
     }
 }
 
-/// The open file. Whoever writes to it on the helper thread holds it: its number is nobody else's until then.
+/// The open file. A write on the helper thread keeps a reference, so that the descriptor is not closed and reused meanwhile.
 private final class OutboxFile: Sendable {
     private let descriptor: FileDescriptor
 
@@ -176,7 +176,7 @@ private final class OutboxFile: Sendable {
         self.descriptor = descriptor
     }
 
-    /// Lets another program have it.
+    /// Releases the lock.
     func unlock() {
         _ = flock(descriptor.rawValue, LOCK_UN)
     }
@@ -188,7 +188,7 @@ private final class OutboxFile: Sendable {
             guard fdatasync(descriptor.rawValue) == 0 else { throw .call("fdatasync", code: errno) }
             return nil
         } catch {
-            // Half a line is no line; but it shall not stand before the next one.
+            // A partial line must not remain in front of the next one.
             _ = ftruncate(descriptor.rawValue, position)
             return error
         }

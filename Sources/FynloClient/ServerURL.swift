@@ -1,5 +1,4 @@
-// The address of a server as people write it: http://host:port or ws://host:port, which mean the same server; https:// or
-// wss:// if it speaks TLS.
+// The address of a server as people write it: http:// or ws://, which mean the same server; https:// or wss:// with TLS.
 
 /// Where a server is.
 public struct ServerURL: Hashable, Sendable, CustomStringConvertible {
@@ -8,7 +7,7 @@ public struct ServerURL: Hashable, Sendable, CustomStringConvertible {
     /// A name or an address; IPv6 without brackets.
     public let host: String
     public let port: UInt16
-    /// What stands before `/api/v1/…`, without a slash at its end; usually empty.
+    /// The path before `/api/v1/…`, without a trailing slash; usually empty.
     public let pathPrefix: String
 
     /// Reads `http://host[:port][/prefix]`, `ws://…`, `https://…` or `wss://…`. Throws `ClientError.invalidURL` for
@@ -66,7 +65,7 @@ public struct ServerURL: Hashable, Sendable, CustomStringConvertible {
         return (String(host), number)
     }
 
-    /// For the Host field: host and port, the usual port left out.
+    /// The Host field: the host, and the port unless it is the default.
     public var authority: String {
         let host = self.host.contains(":") ? "[\(self.host)]" : self.host
         return port == ServerURL.usualPort(usesTLS: usesTLS) ? host : "\(host):\(port)"

@@ -1,5 +1,5 @@
-// Where tokens come from: one that is good for a while is kept at hand, renewed before it expires, and renewed once however
-// many ask for it.
+// Provides tokens. It keeps a valid token at hand, refreshes it before it expires, and refreshes it only once however many callers
+// ask.
 
 public import FynloCore
 public import FynloIO
@@ -14,10 +14,10 @@ public final class TokenSource {
         case refreshed(HeldToken)
         /// `token:refresh:failed`
         case refreshFailed(TokenFailure)
-        /// `token:cleared`: there is no token any more.
+        /// `token:cleared`: there is no token left.
         case cleared
 
-        /// By which it is listened to.
+        /// The name to listen for.
         public var name: EventName {
             switch self {
             case .refreshed: .tokenRefreshed
@@ -27,8 +27,8 @@ public final class TokenSource {
         }
     }
 
-    /// Asks the identity provider for a new token; `reply` is called once, on the loop's thread. What it says after the
-    /// source's `refreshTimeout` finds nobody.
+    /// Asks the identity provider for a new token. It must call `reply` once, on the loop's thread. An answer after the source's
+    /// `refreshTimeout` is ignored.
     public typealias Refresh = (
         _ current: HeldToken?, _ reply: @escaping (Result<String, TokenFailure>) -> Void
     ) -> Void
@@ -43,17 +43,17 @@ public final class TokenSource {
     private var state: TokenRefresh
     private var listeners = Listeners<Event>()
     private var waiting: [(isForced: Bool, reply: Reply)] = []
-    /// Counts the refreshes, so that a late answer is known.
+    /// Counts the refreshes, so that a late answer is recognised.
     private var generation = 0
     private var refreshDeadline: Instant?
     private var timer: SourceToken?
 
     /// - Parameters:
-    ///   - token: the first one; `nil`: what the storage has.
+    ///   - token: the first token; `nil` for the stored one.
     ///   - refreshTimeout: how long the identity provider may take.
-    ///   - refresh: `nil` where there is nobody to ask: then the first token is all there is.
+    ///   - refresh: how to get a new token; `nil` if there is no way, so that the first token is the only one.
     ///
-    /// Throws when there is a token that is no JWT, or when the storage cannot be read.
+    /// Throws if the token is not a JWT, or if the storage cannot be read.
     public init(
         loop: EventLoop, token: String? = nil, storage: any TokenStorage = MemoryTokenStorage(),
         refreshTimeout: Duration = .seconds(30), refresh: Refresh? = nil
@@ -75,7 +75,7 @@ public final class TokenSource {
         wake()
     }
 
-    /// The token at hand; it may have expired.
+    /// The current token, which may have expired.
     public var token: HeldToken? { state.token }
 
     // MARK: Listeners
@@ -102,8 +102,8 @@ public final class TokenSource {
 
     // MARK: Tokens
 
-    /// Gets a token that is good for a minute at least, from the provider if need be. `isForced`: the one at hand was
-    /// refused. `reply` is called once, after this call has returned.
+    /// Gets a token that is valid for at least a minute, from the provider if necessary. `isForced` says that the current one
+    /// was refused. `reply` is called once, after this call has returned.
     public func request(isForced: Bool = false, reply: @escaping Reply) {
         switch state.request(forced: isForced, now: SystemClock.now) {
         case .token(let token): loop.atEndOfTurn { reply(.success(token)) }
@@ -115,7 +115,7 @@ public final class TokenSource {
         }
     }
 
-    /// Takes a token that came another way, as from signing in.
+    /// Sets a token that was obtained in another way, such as signing in.
     public func set(_ compact: String) throws {
         let token = try HeldToken(compact)
         try storage.save(compact)
@@ -123,7 +123,7 @@ public final class TokenSource {
         deliver(.success(token))
     }
 
-    /// Forgets the token, as for signing out.
+    /// Removes the token, as for signing out.
     public func clear() throws {
         try storage.clear()
         state = TokenRefresh(token: nil, canRefresh: refresh != nil)
@@ -131,7 +131,7 @@ public final class TokenSource {
         tell(.cleared)
     }
 
-    /// Ends the timer; those who wait get a failure at the end of the turn. Nothing may be asked of it any more.
+    /// Stops the timer. Waiting callers get a failure at the end of the turn. Do not use the source after this.
     public func close() {
         generation += 1
         if let timer { loop.remove(timer) }
@@ -169,7 +169,7 @@ public final class TokenSource {
             do throws(StorageError) {
                 try storage.save(token.compact)
             } catch {
-                // It is as good without being kept.
+                // The token is valid even if it could not be stored.
                 tell(.refreshFailed(.unreachable(error.description)))
             }
         } else if had != nil, state.token == nil {
@@ -190,7 +190,7 @@ public final class TokenSource {
         let waiting = waiting
         self.waiting = []
         for one in waiting {
-            // A provider that is away costs nobody a token that is still good, unless it was refused.
+            // If the provider is unreachable, a token that is still valid and was not refused is used on.
             if case .failure(let failure) = outcome, failure.isRetryable, !one.isForced, let token = state.token {
                 one.reply(.success(token))
             } else {
@@ -224,7 +224,7 @@ public final class TokenSource {
     }
 }
 
-/// What the loop keeps of a token source.
+/// A token source as a source of the loop.
 private final class TokenTimer: EventSource {
     private let source: TokenSource
 

@@ -1,15 +1,15 @@
-// Where a token is kept between two runs of a program.
+// Storage for a token between two runs of a program.
 
 import FynloCore
 import FynloIO
 import Glibc
 
-/// A place for one text: the token, or whatever the owner's identity provider needs to make one.
+/// Stores one text: the token, or whatever the identity provider needs to issue one.
 public protocol TokenStorage: AnyObject {
-    /// What was saved last; `nil` if nothing was. Throws a sentence when it cannot be read.
+    /// The last saved text; `nil` if there is none. Throws one sentence if it cannot be read.
     func load() throws(StorageError) -> String?
     func save(_ token: String) throws(StorageError)
-    /// Removes it.
+    /// Removes the text.
     func clear() throws(StorageError)
 }
 
@@ -21,13 +21,13 @@ public struct StorageError: Error, Equatable, Sendable, CustomStringConvertible 
         description = sentence
     }
 
-    /// With the reason that `errno` holds.
+    /// The error with the reason in `errno`.
     static func last(_ what: String) -> StorageError {
         StorageError("\(what): \(String(cString: strerror(errno))).")
     }
 }
 
-/// Keeps the token as long as the program runs.
+/// Keeps the token in memory, as long as the program runs.
 public final class MemoryTokenStorage: TokenStorage {
     private var token: String?
 
@@ -42,12 +42,12 @@ public final class MemoryTokenStorage: TokenStorage {
     public func clear() { token = nil }
 }
 
-/// Keeps the token in a file that only its owner can read (mode 0600). A file is replaced as a whole: whenever the program
-/// ends, there is the old token or the new one.
+/// Keeps the token in a file that only its owner can read (mode 0600). The file is replaced atomically: after a crash it has the
+/// old token or the new one.
 public final class FileTokenStorage: TokenStorage {
     private let path: String
 
-    /// A file in a directory that exists.
+    /// Uses the file at this path; its directory must exist.
     public init(path: String) {
         self.path = path
     }

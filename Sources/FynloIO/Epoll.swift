@@ -1,4 +1,4 @@
-// What the loop waits with, and the words in which it is asked and answers.
+// epoll, and the values that say what a source waits for and what has happened.
 
 import CLinux
 import Glibc
@@ -11,13 +11,13 @@ public struct Interest: OptionSet, Sendable {
         self.rawValue = rawValue
     }
 
-    /// Bytes, a connection or the end of the stream have come in.
+    /// Bytes, a new connection or the end of the stream have arrived.
     public static let read = Interest(rawValue: 1)
-    /// The kernel takes bytes again. Ask only after it has refused some: otherwise it is true all the time.
+    /// The kernel accepts bytes again. Ask for this only after a refused write: otherwise it is always true.
     public static let write = Interest(rawValue: 2)
 
-    /// The end of the peer's stream is asked for with `read` only: a source that has read it, and only writes from then on,
-    /// would be woken by it for ever.
+    /// The end of the peer's stream is reported only together with `read`. A source that has seen the end and now only writes
+    /// would otherwise be woken forever.
     fileprivate var events: UInt32 {
         var events: UInt32 = 0
         if contains(.read) { events |= EPOLLIN.rawValue | EPOLLRDHUP.rawValue }
@@ -26,7 +26,7 @@ public struct Interest: OptionSet, Sendable {
     }
 }
 
-/// What a source is told about its descriptor. It is told again in the next turn as long as it stays true.
+/// What a source is told about its descriptor. It is told again in every turn while it remains true.
 public struct Readiness: OptionSet, Sendable {
     public let rawValue: UInt8
 
@@ -38,12 +38,12 @@ public struct Readiness: OptionSet, Sendable {
     public static let read = Readiness(rawValue: 1)
     /// `send` will not be refused.
     public static let write = Readiness(rawValue: 2)
-    /// The peer has ended its stream or the connection has failed, which is told without being asked for. There may be bytes
-    /// to read before the end: read on, `receive` gives the rest and then the end or the error. A failed descriptor must be
-    /// removed, or it is reported in every turn.
+    /// The peer has ended its stream, or the connection has failed. Reported whether or not it was asked for. Bytes may still
+    /// be waiting: keep reading until `receive` returns the end or an error. Remove a failed descriptor, or it is reported
+    /// in every turn.
     public static let hangup = Readiness(rawValue: 4)
 
-    /// What epoll said, less what is no longer asked for.
+    /// What epoll reported, without what the source no longer asks for.
     init(events: UInt32, interest: Interest) {
         var readiness = Readiness(rawValue: 0)
         if events & EPOLLIN.rawValue != 0, interest.contains(.read) { readiness.insert(.read) }
@@ -56,7 +56,7 @@ public struct Readiness: OptionSet, Sendable {
 
 /// One epoll instance, level-triggered, and the array it fills, allocated once.
 struct Epoll: ~Copyable {
-    /// Events taken per wait; more stay in the kernel, which hands them out in turn.
+    /// Events taken per wait. The kernel keeps the rest and hands them out fairly.
     private static let capacity = 64
 
     private let descriptor: FileDescriptor
@@ -87,7 +87,7 @@ struct Epoll: ~Copyable {
         (events[position].data.u64, events[position].events)
     }
 
-    /// Leaves out what the last wait told about a key at these positions.
+    /// Drops what the last wait reported about a key at these positions.
     func forget(_ key: UInt64, in positions: Range<Int>) {
         for position in positions where events[position].data.u64 == key { events[position].events = 0 }
     }
@@ -99,15 +99,15 @@ struct Epoll: ~Copyable {
         throw .last("epoll_ctl")
     }
 
-    /// Changes what a descriptor is watched for. One that the kernel no longer knows, because a library closed it and opened
-    /// another of the same number, is watched anew.
+    /// Changes what a descriptor is watched for. If the kernel no longer knows it, because a library closed it and opened
+    /// another with the same number, it is added again.
     func modify(_ number: Int32, key: UInt64, interest: Interest) throws(SystemError) {
         if control(EPOLL_CTL_MOD, number, key, interest) { return }
         if errno == ENOENT, control(EPOLL_CTL_ADD, number, key, interest) { return }
         throw .last("epoll_ctl")
     }
 
-    /// Watches a descriptor no longer. One that has been closed already is gone from epoll by itself.
+    /// Stops watching a descriptor. The kernel has already removed one that was closed.
     func remove(_ number: Int32) {
         var event = epoll_event()
         _ = epoll_ctl(descriptor.rawValue, EPOLL_CTL_DEL, number, &event)

@@ -1,14 +1,14 @@
-// The turn of which the whole life of the process consists: wait, read the clock, tell the ready sources, tell those whose
-// time has come, go on with what takes longer than a turn may, do what was put off to the end of the turn, and only then let
-// go of what was removed. Each of these parts has a share of about a millisecond; what is left over comes first in the next
-// turn, so that a crowd keeps nobody waiting for longer than it must.
+// The event loop. A process does nothing but repeat this turn: wait, read the clock, tell the ready sources, fire the timers
+// that are due, continue long work, run what was deferred to the end of the turn, and only then free what was removed. Each
+// part may take about a millisecond. What is left over comes first in the next turn, so that a crowd delays others as little
+// as possible.
 
 public import FynloCore
 import Glibc
 
 /// Something the loop wakes: a connection, a listener, a driver, a timer.
 public protocol EventSource: AnyObject {
-    /// The descriptor is ready for something that was asked for, or has failed.
+    /// The descriptor is ready for what the source asked for, or has failed.
     func ready(_ readiness: Readiness, now: Moment)
 
     /// Called at or after the instant asked for with `wake`. Returns the next instant to be looked at again, or nil.
@@ -16,7 +16,7 @@ public protocol EventSource: AnyObject {
 }
 
 extension EventSource {
-    /// For sources that never ask for a time.
+    /// Does nothing: for sources that have no deadlines.
     public func tick(now: Moment) -> Instant? { nil }
 }
 
@@ -25,21 +25,21 @@ public final class EventLoop {
     /// The time of this turn, read once, right after the wait.
     public private(set) var now: Moment
 
-    /// How it has spent its time.
+    /// How the loop has spent its time.
     public private(set) var figures: LoopFigures
 
     private let epoll: Epoll
     private var table = SourceTable()
     private var timers: TimerWheel
-    // What epoll told in its last answer, and of that what the sources have not been told yet.
+    // The events of the last wait, and which of them the sources have not been told yet.
     private var eventCount = 0
     private var nextEvent = 0
-    // The same of those whose time has come.
+    // The timers that are due, and which of them have not fired yet.
     private var due: [UInt64] = []
     private var nextDue = 0
     private var endOfTurn: [PutOffWork] = []
     private var waiting = WorkQueue<PutOffWork>()
-    /// When the running part of the turn has had its share.
+    /// When the current part of the turn has used up its share of time.
     private var partEnds: Int64 = 0
     private var removed: [any EventSource] = []
     private var helpers: [OffloadLane: OffloadSource] = [:]
@@ -47,13 +47,13 @@ public final class EventLoop {
     private var isStopping = false
     private var isClosed = false
 
-    // How long the parts of a turn go on: a turn is over within 5 ms, with what one piece of work takes beyond its part's end.
-    // In nanoseconds and plain numbers, as every turn counts with them.
+    // The share of each part. A whole turn ends within 5 ms, including the piece of work that overruns its part. They are
+    // plain nanoseconds, since every turn calculates with them.
     private static let eventsShare: Int64 = 1_200_000
     private static let dueShare: Int64 = 400_000
     private static let laterShare: Int64 = 800_000
     private static let endShare: Int64 = 800_000
-    /// How many events are told between two looks at the clock: 25 ns for 5 µs each.
+    /// Events between two readings of the clock: a reading takes 25 ns, an event about 5 µs.
     private static let eventsPerLook = 4
 
     /// An empty loop; throws when there are no descriptors left.
@@ -68,8 +68,8 @@ public final class EventLoop {
         for helper in helpers.values { helper.stop() }
     }
 
-    /// Ends the loop's life, between two turns: does what was put off, and lets go of every source, which it keeps and which
-    /// usually keeps it. What is put off from then on is dropped.
+    /// Ends the loop between two turns: runs the deferred work and releases every source, which breaks the reference cycles
+    /// between the loop and its sources. Work deferred after this is dropped.
     public func close() {
         precondition(!isTurning, "a loop is not closed by its sources")
         guard !isClosed else { return }
@@ -107,8 +107,8 @@ public final class EventLoop {
         table.insert(source)
     }
 
-    /// Changes what the source is told. Costs nothing when nothing changes. A descriptor that epoll refuses, because it was
-    /// closed, say, is reported to its source as a hang-up at the end of the turn.
+    /// Changes what the source is told. Costs nothing if nothing changes. If epoll refuses the descriptor, for example because
+    /// it was closed, the source is told of a hang-up at the end of the turn.
     public func setInterest(_ interest: Interest, for token: SourceToken) {
         guard let slot = table.slot(of: token), table.slots[slot].interest != interest else { return }
         table.slots[slot].interest = interest
@@ -124,22 +124,22 @@ public final class EventLoop {
         }
     }
 
-    /// Watches another descriptor for the same source, or a new one of the same number. Call it as soon as a library has
-    /// changed its socket.
+    /// Watches another descriptor for the same source, or a new descriptor with the same number. Call it as soon as a library
+    /// has replaced its socket.
     public func replaceDescriptor(
         _ descriptor: Int32, interest: Interest, for token: SourceToken
     ) throws(SystemError) {
         guard let slot = table.slot(of: token) else { return }
         if let old = table.unassign(slot), old != descriptor { epoll.remove(old) }
-        // What was told of the old one is no news of the new one.
+        // Events of the old descriptor say nothing about the new one.
         epoll.forget(token.rawValue, in: nextEvent..<eventCount)
         table.slots[slot].interest = interest
         try epoll.add(descriptor, key: token.rawValue, interest: interest)
         table.assign(descriptor, to: slot)
     }
 
-    /// Forgets a source: call it before its descriptor is closed. It hears nothing from then on, but is not freed before the
-    /// end of the turn, as one of its own methods may be running. A second call does nothing.
+    /// Removes a source: call it before closing its descriptor. The source is told nothing more, but is freed only at the end
+    /// of the turn, since one of its own methods may be running. A second call does nothing.
     public func remove(_ token: SourceToken) {
         guard let slot = table.slot(of: token) else { return }
         if let descriptor = table.unassign(slot) { epoll.remove(descriptor) }
@@ -150,8 +150,8 @@ public final class EventLoop {
 
     // MARK: Time
 
-    /// Has the source's `tick` called at or after `instant` (at most about 2 ms after), or earlier if it asked for an earlier
-    /// time before. Asking for a later time than before costs nothing and changes nothing: `tick` returns the real one.
+    /// Calls the source's `tick` at `instant` or up to about 2 ms later, unless an earlier time was already asked for. Asking
+    /// for a later time costs nothing and changes nothing: the earlier `tick` returns the real deadline.
     public func wake(_ token: SourceToken, by instant: Instant) {
         guard instant != .never, let slot = table.slot(of: token) else { return }
         let timer = table.slots[slot].timer
@@ -162,7 +162,7 @@ public final class EventLoop {
         }
     }
 
-    /// Runs `work` once, when `duration` has passed. For rare things, such as trying again; not for every message.
+    /// Runs `work` once, after `duration`. For rare events such as a retry, not for every message.
     public func after(_ duration: Duration, _ work: @escaping () -> Void) {
         let source = DelayedWork(work)
         let token = add(timer: source)
@@ -170,30 +170,28 @@ public final class EventLoop {
         wake(token, by: now.instant + duration)
     }
 
-    /// How many sources and pieces of delayed work wait for their time.
+    /// How many sources and pieces of delayed work have a timer.
     package var timerCount: Int { timers.count }
 
     // MARK: Work
 
-    /// Runs `work` once at the end of this turn, before the next wait; what it adds in its turn runs in the same phase.
+    /// Runs `work` once at the end of this turn, before the next wait. What `work` itself adds runs in the same phase.
     public func atEndOfTurn(_ work: @escaping () -> Void) {
         if !isClosed { endOfTurn.append(PutOffWork(run: work)) }
     }
 
-    /// Runs `work` once, before the end of this turn if there is time left, or else in one of the next turns, in the order in
-    /// which it was handed over: for each of many pieces that come at the same time, and for the rest of what one source has
-    /// to do once `isOverdue`.
+    /// Runs `work` once: in this turn if there is time left, otherwise in one of the next, in the order of the calls. Use it
+    /// for each of many pieces of work that arrive together, and for what a source has left to do once `isOverdue`.
     public func later(_ work: @escaping () -> Void) {
         if !isClosed { waiting.append(PutOffWork(run: work)) }
     }
 
-    /// True when the running part of the turn has had its time: whoever has much to do looks here after each piece of it, and
-    /// does the rest `later`.
+    /// True when the current part of the turn has used up its time. Code with much to do checks this after each piece of work
+    /// and does the rest `later`.
     public var isOverdue: Bool { SystemClock.instant.nanoseconds >= partEnds }
 
-    /// Runs `work`, which may block, on the lane's helper thread, after what was handed over to it before, and then hands
-    /// its result to `then` on the loop. `then` never leaves the loop's thread. Should there be no thread to be had, `work`
-    /// runs on the loop.
+    /// Runs `work`, which may block, on the lane's helper thread after the lane's earlier jobs, then calls `then` with its
+    /// result on the loop. `then` never leaves the loop's thread. If no thread can be started, `work` runs on the loop.
     public func offload<T: Sendable>(
         on lane: OffloadLane = .general, _ work: @escaping @Sendable () -> T, then: @escaping (T) -> Void
     ) {
@@ -225,7 +223,7 @@ public final class EventLoop {
         isStopping = true
     }
 
-    /// Turns until `condition` holds, looking after every turn. Returns whether it came true within `limit`.
+    /// Turns until `condition` holds, checking after every turn. Returns whether it became true within `limit`.
     public func run(until condition: () -> Bool, for limit: Duration) throws(SystemError) -> Bool {
         let deadline = SystemClock.instant + limit
         while !condition() {
@@ -236,7 +234,7 @@ public final class EventLoop {
         return true
     }
 
-    /// One turn; waits for events and timers no longer than `timeout` (in whole milliseconds, rounded up), without limit if nil.
+    /// One turn. Waits for events and timers at most `timeout`, rounded up to whole milliseconds; without limit if nil.
     public func turn(timeout: Duration?) throws(SystemError) {
         precondition(!isTurning, "a turn does not begin inside another one")
         isTurning = true
@@ -263,9 +261,9 @@ public final class EventLoop {
         partEnds = SystemClock.instant.nanoseconds + share
     }
 
-    /// In milliseconds; -1 for no limit. The clock is read again, as the handlers have taken their time.
+    /// How long to wait, in milliseconds; -1 for no limit. Reads the clock again, since the handlers took time.
     private func waitingTime(_ timeout: Duration?) -> Int32 {
-        // What was removed between two turns is not kept for as long as this one may wait.
+        // Free what was removed between two turns now: this turn may wait long.
         guard endOfTurn.isEmpty, removed.isEmpty, waiting.isEmpty, nextDue == due.count else { return 0 }
         var limit = timeout.map { min(max($0.inNanoseconds, 0), EventLoop.longestWait) }
         if let next = timers.nextDeadline {
@@ -315,7 +313,7 @@ public final class EventLoop {
         }
         guard let earliest = timers.advance(to: now.instant, due: &due) else { return }
         figures.lateness.observe(now.instant - earliest)
-        // All timers are forgotten before the first source is told: it may wake or remove any other.
+        // All due timers are cleared before the first source is told, since that source may wake or remove any other.
         for key in due { table.slots[SourceToken(rawValue: key).slot].timer = .none }
     }
 
@@ -337,7 +335,7 @@ public final class EventLoop {
     }
 
     private func releaseRemoved() {
-        // Freed outside of the property: a source may remove another one when it goes.
+        // Freed outside the property: a source may remove another one as it is deallocated.
         var batch: [any EventSource] = []
         swap(&batch, &removed)
         batch.removeAll(keepingCapacity: true)

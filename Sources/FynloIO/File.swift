@@ -1,4 +1,4 @@
-// Small files of our own, read and written whole: keys, tokens, journals. Blocks, as files do; not for the hot path.
+// Small files, read and written whole: keys, tokens, journals. These calls block: they are not for the hot path.
 
 import Glibc
 
@@ -27,15 +27,15 @@ public enum File {
         return nil
     }
 
-    /// Puts `bytes` into a file that only its owner can read and write (mode 0600), in the place of what was there: after
-    /// a crash there is the old content or the new one. Returns the new file, open for reading and writing; `isLocked`: with
-    /// an exclusive lock (flock) that was there before the name.
+    /// Replaces a file atomically with `bytes`, readable and writable by its owner alone (mode 0600): after a crash the file
+    /// has the old content or the new, never a mixture. Returns the new file, open for reading and writing. With `isLocked`,
+    /// it is locked exclusively (flock) before it gets its name.
     @discardableResult
     public static func replace(
         _ path: String, with bytes: [UInt8], isLocked: Bool = false
     ) throws(SystemError) -> FileDescriptor {
         let temporary = "\(path).new"
-        // Whatever an earlier attempt left behind.
+        // Left behind by an earlier attempt.
         unlink(temporary)
         let number = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard number >= 0 else { throw .last("open", subject: temporary) }
@@ -44,7 +44,7 @@ public enum File {
         try write(file.rawValue, bytes, at: 0)
         guard fsync(file.rawValue) == 0 else { throw .last("fsync", subject: temporary) }
         guard rename(temporary, path) == 0 else { throw .last("rename", subject: path) }
-        // The name, too, has to survive.
+        // The directory entry has to survive a crash as well.
         let directory = open(directoryPath(of: path), O_RDONLY | O_CLOEXEC | O_DIRECTORY)
         guard directory >= 0 else { throw .last("open", subject: directoryPath(of: path)) }
         let directoryOwner = FileDescriptor(owning: directory)

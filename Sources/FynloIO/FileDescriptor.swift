@@ -1,11 +1,11 @@
-// The owner of one open descriptor. Being non-copyable, it closes it exactly once: a descriptor closed twice may by then
-// belong to somebody else.
+// The owner of one open descriptor. It is non-copyable, so it closes the descriptor exactly once: closed twice, the number
+// might by then belong to another file.
 
 import Glibc
 
 /// Owns one descriptor and closes it when it goes out of scope. Keep it in an optional property to close it early.
 public struct FileDescriptor: ~Copyable, Sendable {
-    /// The number, for system calls and the event loop. It is only good while the owner lives.
+    /// The number, for system calls and the event loop. Valid only while the owner lives.
     public let rawValue: Int32
 
     /// Takes over a descriptor that nobody else will close.

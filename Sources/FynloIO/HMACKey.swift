@@ -1,5 +1,5 @@
-// A secret that signs many messages. OpenSSL looks HMAC and SHA-256 up by their names and hashes the key's own two blocks when
-// it is given a key; here it does so once, not for each message.
+// A secret that checks many signatures. When OpenSSL is given a key, it looks up HMAC and SHA-256 by name and hashes the key's
+// own two blocks. This type does that once, not for every message.
 
 import COpenSSL
 
@@ -7,18 +7,18 @@ import COpenSSL
 final class HMACKey {
     private let context: OpaquePointer
 
-    /// Of any length, also none.
+    /// The secret may have any length, including zero.
     init(_ secret: [UInt8]) {
         guard let algorithm = EVP_MAC_fetch(nil, "HMAC", nil), let context = EVP_MAC_CTX_new(algorithm) else {
             preconditionFailure("every OpenSSL 3 has HMAC")
         }
-        // The context keeps what it needs of the algorithm.
+        // The context keeps a reference to what it needs of the algorithm.
         EVP_MAC_free(algorithm)
         self.context = context
-        // A null pointer would be "the key of last time".
+        // A null pointer would mean "the previous key".
         let pointedSecret = secret.isEmpty ? [0] : secret
         var digest = Array("SHA256".utf8CString)
-        // A parameter points to its name and its value, which both last until it has been read.
+        // A parameter points to its name and its value: both must live until OpenSSL has read them.
         let isReady = "digest".withCString { name in
             digest.withUnsafeMutableBufferPointer { digest in
                 let parameters = [
@@ -34,14 +34,14 @@ final class HMACKey {
         EVP_MAC_CTX_free(context)
     }
 
-    /// Whether `code` is this key's for the message, in a time that does not tell where it differs.
+    /// Whether `code` is the message's HMAC under this key. Takes the same time wherever the two differ.
     func isCode(_ code: [UInt8], of message: Span<UInt8>) -> Bool {
         var expected: [32 of UInt8] = InlineArray(repeating: 0)
         var length = 0
         var span = expected.mutableSpan
         let isDone = span.withUnsafeMutableBufferPointer { expected in
             message.withUnsafeBufferPointer { message in
-                // Without a key: with the one it has.
+                // No key given: OpenSSL reuses the context's own.
                 EVP_MAC_init(context, nil, 0, nil) == 1
                     && EVP_MAC_update(context, message.baseAddress, message.count) == 1
                     && EVP_MAC_final(context, expected.baseAddress, &length, expected.count) == 1

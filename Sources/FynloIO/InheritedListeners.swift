@@ -1,5 +1,5 @@
-// Sockets that whoever started the process has opened for it (sd_listen_fds(3)): they outlive it, so that clients wait
-// for the next process instead of being refused.
+// Sockets opened for this process by the program that started it (sd_listen_fds(3)). They outlive the process, so that
+// clients wait for the next one instead of being refused.
 //
 //     LISTEN_PID     the process they are for
 //     LISTEN_FDS     how many there are, from descriptor 3 on
@@ -10,13 +10,13 @@ import Glibc
 
 /// Why inherited sockets cannot be used; one sentence.
 public enum InheritedListenerError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// A variable is no number, or there are not as many names as sockets.
+    /// A variable is not a number, or the names do not match the sockets in number.
     case malformed(variable: String)
-    /// The descriptor is something else; `reason` completes the sentence.
+    /// The descriptor is not a usable socket; `reason` completes the sentence.
     case unusable(descriptor: Int32, name: String, reason: String)
-    /// There is more than one of this name, or of none that is known.
+    /// More than one socket has this name, or no known name.
     case tooMany(Int, name: String)
-    /// There is nothing to use this one for.
+    /// The server has no use for this socket.
     case unexpected(name: String)
 
     public var description: String {
@@ -37,7 +37,7 @@ public enum InheritedListenerError: Error, Equatable, Sendable, CustomStringConv
 
 /// The listening sockets that were passed to this process, by name; each is taken once, and what is not taken is closed.
 public struct InheritedListeners {
-    /// Descriptors are passed from this one on.
+    /// The first descriptor that is passed.
     private static let first: Int32 = 3
 
     private var listeners: [(name: String, listener: Listener)] = []
@@ -55,7 +55,7 @@ public struct InheritedListeners {
             names = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
             guard names.count == Int(count) else { throw .malformed(variable: "LISTEN_FDNAMES") }
         }
-        // All of them are owned before one is looked at, so that none is left open or passed on.
+        // Take ownership of all of them before checking any, so that none leaks or is inherited by a child.
         var owned: [Int32] = []
         for descriptor in Self.first..<Self.first + count {
             _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
@@ -77,7 +77,7 @@ public struct InheritedListeners {
         try take { $0 == name }
     }
 
-    /// The one socket that is left; `nil` when none is.
+    /// The one remaining socket; `nil` if there is none.
     public mutating func takeRest() throws(InheritedListenerError) -> Listener? {
         try take { _ in true }
     }

@@ -1,4 +1,4 @@
-// A socket on which clients arrive.
+// A listening socket.
 
 import CLinux
 import Glibc
@@ -9,12 +9,12 @@ public final class Listener {
     private static let backlog: Int32 = 4096
 
     private let descriptor: FileDescriptor
-    /// Where it listens, with the port the kernel chose if it was asked for port 0.
+    /// Where it listens. If port 0 was asked for, this has the port the kernel chose.
     public let localAddress: SocketAddress
-    /// It was opened by another process, which may keep it: who waits in it does not depend on this one.
+    /// True if another process opened it and may keep it: clients in its queue then outlive this process.
     public let isInherited: Bool
 
-    /// Binds and listens. IPv6 listeners are for IPv6 only, but for `[::]`, which takes clients of both kinds.
+    /// Binds and listens. IPv6 listeners take IPv6 clients only, except `[::]`, which takes both kinds.
     public init(_ address: SocketAddress) throws(SystemError) {
         let socket = try Socket.open(address)
         if address.family != .unix {
@@ -33,7 +33,7 @@ public final class Listener {
         isInherited = false
     }
 
-    /// Goes on listening on a socket of another process, in which `problem` has found nothing.
+    /// Takes over another process' listening socket, which `problem` has found to be usable.
     init(inheriting socket: consuming FileDescriptor, address: SocketAddress) {
         let flags = fcntl(socket.rawValue, F_GETFL)
         _ = fcntl(socket.rawValue, F_SETFL, flags | O_NONBLOCK)
@@ -58,19 +58,19 @@ public final class Listener {
         return getsockopt(descriptor, SOL_SOCKET, option, &value, &size) == 0 ? value : nil
     }
 
-    /// For the event loop; good while the listener lives.
+    /// The descriptor, for the event loop. Valid while the listener lives.
     public var fileDescriptor: Int32 { descriptor.rawValue }
 
-    /// The next client, its socket non-blocking and without delay (TCP_NODELAY); nil when none is waiting. Clients that gave
-    /// up while they waited are passed over. When the error `isResourceExhaustion` the client is still waiting, and the
-    /// listener stays readable.
+    /// The next client, with a non-blocking socket that has TCP_NODELAY; nil if none is waiting. Clients that gave up while
+    /// they waited are skipped. If the error `isResourceExhaustion`, the client is still waiting and the listener stays
+    /// readable.
     public func accept() throws(SystemError) -> AcceptedSocket? {
         while true {
             let flags = Int32(bitPattern: SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
             let (number, peer) = SocketAddress.filled { accept4(descriptor.rawValue, $0, $1, flags) }
             if number >= 0 {
                 let socket = FileDescriptor(owning: number)
-                // Linux hands it on from a listener of ours; in an inherited one clients may have waited before it was ours.
+                // Linux copies the option from the listener. In an inherited one, clients may have connected before it was set.
                 if isInherited { Socket.setNoDelay(number) }
                 if let peer { return AcceptedSocket(socket, peer: peer) }
                 continue
@@ -80,7 +80,7 @@ public final class Listener {
             case EAGAIN:
                 return nil
             case EINTR, ECONNABORTED, EPROTO, EPERM, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH:
-                // accept(2): errors of the connection that was waiting, which is gone now.
+                // accept(2): errors of the waiting connection, which is now gone.
                 continue
             default:
                 throw .call("accept4", code: code)
@@ -108,7 +108,7 @@ public struct AcceptedSocket: ~Copyable {
         self.peer = peer
     }
 
-    /// The owner of its socket; read `peer` before.
+    /// Gives its socket away; read `peer` first.
     public consuming func takeDescriptor() -> FileDescriptor {
         descriptor
     }

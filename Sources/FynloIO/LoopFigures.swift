@@ -1,12 +1,12 @@
-// How busy the loop is, and how late it comes: measured at every turn, for little.
+// How busy the loop is and how late its timers fire, measured in every turn at little cost.
 
 public import FynloCore
 
 /// Turns and timers of a loop.
 public struct LoopFigures: Sendable {
-    /// How long the turns took, from the end of the wait; their sum is the time in which the loop was busy.
+    /// How long each turn took, from the end of its wait. The sum is the time the loop was busy.
     public private(set) var turns = Histogram(.turn)
-    /// How late, in the turns that had timers due, the first of them was told. Up to 2 ms are the timers' own coarseness.
+    /// How late the first due timer of a turn fired. Up to 2 ms of it are the timers' resolution.
     public internal(set) var lateness = Histogram(.turn)
     private var longest: RecentMaximum
 

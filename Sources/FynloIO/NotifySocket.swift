@@ -1,4 +1,4 @@
-// The socket on which a service manager hears how its service is (sd_notify(3)): one datagram per message.
+// The socket that tells a service manager how its service is doing (sd_notify(3)): one datagram per message.
 
 import CLinux
 import Glibc
@@ -10,7 +10,7 @@ public final class NotifySocket {
     private let length: socklen_t
     private let name: String
 
-    /// Reads the address as NOTIFY_SOCKET has it: an absolute path, or a name in the abstract namespace behind an `@`.
+    /// Reads the address in NOTIFY_SOCKET's form: an absolute path, or `@` and a name in the abstract namespace.
     public init(_ name: String) throws(SystemError) {
         let bytes = Array(name.utf8)
         var address = sockaddr_un()
@@ -27,7 +27,7 @@ public final class NotifySocket {
         guard number >= 0 else { throw .last("socket") }
         descriptor = FileDescriptor(owning: number)
         self.address = address
-        // unix(7): an abstract name has exactly the bytes that the length says; a path may end with its zero or before.
+        // unix(7): an abstract name has exactly as many bytes as the length says; for a path the final zero is optional.
         length = socklen_t((MemoryLayout<sockaddr_un>.offset(of: \.sun_path) ?? 2) + bytes.count)
         self.name = name
     }

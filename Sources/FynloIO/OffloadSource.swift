@@ -1,15 +1,15 @@
-// The loop's helper threads, for the few things that can only be done blocking: resolving names, reading files. Jobs go to
-// one and come back in order, each way with an eventfd as the bell.
+// The loop's helper threads, for the few things that can only be done by blocking: resolving names and reading files. Jobs go
+// to a thread and results come back in order; an eventfd wakes each side.
 
 import CLinux
 import FynloCore
 import Glibc
 import Synchronization
 
-/// Work of one lane never waits for work of another; each that is used has a thread.
+/// The lanes of blocking work. Each lane in use has its own thread, so work in one never waits for another.
 public enum OffloadLane: Hashable, Sendable {
     case general
-    /// Writes that somebody waits for: a name service may keep the other lane for many seconds.
+    /// Writes that somebody waits for. A slow name service may hold up the other lane for many seconds.
     case writes
 }
 
@@ -28,7 +28,7 @@ final class OffloadSource: EventSource {
         self.helper = helper
     }
 
-    /// Becomes readable when results have come.
+    /// Readable when results are waiting.
     var descriptor: Int32 { helper.finished.rawValue }
 
     func submit<T: Sendable>(_ work: @escaping @Sendable () -> T, then: @escaping (T) -> Void) {
@@ -37,7 +37,7 @@ final class OffloadSource: EventSource {
         helper.submit { result.set(work()) }
     }
 
-    /// Lets the thread end after the job it is at. The results of waiting jobs are dropped.
+    /// Ends the thread after its current job. The results of waiting jobs are dropped.
     func stop() {
         helper.stop()
     }
@@ -72,7 +72,7 @@ private final class HelperThread: Sendable {
     }
 
     private let queue = Mutex(Queue())
-    /// Shows the thread sanitizer, which knows atomics but not `Mutex`, that one use of the queue comes after the other.
+    /// Tells the thread sanitizer, which understands atomics but not `Mutex`, that uses of the queue are ordered.
     private let order = Atomic(false)
     /// Counts the waiting jobs; reading blocks while it is 0 and takes one.
     private let waiting: FileDescriptor
@@ -92,7 +92,7 @@ private final class HelperThread: Sendable {
         guard finished >= 0 else { return nil }
         let thread = HelperThread(waiting: waitingOwner, finished: FileDescriptor(owning: finished))
 
-        // Signals are for the loop: the new thread inherits a mask that blocks them all.
+        // Signals belong to the loop: the new thread inherits a mask that blocks all of them.
         var all = sigset_t()
         var previous = sigset_t()
         sigfillset(&all)
@@ -147,7 +147,7 @@ private final class HelperThread: Sendable {
     }
 }
 
-/// The thread's main function. It holds a reference of its own, so that the queue outlives a loop that is gone.
+/// The thread's main function. It holds its own reference, so that the queue outlives the loop.
 private func runHelper(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
     guard let argument else { return nil }
     Unmanaged<HelperThread>.fromOpaque(argument).takeRetainedValue().run()

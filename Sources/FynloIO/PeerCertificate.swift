@@ -1,4 +1,4 @@
-// What a server shows of itself in its certificate, for people who look for what is wrong with it.
+// What a server's certificate says, for people who diagnose a failed connection.
 
 import COpenSSL
 public import FynloCore
@@ -6,16 +6,16 @@ import Glibc
 
 /// A server's certificate.
 public struct PeerCertificate: Equatable, Sendable {
-    /// The DNS names and IP addresses it is for.
+    /// The DNS names and IP addresses the certificate is valid for.
     public let names: [String]
-    /// Who vouches for it, as `/C=US/O=Let's Encrypt/CN=E5`.
+    /// The issuer, as `/C=US/O=Let's Encrypt/CN=E5`.
     public let issuer: String
     public let notBefore: UnixTime
     public let notAfter: UnixTime
 }
 
 extension TLSEngine {
-    /// The peer's certificate; `nil` before the handshake has come so far.
+    /// The peer's certificate; `nil` until the handshake has received it.
     public var peerCertificate: PeerCertificate? {
         guard let certificate = SSL_get1_peer_certificate(ssl) else { return nil }
         defer { X509_free(certificate) }
@@ -31,7 +31,7 @@ extension TLSEngine {
             notAfter: UnixTime(milliseconds: 1_000 * co_unix_time(X509_get0_notAfter(certificate))))
     }
 
-    /// To a client: what is wrong with the server's certificate; `nil`: nothing, or it has not come yet.
+    /// What is wrong with the server's certificate, for a client; `nil` if nothing is, or if it has not arrived yet.
     public var certificateProblem: CertificateProblem? {
         CertificateProblem(verification: SSL_get_verify_result(ssl))
     }

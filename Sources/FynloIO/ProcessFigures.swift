@@ -1,4 +1,4 @@
-// What the kernel tells of this process. Reads files of /proc, so it is done on the helper thread.
+// What the kernel reports about this process. It reads files in /proc, so it runs on the helper thread.
 
 import Glibc
 
@@ -11,7 +11,7 @@ public struct ProcessFigures: Sendable {
     public let openDescriptors: Int
     public let descriptorLimit: Int
 
-    /// As it is now; 0 for what the kernel does not tell.
+    /// The current figures; 0 for any that the kernel does not report.
     public static func read() -> ProcessFigures {
         var usage = rusage()
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
@@ -32,14 +32,14 @@ public struct ProcessFigures: Sendable {
     }
 
     private static var descriptorCount: Int {
-        // Since Linux 6.2 the size of the directory is how many there are.
+        // Since Linux 6.2 the directory's size is the number of descriptors.
         var status = stat()
         if stat("/proc/self/fd", &status) == 0, status.st_size > 0 { return Int(status.st_size) }
         guard let directory = opendir("/proc/self/fd") else { return 0 }
         defer { closedir(directory) }
         var count = 0
         while readdir(directory) != nil { count += 1 }
-        // Less the two that every directory has, and its own descriptor.
+        // Without `.` and `..`, and without the descriptor of the directory itself.
         return max(0, count - 3)
     }
 }

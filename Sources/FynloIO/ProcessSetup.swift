@@ -1,17 +1,17 @@
-// What a process arranges with the kernel, most of it before anything else, and its source of chance.
+// What a process sets up with the kernel, mostly before anything else, and its source of random bytes.
 
 import CLinux
 import Glibc
 
 /// Calls for the beginning of main.
 public enum ProcessSetup {
-    /// A peer that has gone is an error of `send` or `write`, never the end of the process. Libraries write without
-    /// MSG_NOSIGNAL.
+    /// Ignores SIGPIPE: a peer that has gone is an error of `send` or `write`, never the end of the process. Libraries write
+    /// without MSG_NOSIGNAL.
     public static func ignoreSIGPIPE() {
         signal(SIGPIPE, SIG_IGN)
     }
 
-    /// Raises the limit of open descriptors as far as an ordinary process may. Returns the limit now in force.
+    /// Raises the limit on open descriptors to the hard limit. Returns the limit now in force.
     @discardableResult
     public static func raiseDescriptorLimit() -> Int {
         var limit = rlimit()
@@ -25,9 +25,9 @@ public enum ProcessSetup {
         return Int(clamping: limit.rlim_cur)
     }
 
-    /// Nothing of this process' memory, with the secrets in it, is written to disk when it crashes. A limit of one byte is
-    /// too little for a file, and also what the kernel takes for "none" where dumps are piped to a program, which a limit
-    /// of 0 does not forbid (fs/coredump.c). PR_SET_DUMPABLE would do the same, but hand /proc/self to root.
+    /// Prevents core dumps, which would write the secrets in memory to disk. A limit of one byte is too small for a file, and
+    /// the kernel takes it for "none" where dumps are piped to a program, which a limit of 0 does not prevent
+    /// (fs/coredump.c). PR_SET_DUMPABLE would also prevent dumps, but would give /proc/self to root.
     public static func forbidCoreDumps() {
         var limit = rlimit()
         let resource = __rlimit_resource_t(RLIMIT_CORE.rawValue)
@@ -37,8 +37,8 @@ public enum ProcessSetup {
         setrlimit(resource, &limit)
     }
 
-    /// Takes a variable out of the environment; programs that are started do not get it. Its value is overwritten where the
-    /// kernel put it, so that it is not in /proc/PID/environ either. Only before other threads are started.
+    /// Removes a variable from the environment, so that child processes do not get it. Its value is overwritten where the
+    /// kernel put it, so that /proc/PID/environ does not have it either. Call it before other threads start.
     public static func forgetVariable(_ name: String) {
         let prefix = Array(name.utf8) + [UInt8(ascii: "=")]
         var next = environ
@@ -52,13 +52,12 @@ public enum ProcessSetup {
         unsetenv(name)
     }
 
-    /// Gives memory that is free, and that the C library keeps for later, back to the system. Takes milliseconds where there
-    /// is much.
+    /// Returns free memory that the C library keeps to the system. Takes milliseconds if there is much of it.
     public static func releaseFreeMemory() {
         malloc_trim(0)
     }
 
-    /// Bytes that nobody can guess, from the kernel. Draw many at a time: each call costs a system call.
+    /// Cryptographically random bytes from the kernel. Draw many at a time: each call is a system call.
     public static func randomBytes(_ count: Int) -> [UInt8] {
         [UInt8](unsafeUninitializedCapacity: max(count, 0)) { bytes, written in
             guard let start = bytes.baseAddress else { return }
@@ -68,8 +67,8 @@ public enum ProcessSetup {
     }
 }
 
-/// The system's generator as a value that takes up room: the thread sanitizer takes uses of values of no size, which all
-/// lie nowhere, for uses of the same one.
+/// The system's random number generator as a value that has a size. The thread sanitizer takes all values of size zero for
+/// the same one, and reports a race between them.
 public struct SystemGenerator: RandomNumberGenerator, Sendable {
     private var room: UInt8 = 0
 

@@ -1,13 +1,13 @@
-// What a loop is asked to do later: at the end of its turn, when there is time, or when some time has passed.
+// Work that a loop does later: at the end of its turn, when there is time, or after a delay.
 
 import FynloCore
 
-/// A piece of work. A structure around the closure, as an array of bare closures makes a box for each.
+/// A piece of work. A structure wraps the closure, because an array of bare closures allocates a box for each.
 struct PutOffWork {
     let run: () -> Void
 }
 
-/// A piece of work for later, as a source.
+/// A piece of delayed work, as a source with a timer.
 final class DelayedWork: EventSource {
     private let work: () -> Void
     var remove: () -> Void = {}

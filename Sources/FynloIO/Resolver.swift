@@ -1,12 +1,12 @@
-// From names to addresses. getaddrinfo blocks for as long as the name service takes: call it on the loop's helper thread.
+// Resolves host names. getaddrinfo blocks for as long as the name service takes: call it on the loop's helper thread.
 
 import CLinux
 import Glibc
 
 /// The system's name service.
 public enum Resolver {
-    /// All addresses of `host` for a stream connection, in the order to try them; IP literals are understood too. Blocks:
-    /// use it inside `EventLoop.offload`. The failure is `SystemError.unresolved`.
+    /// All addresses of `host` for a stream connection, in the order to try them. `host` may be an IP literal. Blocks: use it
+    /// inside `EventLoop.offload`. Throws `SystemError.unresolved`.
     public static func resolve(host: String, port: UInt16) -> Result<[SocketAddress], SystemError> {
         guard !host.isEmpty, !host.utf8.contains(0) else {
             return .failure(.unresolved(host: host, reason: "it is empty or holds a zero byte"))

@@ -1,11 +1,11 @@
-// Signals as ordinary events of the loop, so that their handler may do what any other handler may.
+// Signals as ordinary events of the loop, so that their handler may do what any handler may.
 
 import CLinux
 public import FynloCore
 import Glibc
 
-/// Delivers signals on the loop. They are blocked in this thread from then on, also after `close`: create it before other
-/// threads are started, which inherit that, or the kernel may deliver the signal there with its default action.
+/// Delivers signals on the loop. They stay blocked in this thread, even after `close`. Create it before other threads start,
+/// so that they inherit the mask: otherwise the kernel may deliver a signal there, with its default action.
 public final class SignalSource: EventSource {
     private let loop: EventLoop
     private let handler: (Int32) -> Void

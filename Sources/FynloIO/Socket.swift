@@ -1,4 +1,4 @@
-// The few things done to connected sockets. They work on the bare number, as the owner is a property of somebody's class.
+// Calls on connected sockets. They take the descriptor's number, since its owner is a property of another class.
 
 import CLinux
 public import FynloCore
@@ -8,31 +8,32 @@ import Glibc
 public enum Socket {
     /// What `receive` found.
     public enum Received: Equatable, Sendable {
-        /// So many bytes were appended, at least one.
+        /// This many bytes were appended, at least one.
         case bytes(Int)
-        /// The peer has sent all that it will.
+        /// The peer has ended its stream.
         case endOfStream
-        /// There is nothing now; wait to be `ready`.
+        /// Nothing is waiting; `ready` will be called.
         case wouldBlock
     }
 
-    /// How far `send` came.
+    /// What `send` did.
     public enum Sent: Equatable, Sendable {
-        /// So many bytes were taken from the buffer's front; more are left if the kernel took only a part. 0 if there were none.
+        /// This many bytes were taken from the front of the buffer. Some are left if the kernel took only a part; 0 if the buffer
+        /// was empty.
         case sent(Int)
-        /// The kernel takes none now; ask for `Interest.write`.
+        /// The kernel takes nothing now; ask for `Interest.write`.
         case wouldBlock
     }
 
-    /// Starts to connect. The socket becomes writable when it is connected or has failed: then ask `pendingError`.
+    /// Starts to connect. The socket becomes writable once it has connected or failed: then ask `pendingError`.
     ///
-    /// - Parameter source: the own address, for who has several; its port is usually 0, any.
+    /// - Parameter source: the local address to connect from, on machines with several. Its port is usually 0: any.
     public static func nonBlockingConnect(
         to address: SocketAddress, from source: SocketAddress? = nil
     ) throws(SystemError) -> FileDescriptor {
         let socket = try open(address)
         if let source {
-            // The port is chosen when the peer is known: one port may then serve for connections to several.
+            // The port is chosen once the peer is known, so that one port can serve connections to several peers.
             var on: Int32 = 1
             setsockopt(
                 socket.rawValue, Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, &on, socklen_t(MemoryLayout<Int32>.size))
@@ -53,7 +54,7 @@ public enum Socket {
         return FileDescriptor(owning: number)
     }
 
-    /// Why connecting, or the connection, failed; nil if it has not. Asking clears it.
+    /// Why the connection, or the attempt to connect, failed; nil if it has not. Reading it clears it.
     public static func pendingError(of descriptor: Int32) -> SystemError? {
         var code: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
@@ -67,7 +68,7 @@ public enum Socket {
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
     }
 
-    /// Appends what has come in, in one call and at most `limit` bytes (at least 1).
+    /// Appends what has arrived, in one call: at most `limit` bytes, which is at least 1.
     public static func receive(
         _ descriptor: Int32, into buffer: inout ByteBuffer, limit: Int
     ) throws(SystemError) -> Received {
@@ -93,7 +94,7 @@ public enum Socket {
         return result
     }
 
-    /// Gives the kernel the buffer's bytes, in one call, and takes from the buffer what it took. Never raises SIGPIPE.
+    /// Gives the kernel the buffer's bytes in one call, and removes what it took from the buffer. Never raises SIGPIPE.
     public static func send(_ descriptor: Int32, from buffer: inout ByteBuffer) throws(SystemError) -> Sent {
         guard !buffer.isEmpty else { return .sent(0) }
         var failure: Int32 = 0
@@ -110,26 +111,26 @@ public enum Socket {
         return .wouldBlock
     }
 
-    /// Tells the peer that nothing more will come; reading goes on. Errors are of no interest: the connection has gone then.
+    /// Ends our stream; reading continues. Errors are ignored: they mean that the connection has gone.
     public static func shutdownWrite(_ descriptor: Int32) {
         _ = shutdown(descriptor, Int32(SHUT_WR))
     }
 
-    /// Closes with a reset: what is queued is thrown away, and the kernel keeps nothing of the connection.
+    /// Makes the close a reset: queued bytes are discarded, and the kernel keeps nothing of the connection.
     public static func abortiveClose(_ descriptor: consuming FileDescriptor) {
         var option = linger(l_onoff: 1, l_linger: 0)
         setsockopt(descriptor.rawValue, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
         descriptor.close()
     }
 
-    /// Bytes sent but not acknowledged by the peer yet; nil if the socket cannot tell.
+    /// Bytes sent that the peer has not acknowledged; nil if the socket cannot tell.
     public static func sendQueueBytes(_ descriptor: Int32) -> Int? {
         var count: Int32 = 0
         guard ioctl(descriptor, cl_SIOCOUTQ, &count) == 0 else { return nil }
         return Int(count)
     }
 
-    /// The time to the peer and back, as the kernel has smoothed it; nil if the socket cannot tell.
+    /// The kernel's smoothed round-trip time; nil if the socket cannot tell.
     public static func roundTrip(of descriptor: Int32) -> Duration? {
         var info = tcp_info()
         var length = socklen_t(MemoryLayout<tcp_info>.size)
@@ -139,12 +140,12 @@ public enum Socket {
         return .microseconds(Int64(info.tcpi_rtt))
     }
 
-    /// The own address of a socket; nil if it has none.
+    /// The socket's local address; nil if it has none.
     public static func localAddress(of descriptor: Int32) -> SocketAddress? {
         SocketAddress.filled { getsockname(descriptor, $0, $1) }.address
     }
 
-    /// The peer's address; nil when it is not connected.
+    /// The peer's address; nil if the socket is not connected.
     public static func peerAddress(of descriptor: Int32) -> SocketAddress? {
         SocketAddress.filled { getpeername(descriptor, $0, $1) }.address
     }

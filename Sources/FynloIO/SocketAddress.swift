@@ -82,7 +82,7 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// The peer is a program of this machine: 127.0.0.0/8, ::1, the former within IPv6, or a local socket.
+    /// True for a program on this machine: 127.0.0.0/8, also within IPv6; ::1; or a local socket.
     public var isLoopback: Bool {
         switch kind {
         case .ipv4(let address, _): address >> 24 == 127
@@ -127,7 +127,7 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// As `init(parsing:)` reads it; `unix:` and the path for a local socket.
+    /// The form that `init(parsing:)` reads; for a local socket `unix:` and its path.
     public var description: String {
         let host = hostText
         switch family {
@@ -138,7 +138,7 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
 
     // MARK: The kernel's form
 
-    /// Reads what the kernel has filled in; nil for a family that is none of ours.
+    /// Reads an address that the kernel has filled in; nil for a family that is not supported.
     init?(_ storage: sockaddr_storage, length: socklen_t) {
         let kind: Kind? = withUnsafeBytes(of: storage) { bytes in
             switch Int32(storage.ss_family) {
@@ -205,7 +205,7 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// Calls `fill` (getsockname, getpeername or accept) with room for an address. nil if it returned a negative number, or
-    /// the family is none of ours.
+    /// the family is not supported.
     static func filled(
         by fill: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
     ) -> (result: Int32, address: SocketAddress?) {

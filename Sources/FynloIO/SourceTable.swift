@@ -3,12 +3,12 @@
 
 import FynloCore
 
-/// Names a source of one event loop; never used again for another source of that loop.
+/// Identifies a source of one event loop. A token is never reused for another source of that loop.
 public struct SourceToken: Hashable, Sendable {
     /// Generation in the upper half, slot in the lower.
     public let rawValue: UInt64
 
-    /// Nobody's: generations begin with 1.
+    /// No source's: generations begin with 1.
     public static let none = SourceToken(rawValue: 0)
 
     public var isNone: Bool { rawValue == 0 }
@@ -40,7 +40,7 @@ struct SourceTable {
 
     var slots: [Slot] = []
     private var unused: [UInt32] = []
-    /// Whose descriptor a number is: 0 nobody's, else its slot + 1.
+    /// The owner of each descriptor number: 0 if it has none, otherwise its slot + 1.
     private var owners: [UInt32] = []
 
     /// The slot of a token; nil when its source has gone.
@@ -71,12 +71,12 @@ struct SourceTable {
     mutating func free(_ slot: Int) {
         let generation = slots[slot].generation
         slots[slot] = Slot(source: nil, generation: generation &+ 1)
-        // A slot whose generations are used up is used no more, so that no token comes back.
+        // A slot that has used up its generations is retired, so that no token comes back.
         if generation < .max - 1 { unused.append(UInt32(slot)) }
     }
 
-    /// Notes whose the number is now. If it was another source's, that one's descriptor was closed behind the loop's back,
-    /// and it must not reach for the number any more.
+    /// Records the number's new owner. If it belonged to another source, that source's descriptor was closed behind the
+    /// loop's back, and the source must not use the number any more.
     mutating func assign(_ descriptor: Int32, to slot: Int) {
         let number = Int(descriptor)
         if number >= owners.count {

@@ -7,7 +7,7 @@ import Glibc
 public struct SystemClock {
     private init() {}
 
-    /// The present on both clocks (two vDSO calls of about 20 ns).
+    /// The current time of both clocks (two vDSO calls of about 20 ns).
     public static var now: Moment {
         var wall = timespec()
         clock_gettime(CLOCK_REALTIME, &wall)
@@ -15,26 +15,26 @@ public struct SystemClock {
         return Moment(instant: instant, unixTime: UnixTime(milliseconds: milliseconds))
     }
 
-    /// The present on the monotonic clock alone.
+    /// The current time of the monotonic clock alone.
     public static var instant: Instant {
         var monotonic = timespec()
         clock_gettime(CLOCK_MONOTONIC, &monotonic)
         return Instant(nanoseconds: Int64(monotonic.tv_sec) * 1_000_000_000 + Int64(monotonic.tv_nsec))
     }
 
-    /// The processor time that this process has used, with that of the kernel for it.
+    /// The processor time this process has used, in user and kernel mode.
     public static var processorTime: Duration {
         var time = timespec()
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
         return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
     }
 
-    /// The same of another process of this machine; `nil` if there is none of that number. To the nanosecond, where /proc
-    /// has ticks of ten milliseconds.
+    /// The processor time of another process on this machine, to the nanosecond (/proc has ticks of ten milliseconds); `nil`
+    /// if there is no such process.
     public static func processorTime(of process: Int) -> Duration? {
         var clock = clockid_t()
         var time = timespec()
-        // No number is greater than 2^22 (proc(5), pid_max), and the clock's name has no room for one: it would be another's.
+        // No process number exceeds 2^22 (proc(5), pid_max). A larger one would overflow into another clock's identifier.
         guard (1...1 << 22).contains(process), clock_getcpuclockid(pid_t(process), &clock) == 0,
             clock_gettime(clock, &time) == 0
         else { return nil }

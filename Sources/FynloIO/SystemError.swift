@@ -11,7 +11,7 @@ public enum SystemError: Error, Equatable, Sendable, CustomStringConvertible {
     /// A host name has no addresses, or the name service did not answer.
     case unresolved(host: String, reason: String)
 
-    /// The failure that `errno` holds; read it before anything else can change it.
+    /// The failure in `errno`. Create it before any other call can change `errno`.
     static func last(_ call: String, subject: String? = nil) -> SystemError {
         .call(call, code: errno, subject: subject)
     }
@@ -22,13 +22,13 @@ public enum SystemError: Error, Equatable, Sendable, CustomStringConvertible {
         return code
     }
 
-    /// The process or machine has run out of descriptors or memory: accepting again at once is useless, later it may work.
+    /// The process or the machine has run out of descriptors or memory. Accepting again at once is useless; later it may work.
     public var isResourceExhaustion: Bool {
         guard let code else { return false }
         return code == EMFILE || code == ENFILE || code == ENOBUFS || code == ENOMEM
     }
 
-    /// The peer or the network ended the connection: nothing of ours is wrong.
+    /// The peer or the network ended the connection; nothing is wrong on this side.
     public var isDisconnect: Bool {
         guard let code else { return false }
         switch code {

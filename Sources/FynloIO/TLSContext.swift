@@ -1,5 +1,5 @@
-// Certificates and policy, shared by all connections that begin under them. A new context replaces the old one for new
-// connections; those under way keep theirs.
+// Certificates and policy, shared by all connections that start under them. A new context applies to new connections;
+// existing ones keep theirs.
 
 import COpenSSL
 import Glibc
@@ -46,11 +46,12 @@ public final class TLSContext {
         SSL_CTX_set_alpn_select_cb(context, selectHTTP11, nil)
     }
 
-    /// What becomes of a server whose certificate is not as it should be.
+    /// What happens if a server's certificate is not acceptable.
     public enum Verification: Sendable {
         /// Its handshake fails.
         case required
-        /// It succeeds, and `TLSEngine.certificateProblem` tells: for examining a server, not for telling it anything.
+        /// The handshake succeeds and `TLSEngine.certificateProblem` says why it should not: for diagnosing a server only, never
+        /// for sending it anything.
         case reported
     }
 
@@ -97,8 +98,8 @@ public final class TLSContext {
     }
 }
 
-/// RFC 7301 §3.2: http/1.1 if the client offers it; a client that offers other protocols only is refused with the alert
-/// no_application_protocol, so that its bytes are never taken for HTTP. Who offers nothing at all is not asked.
+/// RFC 7301 §3.2: selects http/1.1 if the client offers it. A client that offers only other protocols is refused with the alert
+/// no_application_protocol, so that its bytes are never taken for HTTP. A client that sends no list never gets here.
 private func selectHTTP11(
     _: OpaquePointer?, selected: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
     selectedLength: UnsafeMutablePointer<UInt8>?, offered: UnsafePointer<UInt8>?, offeredLength: UInt32,
@@ -112,7 +113,7 @@ private func selectHTTP11(
         let length = Int(list[index])
         guard index + 1 + length <= list.count else { break }
         if list[(index + 1)..<(index + 1 + length)].elementsEqual(name) {
-            // The bytes belong to the handshake, which outlives this call.
+            // The bytes belong to the handshake and outlive this call.
             selected?.pointee = offered + index + 1
             selectedLength?.pointee = UInt8(length)
             return SSL_TLSEXT_ERR_OK

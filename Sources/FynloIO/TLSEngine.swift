@@ -1,5 +1,5 @@
-// TLS over memory: ciphertext in, plaintext out, and the other way round. The socket stays its owner's, so a connection
-// with TLS reads once and writes once per turn, as one without.
+// TLS over memory buffers: ciphertext in and plaintext out, and the reverse. The socket stays with its owner, so that a TLS
+// connection reads once and writes once per turn, like a plain one.
 
 import COpenSSL
 public import FynloCore
@@ -7,14 +7,14 @@ public import FynloCore
 /// One TLS connection.
 public final class TLSEngine {
     let ssl: OpaquePointer
-    /// Ciphertext of the peer; owned by `ssl`.
+    /// Ciphertext from the peer; owned by `ssl`.
     private let incoming: OpaquePointer
     /// Ciphertext for the peer; owned by `ssl`.
     private let outgoing: OpaquePointer
     private let context: TLSContext
-    /// Whom a client wants to speak with.
+    /// The host that a client connects to.
     let host: String?
-    /// No byte has come yet.
+    /// True until the first byte arrives.
     private var isUntouched = true
 
     /// True once the handshake is done.
@@ -36,7 +36,7 @@ public final class TLSEngine {
             // RFC 6066 §3: addresses are not sent as names. RFC 6125 §1.7.2: they are compared with the addresses alone.
             guard X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1 else { throw .setting("host address") }
         } else {
-            // A dot at the end is the name service's; no certificate has it.
+            // A trailing dot belongs to DNS; certificates have none.
             let name = host.hasSuffix(".") ? String(host.dropLast()) : host
             guard co_set_host_name(ssl, name) == 1, SSL_set1_host(ssl, name) == 1 else { throw .setting("host name") }
             // RFC 9525 §6.3: a wildcard stands for a whole label.
@@ -46,7 +46,7 @@ public final class TLSEngine {
         guard SSL_set_alpn_protos(ssl, offered, UInt32(offered.count)) == 0 else { throw .setting("http/1.1") }
     }
 
-    /// `host`: the server's, at a client.
+    /// `host`: for a client, the server's name.
     private init(_ context: TLSContext, host: String? = nil) throws(TLSError) {
         guard let ssl = SSL_new(context.context) else { throw .setting("a connection") }
         guard let incoming = BIO_new(BIO_s_mem()) else {
@@ -75,11 +75,11 @@ public final class TLSEngine {
     /// The protocol's name, as `TLSv1.3`.
     public var version: String { SSL_get_version(ssl).map { String(cString: $0) } ?? "" }
 
-    /// True when the handshake was shortened by an earlier session.
+    /// True if the handshake resumed an earlier session.
     public var isResumed: Bool { SSL_session_reused(ssl) == 1 }
 
-    /// Takes all of `ciphertext`; appends what it said to `plaintext`, and what the handshake has to answer to `output`.
-    /// After an error `output` may hold an alert to be sent before the connection is closed.
+    /// Consumes all of `ciphertext`: appends the decrypted bytes to `plaintext`, and the handshake's answers to `output`. After
+    /// an error, `output` may hold an alert to send before closing.
     public func receive(
         _ ciphertext: inout ByteBuffer, plaintext: inout ByteBuffer, output: inout ByteBuffer
     ) throws(TLSError) {
@@ -102,14 +102,14 @@ public final class TLSEngine {
         if !isEstablished { try read(into: &plaintext) }
     }
 
-    /// Begins the handshake of a client, whose word is the first.
+    /// Starts a client's handshake: the client speaks first.
     public func start(output: inout ByteBuffer) throws(TLSError) {
         var nothing = ByteBuffer()
         var noPlaintext = ByteBuffer()
         try receive(&nothing, plaintext: &noPlaintext, output: &output)
     }
 
-    /// Turns up to `limit` bytes from the front of `plaintext` into ciphertext. Only once `isEstablished`.
+    /// Encrypts up to `limit` bytes from the front of `plaintext`. Call it only once `isEstablished`.
     public func send(_ plaintext: inout ByteBuffer, limit: Int, output: inout ByteBuffer) throws(TLSError) {
         defer { moveOutgoing(to: &output) }
         var left = min(limit, plaintext.count)
@@ -124,7 +124,7 @@ public final class TLSEngine {
         }
     }
 
-    /// Says that nothing more will be sent (close_notify).
+    /// Announces that nothing more will be sent (close_notify).
     public func close(output: inout ByteBuffer) {
         guard isEstablished else { return }
         ERR_clear_error()
@@ -132,7 +132,7 @@ public final class TLSEngine {
         moveOutgoing(to: &output)
     }
 
-    /// Everything that can be read now: there is no second event for what OpenSSL has taken in already.
+    /// Reads everything that is available: epoll sends no second event for bytes that OpenSSL already holds.
     private func read(into plaintext: inout ByteBuffer) throws(TLSError) {
         if !isEstablished {
             ERR_clear_error()

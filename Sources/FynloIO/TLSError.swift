@@ -1,22 +1,22 @@
-// What can go wrong with TLS: with our own files at the start, and with a peer's bytes later.
+// What can go wrong with TLS: our own files at the start, and a peer's bytes later.
 
 import COpenSSL
 
 /// The one error of the TLS layer.
 public enum TLSError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// A file of ours cannot be used; `reason` completes the sentence.
+    /// A configured file cannot be used; `reason` completes the sentence.
     case file(path: String, reason: String)
     /// The key does not belong to the certificate.
     case keyMismatch(certificate: String, key: String)
-    /// OpenSSL refused a setting of ours.
+    /// OpenSSL refused one of our settings.
     case setting(String)
-    /// The peer's bytes are no TLS that we speak, or it broke off; `reason` is OpenSSL's.
+    /// The peer does not speak a TLS that we accept, or it broke off; `reason` is OpenSSL's.
     case peer(reason: String)
-    /// To a client: the server's certificate is not accepted.
+    /// A client does not accept the server's certificate.
     case certificate(host: String, CertificateProblem)
-    /// To a client: the server does not speak TLS; `isHTTP` when it answered in plain HTTP.
+    /// The server that a client connected to does not speak TLS; `isHTTP` if it answered in plain HTTP.
     case notTLS(isHTTP: Bool)
-    /// To a client: the server ended the connection in the middle of the handshake.
+    /// The server ended a client's connection during the handshake.
     case endedInHandshake
 
     /// One sentence.
@@ -34,7 +34,7 @@ public enum TLSError: Error, Equatable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// The newest reason in OpenSSL's queue, which is emptied.
+    /// The newest reason in OpenSSL's error queue. Empties the queue.
     static func lastReason() -> String {
         var reason = "no reason given"
         while true {
@@ -47,7 +47,7 @@ public enum TLSError: Error, Equatable, Sendable, CustomStringConvertible {
 
 /// What is wrong with a server's certificate.
 public enum CertificateProblem: Equatable, Sendable {
-    /// Nobody who is trusted vouches for it; with OpenSSL's words.
+    /// No trusted authority has signed it; in OpenSSL's words.
     case unknownAuthority(String)
     case otherHost
     case expired
@@ -85,7 +85,7 @@ public enum CertificateProblem: Equatable, Sendable {
 }
 
 extension TLSError {
-    /// What the verification of a server's certificate found; `nil` if that was nothing.
+    /// What is wrong with a server's certificate; `nil` if nothing is.
     init?(verification code: Int, host: String) {
         guard let problem = CertificateProblem(verification: code) else { return nil }
         self = .certificate(host: host, problem)

@@ -1,5 +1,5 @@
-// Who must be looked at when: a hierarchical timer wheel with ticks of one millisecond. Inserting, moving and removing a
-// timer cost the same however many there are, and an idle timer costs nothing until its time has come.
+// A hierarchical timer wheel with ticks of one millisecond. Inserting, moving and removing a timer cost the same however many
+// there are, and an idle timer costs nothing until it is due.
 //
 //     level 0: 64 buckets of 1 ms | level 1: 64 of 64 ms | level 2: 64 of 4 s | … | level 6: 64 of 2.2 years
 //
@@ -11,7 +11,7 @@ package import FynloCore
 
 /// Timers with a key each, due at or after their deadline: at the next whole millisecond since the wheel's start.
 package struct TimerWheel {
-    /// A timer in the wheel; good until it is due or removed.
+    /// A timer in the wheel; valid until it fires or is removed.
     package struct Timer: Hashable, Sendable {
         fileprivate var node: Int32
 
@@ -32,11 +32,11 @@ package struct TimerWheel {
     private static let levels = 7
     private static let buckets = Int32(levels * bucketsPerLevel)
     private static let nanosecondsPerTick: Int64 = 1_000_000
-    /// About 139 years after the start. Later deadlines count as this one.
+    /// About 139 years after the start. Later deadlines are treated as this one.
     private static let lastTick: UInt64 = (1 << UInt64(levels * bitsPerLevel)) - 1
 
     private let start: Instant
-    /// All ticks up to this one have been served.
+    /// All ticks up to this one have been processed.
     private var present: UInt64 = 0
     /// One bit for each bucket that has timers, by level.
     private var occupied = [UInt64](repeating: 0, count: levels)
@@ -71,14 +71,14 @@ package struct TimerWheel {
         link(timer.node)
     }
 
-    /// Changes the deadline of a timer to an earlier one; costs a comparison when it is not earlier.
+    /// Changes a timer's deadline to an earlier one; costs one comparison if it is not earlier.
     @inline(__always)
     package mutating func hasten(_ timer: Timer, to deadline: Instant) {
         let end = start.nanoseconds + Int64(nodes[Int(timer.node)].tick) * Self.nanosecondsPerTick
         if deadline.nanoseconds <= end - Self.nanosecondsPerTick { move(timer, to: deadline) }
     }
 
-    /// Takes a timer out before it is due.
+    /// Removes a timer before it is due.
     package mutating func remove(_ timer: Timer) {
         unlink(timer.node)
         free(timer.node)
@@ -93,8 +93,8 @@ package struct TimerWheel {
         return Instant(nanoseconds: overflow ? .max : sum)
     }
 
-    /// Serves the time up to `now`: appends the keys of all timers due by then, earliest first, to `due` and forgets them.
-    /// Returns when the first of them was due, if there is one.
+    /// Advances to `now`: appends the keys of all timers due by then to `due`, earliest first, and removes them. Returns when
+    /// the first of them was due, if there was one.
     @discardableResult
     package mutating func advance(to now: Instant, due: inout [UInt64]) -> Instant? {
         let (elapsed, overflow) = now.nanoseconds.subtractingReportingOverflow(start.nanoseconds)
@@ -125,7 +125,7 @@ package struct TimerWheel {
         return ((present >> above) << above) | (UInt64(Int(bucket) % Self.bucketsPerLevel) << shift)
     }
 
-    /// Its timers are due now, or move to a lower level, in the order in which they came.
+    /// Empties a bucket: its timers are due now or move to a lower level, in the order in which they were inserted.
     private mutating func empty(_ bucket: Int32, due: inout [UInt64], earliest: inout UInt64?) {
         while true {
             let node = nodes[Int(bucket)].next

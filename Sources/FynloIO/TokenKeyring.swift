@@ -1,5 +1,5 @@
-// The keys that tokens may be signed with, made ready for OpenSSL. A key belongs to one algorithm; a token that asks for
-// another one finds no key.
+// The keys that tokens may be signed with, prepared for OpenSSL. A key belongs to one algorithm: a token that names another
+// finds no key.
 
 import COpenSSL
 public import FynloCore
@@ -9,8 +9,8 @@ public final class TokenKeyring: TokenSignatureChecking {
     private let secret: HMACKey?
     private let publicKeys: [(key: JSONWebKey, handle: OpaquePointer)]
 
-    /// `secret` is the key of HS256; `keys` those of ES256 and RS256. Throws for a key that is no point or number OpenSSL
-    /// accepts; `index` counts from 0.
+    /// `secret` is the key of HS256, `keys` are those of ES256 and RS256. Throws for a key that OpenSSL does not accept; `index`
+    /// counts from 0.
     public init(secret: [UInt8]?, keys: [JSONWebKey] = []) throws(JSONWebKeySetError) {
         var handles: [(key: JSONWebKey, handle: OpaquePointer)] = []
         for (index, key) in keys.enumerated() {
@@ -42,7 +42,7 @@ public final class TokenKeyring: TokenSignatureChecking {
         }
     }
 
-    /// The key of that name; for a token that names none, the algorithm's key if there is only one.
+    /// The key with that name. A token that names none gets the algorithm's only key, if there is just one.
     private func publicKey(for algorithm: TokenAlgorithm, id: String?) -> OpaquePointer? {
         let candidates = publicKeys.filter { $0.key.algorithm == algorithm && (id == nil || $0.key.id == id) }
         return candidates.count == 1 ? candidates.first?.handle : nil
@@ -52,7 +52,7 @@ public final class TokenKeyring: TokenSignatureChecking {
         guard let context = EVP_MD_CTX_new() else { return false }
         defer {
             EVP_MD_CTX_free(context)
-            // A bad signature is no error of ours and stays in no queue.
+            // A bad signature is the peer's fault: it must not stay in OpenSSL's error queue.
             ERR_clear_error()
         }
         guard EVP_DigestVerifyInit(context, nil, EVP_sha256(), nil, key) == 1 else { return false }

@@ -90,6 +90,13 @@ class PageTests(unittest.TestCase):
     def confirm(window):
         window.click("dialog button[type=submit]")
 
+    def expect_no_sideways_scroll(self, window):
+        wide = window.run(
+            "return [...document.querySelectorAll('body *')].filter(e => e.checkVisibility() && !e.closest('.unseen, .skip')"
+            " && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + '.' + e.className + '#' + e.id)")
+        self.assertEqual(wide, [])
+        self.assertLessEqual(window.run("return document.scrollingElement.scrollWidth"), 360)
+
 
 class ConsoleTests(PageTests):
     def test_signs_in_with_a_token_that_stays_in_the_tab(self):
@@ -413,13 +420,6 @@ class ConsoleTests(PageTests):
                 window.click("#notify")
                 self.expect_no_sideways_scroll(window)
 
-    def expect_no_sideways_scroll(self, window):
-        wide = window.run(
-            "return [...document.querySelectorAll('body *')].filter(e => e.checkVisibility() && !e.closest('.unseen, .skip')"
-            " && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + '.' + e.className + '#' + e.id)")
-        self.assertEqual(wide, [])
-        self.assertLessEqual(window.run("return document.scrollingElement.scrollWidth"), 360)
-
     def test_is_usable_by_keyboard_and_named_for_screen_readers(self):
         window = self.window(f"/console#{CASA}")
         window.wait_shown("#sign-in")
@@ -546,8 +546,103 @@ class TabletTests(PageTests):
         self.assertEqual(tablet.text("#queue-count"), "0")
 
 
+class DocsTests(PageTests):
+    def docs(self, anchor="", width=1280):
+        window = self.window(f"/docs{anchor}")
+        window.resize(width, 900)
+        window.wait("the reference", "return document.querySelectorAll('#contents li').length > 10")
+        return window
+
+    def document(self, name):
+        return self.stage.ask("GET", f"/{name}.json")[0]
+
+    @staticmethod
+    def sections(window):
+        return set(window.run("return [...document.querySelectorAll('main section')].map(e => e.id)"))
+
+    def test_shows_every_endpoint_and_every_message(self):
+        window = self.docs()
+        endpoints, messages = self.document("openapi"), self.document("asyncapi")
+        expected = {
+            f"{method}-{path}" for path, item in endpoints["paths"].items() for method in item
+            if method in ("get", "post", "put", "patch", "delete")}
+        self.assertGreater(len(expected), 15)
+        shown = self.sections(window)
+        self.assertLessEqual(expected, shown)
+        names = [message["name"] for message in messages["components"]["messages"].values()]
+        self.assertEqual(len(shown - expected - {"error-codes", "close-codes"}), len(names))
+        self.assertLessEqual(set(names), shown)
+        self.assertIn(endpoints["info"]["version"], window.text("#version"))
+        for code in endpoints["components"]["schemas"]["ErrorCode"]["enum"]:
+            self.assertIn(code, window.text("#error-codes"))
+        self.assertEqual(window.run("return document.body.innerText.includes('undefined') || document.body.innerText.includes('[object')"), False)
+        # References are followed: the members of a new order's items, and of an order in an answer.
+        text = window.run("return document.getElementById('post-/api/v1/orders').textContent")
+        for words in ("items[].quantity", "Idempotency-Key", "1 to 99,999", "required", "order_number", "curl -X POST", '"quantity":'):
+            self.assertIn(words, text)
+
+    def test_filters(self):
+        window = self.docs()
+        every = window.count("#contents li")
+        window.type("#filter", "menu cache")
+        window.wait("fewer", "return document.querySelectorAll('#contents li:not([hidden])').length < 5")
+        self.assertIn("/api/v1/menu/cache/invalidate", window.text("#contents"))
+        self.assertNotIn("/api/v1/orders", window.text("#contents"))
+        self.assertNotIn("/api/v1/orders", window.text("main"))
+        self.assertRegex(window.text("#found"), rf"^\d+ of {every}$")
+        window.press(ESCAPE)
+        self.assertEqual(window.count("#contents li:not([hidden])"), every)
+        self.assertEqual(window.text("#found"), "")
+        # A link to what is filtered out shows it all the same.
+        window.type("#filter", "nothing has this word")
+        self.assertEqual(window.text("#found"), f"0 of {every}")
+        window.run("location.hash = '#ping'")
+        window.wait_shown("#ping")
+
+    def test_leads_to_what_the_address_names(self):
+        for anchor in ("#get-/api/v1/orders/{order_id}", "#patch-/api/v1/orders/%7Border_id%7D/status", "#ping"):
+            window = self.docs(anchor)
+            window.wait(
+                anchor, "const e = document.getElementById(decodeURIComponent(location.hash.slice(1))).getBoundingClientRect();"
+                "return e.top > 0 && e.top < 200")
+        window.click("#contents a[href='#get-/api/v1/menu']")
+        window.wait("the link", "return location.hash === '#get-/api/v1/menu'")
+
+    def test_copies_examples_and_fits_a_phone_and_the_dark(self):
+        window = self.docs()
+        window.click("[id='get-/api/v1/menu'] .example button")
+        window.wait_text("#notices", "Copied.")
+        for width, scheme in ((360, "light"), (360, "dark"), (1280, "dark")):
+            window.resize(width, 740, scheme)
+            window.run("for (const e of document.querySelectorAll('details')) e.open = true")
+            if width == 360:
+                self.expect_no_sideways_scroll(window)
+            self.assertLessEqual(window.run("return document.scrollingElement.scrollWidth"), width)
+
+    def test_is_light_and_comes_from_this_server_alone(self):
+        window = self.docs()
+        sizes = dict(window.run(
+            "return [...performance.getEntriesByType('resource'), ...performance.getEntriesByType('navigation')]"
+            ".map(e => [e.name, e.encodedBodySize])"))
+        self.assertTrue(all(address.startswith(self.stage.url) for address in sizes), sizes)
+        pages = sum(size for address, size in sizes.items() if not address.endswith(("/openapi.json", "/asyncapi.json")))
+        self.assertGreater(pages, 20_000)
+        self.assertLess(pages, 60 * 1024, sizes)
+
+    def test_the_front_page_leads_to_it(self):
+        window = self.window("/")
+        window.click("a[href='/docs']")
+        window.wait("the reference", "return document.querySelectorAll('#contents li').length > 10")
+
+    def test_the_client_is_a_module(self):
+        window = self.docs()
+        kinds = window.run(
+            "return import('/client.js').then(module => [typeof module.FynloClient, typeof module.VERSION])")
+        self.assertEqual(kinds, ["function", "string"])
+
+
 class Pictures(PageTests):
-    """What the README shows; only with --screenshots."""
+    """What the documentation shows; only with --screenshots."""
 
     @staticmethod
     def is_expected(line):

@@ -64,7 +64,7 @@ struct ProcessTests {
             ([], "", "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad"),
         ])
     func hmac(key: [UInt8], message: String, expected: String) throws {
-        let code = SignatureVerifier.hmacSHA256(key: key, message: Array(message.utf8))
+        let code = Digest.hmacSHA256(key: key, message: Array(message.utf8))
         let hex = code.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
         #expect(hex == expected)
         // As tokens are checked: the key is made ready once, and used for one message after the other.

@@ -51,7 +51,7 @@ public struct ModelDatabase: Sendable {
     /// A row of `restaurant_events`. Its `data` is what PostgreSQL writes, without `timestamp`, the one member that comes
     /// from the clock.
     public struct LoggedEvent: Equatable, Sendable {
-        public let event: OrderEvent
+        public let event: DurableEvent
         /// `nil`: another program's.
         public let actor: UserID?
         public let messageID: String?
@@ -126,7 +126,7 @@ public struct ModelDatabase: Sendable {
     }
 
     /// Up to `limit` events after `sequence` that are kept.
-    public func events(of restaurant: RestaurantID, after sequence: EventSequence, limit: Int) -> [OrderEvent] {
+    public func events(of restaurant: RestaurantID, after sequence: EventSequence, limit: Int) -> [DurableEvent] {
         guard let stream = streams[restaurant] else { return [] }
         let first = Int(max(sequence, stream.pruned))
         guard first < stream.log.count else { return [] }
@@ -373,7 +373,7 @@ public struct ModelDatabase: Sendable {
         var touched: [RestaurantID] = []
         for change in transaction.changes(by: actor) {
             guard let sequence = streams[change.restaurant].map({ $0.head + 1 }) else { continue }
-            let event = OrderEvent(
+            let event = DurableEvent(
                 restaurant: change.restaurant, sequence: sequence, type: change.type, data: Array(change.data.utf8),
                 createdAt: time)
             streams[change.restaurant]?.log.append(LoggedEvent(event: event, actor: actor, messageID: messageID))

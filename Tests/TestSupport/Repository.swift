@@ -12,4 +12,11 @@ public enum Repository {
     public static func text(_ path: String) throws -> String {
         try String(contentsOf: root.appending(path: path), encoding: .utf8)
     }
+
+    /// The paths from the root of all files below a folder whose names end so, in order. Throws if there is no such folder.
+    public static func files(in folder: String, endingWith suffix: String) throws -> [String] {
+        try FileManager.default.subpathsOfDirectory(atPath: root.appending(path: folder).path).filter {
+            $0.hasSuffix(suffix)
+        }.sorted().map { folder + "/" + $0 }
+    }
 }

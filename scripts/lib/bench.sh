@@ -17,7 +17,7 @@ prepare_release() {
     open_directory "$bench_state"
     remove_bench # what a killed run has left
     say "Building"
-    run_step swift build -c release
+    build_swift -c release
     say "Starting PostgreSQL and Redis"
     start_postgres "$bench_state" "$2"
     start_redis "$bench_state"

@@ -16,22 +16,68 @@ unset "${!PG@}" REDISCLI_AUTH
 
 # MARK: Toolchain and packages
 
-# Puts a Swift toolchain that is new enough first in PATH, or ends with one sentence.
+# Puts a Swift toolchain that is new enough first in PATH and sets swift_directory, or ends with one sentence.
 require_swift() {
-    local candidate version too_old=
+    local candidate answer version unfit=
     for candidate in "$(command -v swift || true)" /opt/swift/usr/bin/swift \
         "${HOME:-}/.local/share/swiftly/bin/swift"; do
         [[ -x $candidate ]] || continue
-        [[ $("$candidate" --version 2>/dev/null) =~ Swift\ version\ ([0-9]+\.[0-9]+) ]] || continue
+        answer=$("$candidate" --version 2>&1 || true)
+        if [[ ! $answer =~ Swift\ version\ ([0-9]+\.[0-9]+) ]]; then
+            unfit="$candidate does not start: $(why_not_started "$answer")"
+            continue
+        fi
         version=${BASH_REMATCH[1]}
         if is_at_least "$oldest_swift" "$version"; then
-            PATH=$(dirname "$candidate"):$PATH
+            swift_directory=$(dirname "$candidate")
+            PATH=$swift_directory:$PATH
             return
         fi
-        too_old="$candidate is $version"
+        unfit="$candidate is $version: install a later one from https://www.swift.org/install."
     done
-    die "Swift $oldest_swift or later is needed${too_old:+, and $too_old}: install it from" \
-        "https://www.swift.org/install and put it in PATH."
+    if [[ $unfit ]]; then die "Swift $oldest_swift or later is needed, and $unfit"; fi
+    die "Swift $oldest_swift or later is needed: install it from https://www.swift.org/install and put it in PATH."
+}
+
+# why_not_started OUTPUT: one sentence on what a Swift that cannot start says, with the package to install.
+why_not_started() {
+    local library package
+    if [[ ! $1 =~ loading\ shared\ libraries:\ ([^:]+): ]]; then
+        printf '%s\n' "${1%%$'\n'*}"
+        return
+    fi
+    library=${BASH_REMATCH[1]}
+    # What a toolchain needs of a Debian that has next to nothing (https://www.swift.org/install/linux).
+    case $library in
+        libncurses*.so.6 | libform*.so.6 | libpanel*.so.6) package=libncurses6 ;;
+        libtinfo.so.6) package=libtinfo6 ;;
+        libxml2.so.2) package=libxml2 ;;
+        libcurl.so.4) package=libcurl4 ;;
+        libedit.so.2) package=libedit2 ;;
+        libsqlite3.so.0) package=libsqlite3-0 ;;
+        libz3.so.4) package=libz3-4 ;;
+        libstdc++.so.6) package=libstdc++6 ;;
+        libgcc_s.so.1) package=libgcc-s1 ;;
+        libuuid.so.1) package=libuuid1 ;;
+        libz.so.1) package=zlib1g ;;
+        libpython3.*.so.1.0) package=${library%.so.1.0} ;;
+        *) package= ;;
+    esac
+    if [[ $package ]]; then
+        printf '%s is missing: install the package %s.\n' "$library" "$package"
+    else
+        printf '%s is missing: install the package that has it.\n' "$library"
+    fi
+}
+
+# build_swift ARGUMENTS…: `swift build` as a step, in the same environment each time: SwiftPM links and runs the tool that
+# embeds files again whenever a variable has changed since the last build.
+build_swift() {
+    local name environment=(LC_ALL=C.UTF-8)
+    for name in HOME TMPDIR PKG_CONFIG_PATH CC CXX; do
+        if [[ ${!name-} ]]; then environment+=("$name=${!name}"); fi
+    done
+    run_step env -i PATH="$swift_directory:/usr/local/bin:/usr/bin:/bin" "${environment[@]}" swift build "$@"
 }
 
 # is_at_least OLDEST VERSION
@@ -92,6 +138,9 @@ list_missing_packages() {
         command -v systemd-analyze >/dev/null || missing+=(systemd)
         compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(libfaketime)
     fi
+    if [[ $1 == test ]]; then
+        schema_python >/dev/null || missing+=(python3-jsonschema)
+    fi
     if [[ $1 == browser || $1 == pictures ]]; then
         command -v chromium >/dev/null || missing+=(chromium)
         command -v chromedriver >/dev/null || missing+=(chromium-driver)
@@ -105,6 +154,18 @@ list_missing_packages() {
         command -v dpkg-shlibdeps >/dev/null || missing+=(dpkg-dev)
         command -v systemd-analyze >/dev/null || missing+=(systemd)
     fi
+}
+
+# schema_python: prints the Python that has the package jsonschema. The distribution's is not always the first in PATH.
+schema_python() {
+    local candidate
+    for candidate in python3 /usr/bin/python3; do
+        if "$candidate" -c 'from jsonschema import Draft202012Validator' 2>/dev/null; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    return 1
 }
 
 # install_packages PACKAGE…: as root, in a shell of its own. Debian would make and start a PostgreSQL cluster `main` and

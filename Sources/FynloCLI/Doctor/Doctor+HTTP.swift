@@ -1,16 +1,16 @@
-// The doctor's steps on the way to the server: is it HTTP, and what time is it there.
+// The doctor's steps on the way to the server: HTTP, and the server's clock.
 
 import FynloClient
 import FynloCore
 import FynloIO
 
 extension Doctor {
-    /// The Date field has whole seconds: less than this is nothing to speak of.
+    /// The Date field has whole seconds, so smaller differences are ignored.
     private static let skewWarning = Duration.seconds(5)
-    /// What a token's times may be off (FYNLO_JWT_LEEWAY).
+    /// By how much a token's times may be off (FYNLO_JWT_LEEWAY).
     private static let skewLimit = Duration.seconds(30)
 
-    /// True when there was an answer, and the rest may go on.
+    /// True if there was a response, so that the examination can go on.
     func speak() throws(SystemError) -> Bool {
         guard let socket = try makeSocket() else { return false }
         defer { socket.close() }
@@ -36,7 +36,7 @@ extension Doctor {
             return response != nil || problem != nil || socket.end != nil
         }
         let took = SystemClock.instant - start.instant
-        // A server of TLS answers plain HTTP with an alert, with 400, or not at all.
+        // A TLS server answers plain HTTP with an alert, with 400, or not at all.
         if !options.server.usesTLS, isDone, response == nil || response?.status == 400, try speaksTLS() { return false }
         if let response {
             let finding = httpFinding(response, took)
@@ -75,7 +75,7 @@ extension Doctor {
         }
     }
 
-    /// True, and noted, when the other side would rather speak TLS.
+    /// True if the other side expects TLS; records the finding.
     private func speaksTLS() throws(SystemError) -> Bool {
         guard let address, let context = try? TLSContext(verification: .reported),
             let engine = try? TLSEngine(client: context, host: options.server.host)
@@ -91,7 +91,7 @@ extension Doctor {
         return true
     }
 
-    /// The Date field has whole seconds, and was written while the request was under way.
+    /// The difference of the clocks. The Date field has whole seconds, and was written between the request and the response.
     private func noteClock(_ response: HTTPResponse, at sent: UnixTime, _ took: Duration) {
         guard let date = response.headers.first("date").flatMap({ Doctor.time(imfFixdate: $0) }) else {
             return note(.skipped(.clock, "The answer has no Date."))

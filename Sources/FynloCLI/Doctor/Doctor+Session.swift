@@ -1,4 +1,4 @@
-// The doctor's steps on the WebSocket: the upgrade, who we are, the heartbeat, the resumption, and the silence.
+// The doctor's steps on the WebSocket: upgrade, authentication, heartbeat, resumption and silence.
 
 import FynloClient
 import FynloCore
@@ -7,7 +7,7 @@ import FynloIO
 extension Doctor {
     // MARK: Upgrade
 
-    /// An open WebSocket.
+    /// Opens a WebSocket.
     func upgrade() throws(SystemError) -> DoctorSession? {
         guard let session = try open() else { return nil }
         _ = try wait {
@@ -99,7 +99,7 @@ extension Doctor {
         try keepSilent(resumed)
     }
 
-    /// The head of the restaurant's events, once we are in.
+    /// The head of the restaurant's event stream, once authenticated.
     private func authenticate(
         _ session: DoctorSession, _ identity: DoctorIdentity
     ) throws(SystemError) -> EventSequence? {
@@ -167,7 +167,7 @@ extension Doctor {
         }
     }
 
-    /// The server does not say what is wrong with a token; some of it can be seen from here.
+    /// The server does not say what is wrong with a token; some reasons can be found from here.
     private func tokenFailure(_ sentence: String, _ identity: DoctorIdentity) -> Finding {
         guard let claims = Doctor.claims(of: identity.token) else {
             return .failed(
@@ -187,7 +187,7 @@ extension Doctor {
                 + "active user has supabase_id \(claims.text("sub")), or that user's id is not \(identity.user).")
     }
 
-    /// What a JWT says, unchecked.
+    /// The claims of a JWT, unverified.
     static func claims(of token: String) -> JSONRecord? {
         let parts = token.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).map(Array.init)
         guard parts.count == 3 else { return nil }
@@ -239,7 +239,7 @@ extension Doctor {
 
     // MARK: Resumption
 
-    /// Comes back as a tablet that has seen everything.
+    /// Reconnects as a tablet that has seen everything.
     private func resume(_ identity: DoctorIdentity, head: EventSequence) throws(SystemError) -> DoctorSession? {
         guard let session = try open() else { return nil }
         _ = try wait {
@@ -273,7 +273,7 @@ extension Doctor {
 
     // MARK: Silence
 
-    /// Says nothing but the answers to the server's pings.
+    /// Stays silent, except to answer the server's pings.
     private func keepSilent(_ session: DoctorSession) throws(SystemError) {
         guard let idle = options.idle else {
             return note(.skipped(.idle, "Give --idle 75s to see whether a proxy cuts tablets that are silent."))

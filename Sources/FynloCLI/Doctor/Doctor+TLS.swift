@@ -7,7 +7,7 @@ import FynloIO
 extension Doctor {
     private static let certificateWarningDays: Int64 = 14
 
-    /// True when the rest may go on.
+    /// True if the examination can go on.
     func secure() throws(SystemError) -> Bool {
         guard options.server.usesTLS else {
             note(.skipped(.tls, "The URL says http: nothing is encrypted."))

@@ -1,5 +1,5 @@
-// fynlo doctor's work: from the name to the heartbeat, each step on what the one before has found. The way to the server
-// is here; what happens on the WebSocket is in Doctor+Session.swift.
+// fynlo doctor: from the name to the heartbeat, each step builds on the one before. The way to the server is here; the steps on
+// the WebSocket are in Doctor+Session.swift.
 
 import FynloClient
 import FynloCore
@@ -12,18 +12,18 @@ final class Doctor {
     let options: DoctorOptions
     private let report: (Finding) -> Void
     private(set) var findings: [Finding] = []
-    /// To whom the connections of the later steps go.
+    /// The address that the later steps connect to.
     private(set) var address: SocketAddress?
     var tls: TLSContext?
 
-    /// - Parameter report: is told each finding at once.
+    /// - Parameter report: called with each finding at once.
     init(loop: EventLoop, options: DoctorOptions, report: @escaping (Finding) -> Void) {
         self.loop = loop
         self.options = options
         self.report = report
     }
 
-    /// Turns the loop through all steps; the exit code.
+    /// Turns the loop through all steps; returns the exit code.
     func run() throws(SystemError) -> Int32 {
         try examine()
         let seen = Set(findings.map(\.step))
@@ -33,7 +33,7 @@ final class Doctor {
         let failed = findings.filter { $0.outcome == .failed }.map(\.step)
         if failed.isEmpty { return ExitCode.done }
         let authentication = findings.first { $0.step == .authentication }?.outcome
-        // Without a token nobody asked to be let in.
+        // Without a token, authentication was not asked for.
         let isLetIn = authentication == .ok || authentication == .warning || failed == [.clock]
         return isLetIn ? ExitCode.refused : ExitCode.unconnected
     }
@@ -49,7 +49,7 @@ final class Doctor {
         report(finding)
     }
 
-    /// Turns the loop until `condition`, no longer than `limit` (else the usual one).
+    /// Turns the loop until `condition`, for at most `limit`, or the default.
     func wait(_ limit: Duration? = nil, until condition: () -> Bool) throws(SystemError) -> Bool {
         try loop.run(until: condition, for: limit ?? options.timeout)
     }
@@ -106,7 +106,7 @@ final class Doctor {
 
     // MARK: TCP
 
-    /// Finds the first address that takes connections.
+    /// Finds the first address that accepts connections.
     private func connect(_ addresses: [SocketAddress]) throws(SystemError) -> Bool {
         var problems: [(address: SocketAddress, error: SystemError?)] = []
         for address in addresses {
@@ -163,6 +163,6 @@ final class Doctor {
 }
 
 extension SystemError {
-    /// Nobody listens there.
+    /// No program listens at the address.
     fileprivate var isRefusal: Bool { code == ECONNREFUSED }
 }

@@ -11,19 +11,19 @@ struct DoctorOptions {
         ]
 
     var server: ServerURL
-    /// A PEM file; `nil`: the system's authorities.
+    /// A PEM file of authorities; `nil` for the system's.
     var authorityPath: String?
-    /// The upgrade's path names it, whether it exists or not.
+    /// The restaurant in the upgrade's path, whether or not it exists.
     var restaurant: RestaurantID?
     var user: UserID?
     var token: String?
     var clientType = ClientType.management
-    /// Of each thing that is waited for.
+    /// How long to wait for each answer.
     var timeout = Duration.seconds(5)
     var pings = 5
-    /// How long to keep silent; `nil`: not at all.
+    /// How long to stay silent; `nil` to skip that step.
     var idle: Duration?
-    /// Sent with the upgrade, as a page's.
+    /// The Origin to send with the upgrade, as a browser would.
     var origin: String?
 
     init(server: ServerURL) {
@@ -47,7 +47,7 @@ struct DoctorOptions {
         origin = arguments["--origin"]
     }
 
-    /// `nil` unless all three are known.
+    /// The identity to authenticate with; `nil` unless all three parts are known.
     var identity: DoctorIdentity? {
         guard let restaurant, let user, let token else { return nil }
         return DoctorIdentity(

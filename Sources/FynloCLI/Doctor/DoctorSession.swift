@@ -1,23 +1,23 @@
-// A WebSocket of the doctor's: it speaks as a tablet does, and keeps every message.
+// The doctor's WebSocket: it speaks like a tablet and keeps every message.
 
 import FynloCore
 import FynloIO
 
-/// What a tablet is asked for to get in.
+/// What a tablet authenticates with.
 struct DoctorIdentity {
     let restaurant: RestaurantID
     let user: UserID
     let token: String
-    /// The newer connection of one device replaces the older one, and takes no second place.
+    /// One device for all connections: a newer one replaces the older one and takes no second place.
     let device: String
 }
 
 /// One WebSocket, from the upgrade on.
 final class DoctorSession {
     let socket: DoctorSocket
-    /// The answer to the upgrade.
+    /// The response to the upgrade.
     private(set) var response: HTTPResponse?
-    /// Why that answer cannot be read, or is not what it has to be.
+    /// Why the response is unreadable or wrong.
     private(set) var problem: String?
     private(set) var isOpen = false
     private(set) var messages: [JSONRecord] = []
@@ -30,7 +30,7 @@ final class DoctorSession {
     private var parser = HTTPResponseParser(limits: HTTPLimits())
     private var webSocket: WebSocketConnection
 
-    /// Asks for the upgrade. `headers` beside the usual ones.
+    /// Asks for the upgrade. `headers` are added to the usual ones.
     init(
         loop: EventLoop, socket: DoctorSocket, authority: String, path: String, headers: HTTPHeaders = [:]
     ) {
@@ -50,10 +50,10 @@ final class DoctorSession {
         socket.send(request)
     }
 
-    /// Nothing more will come.
+    /// True if nothing more will arrive.
     var hasEnded: Bool { closeCode != nil || problem != nil || socket.end != nil }
 
-    /// Looks at what has come; to be called after every turn.
+    /// Processes what has arrived. Call it after every turn.
     func look() {
         var output = ByteBuffer()
         if !isOpen, problem == nil, response == nil { readResponse() }
@@ -106,7 +106,7 @@ final class DoctorSession {
         data.append(jsonString: identity.token)
         data.append(",\"user_id\":\"\(identity.user)\",\"restaurant_id\":\"\(identity.restaurant)\"")
         data.append(",\"client_type\":\"\(type.rawValue)\"")
-        data.append(",\"client_version\":\"fynlo doctor 0.1.0\",\"device_id\":\"\(identity.device)\"")
+        data.append(",\"client_version\":\"fynlo doctor \(fynloVersion)\",\"device_id\":\"\(identity.device)\"")
         if let lastSequence { data.append(",\"last_seq\":\(lastSequence)") }
         data.append("}")
         say("authenticate", data.withReadable { String(validating: $0) ?? "{}" })
@@ -117,7 +117,7 @@ final class DoctorSession {
         messages.filter { $0.string("type") == type }
     }
 
-    /// Says goodbye, and leaves.
+    /// Sends a close frame and closes.
     func close() {
         var output = ByteBuffer()
         if isOpen { webSocket.close(code: WebSocketCloseCode.normal, reason: "", now: loop.now, output: &output) }

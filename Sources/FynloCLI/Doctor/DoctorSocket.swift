@@ -1,4 +1,4 @@
-// One connection of the doctor's, which keeps what comes and how it ended.
+// One connection of the doctor. It keeps what arrives, and how the connection ended.
 
 import FynloCore
 import FynloIO
@@ -21,11 +21,11 @@ final class DoctorSocket: EventSource {
         }
     }
 
-    /// What came and was not taken yet.
+    /// Received bytes that nobody has taken yet.
     var input = ByteBuffer()
     private(set) var isConnected = false
     private(set) var end: End?
-    /// When the last byte came or went.
+    /// When the last byte was received or sent.
     private(set) var lastActivity: Instant
     let tls: TLSEngine?
 
@@ -50,7 +50,7 @@ final class DoctorSocket: EventSource {
         }
     }
 
-    /// True once bytes can be sent, encrypted if they are to be.
+    /// True once bytes can be sent, with TLS if it is used.
     var isOpen: Bool { end == nil && isConnected && tls?.isEstablished != false }
 
     func send(_ bytes: ByteBuffer) {
@@ -119,7 +119,7 @@ final class DoctorSocket: EventSource {
         close()
     }
 
-    /// Leaves the loop; what came is kept. A second call does nothing.
+    /// Leaves the loop and keeps the received bytes. A second call does nothing.
     func close() {
         if let token { loop.remove(token) }
         token = nil

@@ -1,4 +1,4 @@
-// What fynlo doctor finds: one line per step.
+// The findings of fynlo doctor: one line per step.
 
 import FynloCore
 
@@ -7,20 +7,20 @@ enum DoctorStep: String, CaseIterable {
     case name, tcp, tls, http, clock, upgrade, authentication, heartbeat, resume, idle
 }
 
-/// What can be wrong, under a name that stays the same.
+/// What can be wrong. The names are stable.
 enum Fault: String {
     case nameUnknown = "name_unknown"
     case connectionRefused = "connection_refused"
     case unreachable
-    /// Connecting, or the first answer, takes for ever.
+    /// Connecting, or the first answer, does not finish.
     case noAnswer = "no_answer"
     case certificateAuthority = "certificate_authority"
     case certificateName = "certificate_name"
     case certificateExpired = "certificate_expired"
     case certificateInvalid = "certificate_invalid"
-    /// TLS is expected, and not spoken.
+    /// TLS is expected, but the server does not speak it.
     case notTLS = "not_tls"
-    /// TLS is spoken, and not expected.
+    /// The server speaks TLS, but the URL does not ask for it.
     case tlsRequired = "tls_required"
     case tlsFailed = "tls_failed"
     case notHTTP = "not_http"
@@ -43,7 +43,7 @@ enum Fault: String {
     case idleCut = "idle_cut"
 }
 
-/// What one step came to.
+/// The result of one step.
 struct Finding {
     enum Outcome: String {
         case ok
@@ -89,7 +89,7 @@ struct Finding {
         return text.bytes()
     }
 
-    /// For a person, with its line break; advice is a line of its own.
+    /// The finding for a person, with its line break. Advice is on a line of its own.
     func line(hasColour: Bool) -> [UInt8] {
         let (word, colour) =
             switch outcome {

@@ -1,9 +1,9 @@
-// The scenarios that are about connections: all at once, all again, and just being there.
+// The scenarios about connections: connecting all at once, reconnecting all, and staying idle.
 
 import FynloCore
 import FynloIO
 
-/// As many connections as are wanted, as fast as possible: what there is to tell, the run tells.
+/// Opens all connections as fast as possible. The run itself reports the result.
 final class StormScenario: LoadScenario {
     func attach(to run: LoadRun) {}
     func begin(now: Moment) {}
@@ -12,7 +12,7 @@ final class StormScenario: LoadScenario {
     let result = LoadResult()
 }
 
-/// Tablets with nothing to say but their heartbeat.
+/// Tablets that send nothing but heartbeats.
 final class IdleScenario: LoadScenario {
     private weak var run: LoadRun?
     private let duration: Duration
@@ -48,7 +48,7 @@ final class IdleScenario: LoadScenario {
     }
 }
 
-/// All connections are gone at once, as when a network fails, and come back as tablets do.
+/// Cuts all connections at once, as when a network fails, and lets them come back as tablets do.
 final class ReconnectScenario: LoadScenario {
     let isPrecise = true
     private weak var run: LoadRun?
@@ -64,7 +64,7 @@ final class ReconnectScenario: LoadScenario {
     private var droppedAt = Instant(nanoseconds: 0)
     private var allBackAt: Instant?
 
-    /// How long all together may take.
+    /// How long all of them may take together.
     private static let limit = Duration.seconds(300)
 
     init(_ plan: LoadPlan) {
@@ -88,7 +88,7 @@ final class ReconnectScenario: LoadScenario {
     private func schedule(_ connection: LoadConnection, atLeast least: Duration?, now: Instant) {
         guard let run else { return }
         let delay = policies[connection.index].nextDelay(using: &run.generator)
-        // Who is refused waits even then.
+        // A refused connection waits even then.
         let isFirst = connection.attempts == 0
         agenda.add(connection.index, at: now + (isAtOnce && isFirst ? .zero : max(delay, least ?? .zero)))
     }

@@ -1,4 +1,4 @@
-// One connection of a load test: a ClientStack until it is let in, and then, where every message counts, the bare
+// One connection of a load test: a ClientStack until it is authenticated; then, in scenarios that measure every message, the bare
 // WebSocket. One read and one write per wake-up.
 
 import FynloClient
@@ -9,26 +9,26 @@ import FynloIO
 final class LoadConnection: EventSource {
     let index: Int
     let account: LoadAccount
-    /// Pings sent and not answered.
+    /// Pings without an answer yet.
     var inFlight = 0
-    /// Those of them that were lost with the connection.
+    /// Pings that were lost with the connection.
     private(set) var lostInFlight = 0
-    /// Counts the attempts since it was last in.
+    /// The number of attempts since it was last authenticated.
     private(set) var attempts = 0
-    /// When it began to be away, or the first attempt began.
+    /// When it was lost, or the first attempt began.
     private(set) var awaySince: Instant
 
     private unowned let run: LoadRun
     private let identity: ClientIdentity
     private var descriptor: FileDescriptor?
     private var token: SourceToken?
-    /// True until the kernel says whether the connection is there.
+    /// True until the kernel says whether the connection succeeded.
     private var isDialing = false
     private var stack: ClientStack?
     private var webSocket: WebSocketConnection?
     private var tls: TLSEngine?
     private var deadline = Instant(nanoseconds: .max)
-    /// Read and not used yet.
+    /// Received bytes that are not used yet.
     private var leftover = ByteBuffer()
     private var output = ByteBuffer()
     private var ciphertext = ByteBuffer()
@@ -45,10 +45,10 @@ final class LoadConnection: EventSource {
         identity = ClientIdentity(
             authority: run.plan.server.server.authority, pathPrefix: run.plan.server.server.pathPrefix,
             restaurant: account.restaurant, client: run.plan.clientType, user: account.user, token: account.token,
-            deviceID: LoadConnection.device(index, of: run.name), clientVersion: "fynlo load 0.1.0")
+            deviceID: LoadConnection.device(index, of: run.name), clientVersion: "fynlo load \(fynloVersion)")
     }
 
-    /// A UUID, as tablets have them: eight digits of the run, twelve of the tablet.
+    /// A UUID as a device id: eight digits are the run's, twelve the tablet's.
     private static func device(_ index: Int, of run: String) -> String {
         let digits = String(index)
         return "\(run)-0000-4000-8000-" + String(repeating: "0", count: max(0, 12 - digits.count)) + digits
@@ -162,7 +162,7 @@ final class LoadConnection: EventSource {
                 run.joined(self, took: now.instant - began, now: now)
                 attempts = 0
             case .closed(let closure):
-                // 1006 stands for an end without a close frame, an upgrade that was refused among others.
+                // 1006 is an end without a close frame, which includes a refused upgrade.
                 let isTold = closure.code == WebSocketCloseCode.abnormalClosure
                 let reason = closure.refusal.map(\.code) ?? (isTold ? closure.reason : nil)
                 return end("closed: \(closure.code)" + (reason.map { " (\($0))" } ?? ""), after: closure)
@@ -197,12 +197,12 @@ final class LoadConnection: EventSource {
 
     // MARK: Writing
 
-    /// Queues a message; `flush` sends it, with what else there is.
+    /// Queues a message; `flush` sends it with everything else that is queued.
     func say(_ writePayload: (inout ByteBuffer) -> Void) {
         webSocket?.sendText(to: &output, writePayload)
     }
 
-    /// Gives the kernel what is queued.
+    /// Writes what is queued.
     func flush() {
         guard let number = descriptor?.rawValue, let token, !isDialing else { return }
         do {
@@ -224,7 +224,7 @@ final class LoadConnection: EventSource {
             isBlocked = mustWait
             run.loop.setInterest(mustWait ? [.read, .write] : .read, for: token)
         }
-        // Most connections are idle most of the time: their memory is not kept, but that of the busy ones.
+        // Most connections are idle most of the time: only busy ones keep their memory.
         if output.isEmpty, !run.takesWebSockets { output.removeAll() }
     }
 
@@ -251,13 +251,13 @@ final class LoadConnection: EventSource {
 
     // MARK: The end
 
-    /// Closes without a word, as a network that has gone does.
+    /// Closes without a close frame, as when a network fails.
     func drop(now: Instant) {
         awaySince = now
         if let descriptor = leave() { Socket.abortiveClose(descriptor) }
     }
 
-    /// Ends in good order: the close frame is written if it can be at once.
+    /// Closes properly: writes the close frame if the kernel accepts it at once.
     func close() {
         webSocket?.close(code: WebSocketCloseCode.normal, reason: "", now: run.loop.now, output: &output)
         stack?.close(now: run.loop.now, output: &output, events: &run.events)
@@ -289,7 +289,7 @@ final class LoadConnection: EventSource {
         return descriptor.take()
     }
 
-    /// An error by its kind: the same for all connections.
+    /// The kind of an error, the same for all connections.
     private static func words(_ error: SystemError) -> String {
         guard case .call(let name, let code, _) = error else { return error.description }
         return "\(name) errno \(code) (\(SystemError.text(of: code)))"

@@ -1,4 +1,4 @@
-// What a load test is to do, and as whom: flags -> a plan, or a sentence.
+// What a load test does, and as whom: flags -> a plan, or a sentence.
 
 import FynloClient
 import FynloCore
@@ -11,7 +11,7 @@ struct LoadAccount {
     let token: String
 }
 
-/// All that a run needs to know.
+/// The settings of a run.
 struct LoadPlan {
     enum Scenario: String, CaseIterable {
         case storm
@@ -32,29 +32,29 @@ struct LoadPlan {
     let scenario: Scenario
     let server: ServerOptions
     let clientType: ClientType
-    /// Connections take them in turn.
+    /// The accounts; connections take them in turn.
     let accounts: [LoadAccount]
     let connections: Int
-    /// How many may be on their way at the same time.
+    /// How many connections may be in progress at the same time.
     let concurrency: Int
-    /// Messages under way: pings per connection, events per restaurant.
+    /// Outstanding messages: pings per connection, events per restaurant.
     let outstanding: Int
-    /// Of the measurement, once all are connected.
+    /// How long to measure once all are connected.
     let duration: Duration
-    /// Messages per second: pings in all, events per restaurant; `nil`: the next one when one is answered.
+    /// Messages per second: pings in total, events per restaurant; `nil` to send the next when one is answered.
     let rate: Int?
     /// How long one attempt to connect may take.
     let timeout: Duration
-    /// Own addresses to connect from; empty: the kernel's choice.
+    /// Local addresses to connect from; empty for the kernel's choice.
     let sources: [SocketAddress]
-    /// Who was cut comes back at once, without a tablet's back-off.
+    /// True if cut connections come back at once, without a tablet's back-off.
     let isBackAtOnce: Bool
-    /// What the orders scenario changes, by restaurant; empty in others.
+    /// The orders that the orders scenario changes, by restaurant; empty in other scenarios.
     let orders: [RestaurantID: [OrderID]]
-    /// A process of this machine whose use of processor and memory is reported, too.
+    /// A process on this machine whose use of processor and memory is reported too.
     let serverProcess: Int?
 
-    /// Connections from one own address: the kernel has 28,232 ports to choose from, some of which are in use.
+    /// Connections from one local address: the kernel has 28,232 ports to choose from, and some are in use.
     private static let connectionsPerAddress = 25_000
 
     init(_ arguments: Arguments) throws(UsageError) {
@@ -116,7 +116,7 @@ struct LoadPlan {
         return orders
     }
 
-    /// Calls `body` with the number and the words of each line that has any; `#` begins a comment.
+    /// Calls `body` with the number and the words of each line that is not empty; `#` begins a comment.
     private static func forEachLine(
         of path: String, _ body: (Int, [String]) throws(UsageError) -> Void
     ) throws(UsageError) {
@@ -141,7 +141,7 @@ struct LoadPlan {
             sources.append(source)
         }
         guard sources.isEmpty, connections > connectionsPerAddress else { return sources }
-        // The whole of 127.0.0.0/8 is this machine's.
+        // All of 127.0.0.0/8 is this machine.
         guard let target = SocketAddress(host: server.host, port: 0), target.family == .ipv4, target.isLoopback else {
             throw UsageError("One address has ports for \(connectionsPerAddress) connections: --bind several.")
         }

@@ -4,7 +4,7 @@ import FynloCore
 import FynloIO
 import Glibc
 
-/// Named values, in their order.
+/// Named values, in order.
 struct LoadResult: ExpressibleByDictionaryLiteral {
     struct Member {
         let name: String
@@ -35,7 +35,7 @@ struct LoadResult: ExpressibleByDictionaryLiteral {
         output.append("}")
     }
 
-    /// Lines for a person: a group of groups takes several.
+    /// The lines for a person; a group of groups takes several.
     func lines(prefix: String = "") -> [String] {
         members.flatMap { member -> [String] in
             let label = prefix + member.name.replacing("_", with: " ")
@@ -57,7 +57,7 @@ indirect enum LoadValue {
     case text(String)
     case boolean(Bool)
     case integer(Int)
-    /// With so many decimals.
+    /// A number with this many decimals.
     case decimal(Double, Int)
     case group(LoadResult)
 
@@ -83,7 +83,7 @@ indirect enum LoadValue {
         }
     }
 
-    /// For a person.
+    /// The value for a person.
     var shown: String {
         switch self {
         case .text(let text): text
@@ -105,7 +105,7 @@ indirect enum LoadValue {
         return (number < 0 ? "-" : "") + digits + text
     }
 
-    /// With exactly so many decimals.
+    /// A number with exactly this many decimals.
     static func fixed(_ number: Double, _ digits: Int) -> String {
         guard number.isFinite, abs(number) < 1e15 else { return "0" }
         var power: Int64 = 1
@@ -141,14 +141,14 @@ struct LoadProgress {
     }
 }
 
-/// What the measurement took of the machine: of this process, and of the server's where that is known.
+/// The resources that the measurement used: of this process, and of the server's if it is known.
 struct LoadUsage {
     private struct Sample {
         var processor = Duration.zero
         var wall = Instant(nanoseconds: 0)
     }
 
-    /// At the start, when the measurement began, if it did, and at its end.
+    /// The figures at the start, at the start of the measurement, if it began, and at its end.
     private struct Times {
         let start: Sample
         var measuring: Sample?
@@ -184,14 +184,14 @@ struct LoadUsage {
         ownMemory = LoadUsage.residentKibibytes(Int(getpid())) ?? 0
     }
 
-    /// Of this process.
+    /// The figures of this process.
     var own: LoadResult {
         var result = LoadUsage.members(ownTimes)
         result.append("resident_kib", .integer(ownMemory))
         return result
     }
 
-    /// Of the server's; `nil` when it is not known.
+    /// The figures of the server's process; `nil` if it is unknown.
     var servers: LoadResult? {
         guard serverProcess != nil else { return nil }
         var result = LoadUsage.members(serverTimes)

@@ -1,16 +1,16 @@
-// One load test: brings the connections up, lets the scenario measure, counts what went wrong, and reports.
+// One load test: opens the connections, lets the scenario measure, counts what went wrong, and reports.
 
 import FynloClient
 import FynloCore
 import FynloIO
 import Glibc
 
-/// The one run of a process.
+/// The run of a load test; one per process.
 final class LoadRun: EventSource {
     let plan: LoadPlan
     let loop: EventLoop
     let target: SocketAddress
-    /// Encrypts, if the URL says so.
+    /// Makes TLS engines, if the URL asks for TLS.
     let tls: TLSContext?
     /// Tells this run's devices from those of others.
     let name = ProcessSetup.randomBytes(4).hexadecimal
@@ -19,21 +19,21 @@ final class LoadRun: EventSource {
     private(set) var scenario: any LoadScenario
     private(set) var connections: [LoadConnection] = []
 
-    /// Filled by a connection's stack, and emptied at once.
+    /// Filled by a connection's stack and emptied at once.
     var events: [ClientEvent] = []
     var generator = SystemGenerator()
     private var buffers: [ByteBuffer] = []
 
     private var phase = Phase.opening
     private var token: SourceToken?
-    /// The next connection to be opened.
+    /// The next connection to open.
     private var next = 0
     private(set) var inCount = 0
-    /// How many were in when the measurement was over.
+    /// How many were connected when the measurement ended.
     private(set) var inCountAtEnd = 0
     private var onTheirWay = 0
     private var failed = 0
-    /// Connections that ended and were not meant to.
+    /// Connections that ended unexpectedly.
     private var lost = 0
     private(set) var errors: [String: Int] = [:]
     private var connecting = LatencyHistogram()
@@ -111,13 +111,13 @@ final class LoadRun: EventSource {
         }
     }
 
-    /// Cuts a connection, which will be back.
+    /// Cuts a connection that will come back.
     func dropped(_ connection: LoadConnection, now: Instant) {
         inCount -= 1
         connection.drop(now: now)
     }
 
-    /// Has a connection tried again at once.
+    /// Retries a connection at once.
     func reopen(_ connection: LoadConnection) {
         onTheirWay += 1
         connection.open(now: SystemClock.now)
@@ -143,7 +143,7 @@ final class LoadRun: EventSource {
         if phase == .opening { openMoreLater() }
     }
 
-    /// In the same turn, but not from within the connection that has made room.
+    /// Opens more connections in the same turn, but not from within the connection that made room.
     private func openMoreLater() {
         loop.atEndOfTurn { [unowned self] in
             openMore(now: loop.now)
@@ -195,10 +195,10 @@ final class LoadRun: EventSource {
 
     // MARK: The report
 
-    /// Nothing and nobody was lost.
+    /// True if no message and no connection was lost.
     var isFine: Bool { failed == 0 && lost == 0 && scenario.lostMessages == 0 && !isInterrupted && connectedAt != nil }
 
-    /// At least one connection was let in.
+    /// True if at least one connection was authenticated.
     var hasConnected: Bool { connecting.count > 0 }
 
     /// The result, as the help describes it.
@@ -236,6 +236,6 @@ final class LoadRun: EventSource {
 }
 
 extension Duration {
-    /// With fractions.
+    /// The duration in seconds, with fractions.
     var inSeconds: Double { Double(inNanoseconds) / 1e9 }
 }

@@ -1,4 +1,4 @@
-// What the scenarios of a load test have in common, and what they look for in a message.
+// What the scenarios of a load test share, and what they read from a message.
 
 import FynloCore
 import FynloIO
@@ -7,28 +7,27 @@ import FynloIO
 protocol LoadScenario: AnyObject {
     /// The run it is a part of, which outlives it.
     func attach(to run: LoadRun)
-    /// True when it speaks and listens itself, message by message; false: connections keep their ClientStack, with its
-    /// heartbeat.
+    /// True if it sends and receives messages itself; false if connections keep their ClientStack with its heartbeat.
     var takesWebSockets: Bool { get }
-    /// All are in, or have failed: the measurement begins.
+    /// All connections are authenticated or have failed: the measurement begins.
     func begin(now: Moment)
-    /// A message came, on a connection of its own.
+    /// A message arrived on one of the scenario's own connections.
     func received(_ text: Span<UInt8>, on connection: LoadConnection, now: Moment)
-    /// A ClientStack's ping was answered, or (`nil`) was not in time.
+    /// A ClientStack's ping was answered, or was not answered in time (`nil`).
     func heartbeat(_ roundTrip: Duration?)
-    /// A connection is in (again).
+    /// A connection is authenticated, possibly again.
     func joined(_ connection: LoadConnection, now: Moment)
-    /// A connection has ended. True if that is no loss, since it will be back.
+    /// A connection has ended. Returns true if it will come back, so that it is not a loss.
     func ended(_ connection: LoadConnection, closure: ClientClosure?, now: Moment) -> Bool
-    /// About every 2 ms where it asks for it, else every 100 ms. True when the measurement is over.
+    /// Called about every 2 ms if the scenario asks for it, otherwise every 100 ms. Returns true when the measurement is over.
     func tick(now: Moment) -> Bool
-    /// The line of progress.
+    /// The progress line.
     var progress: String { get }
-    /// What it has found.
+    /// The results.
     var result: LoadResult { get }
-    /// Messages that did not come back.
+    /// Messages without an answer.
     var lostMessages: Int { get }
-    /// True to be called every 2 ms.
+    /// True if the scenario wants to be called every 2 ms.
     var isPrecise: Bool { get }
 }
 
@@ -42,17 +41,17 @@ extension LoadScenario {
     func ended(_ connection: LoadConnection, closure: ClientClosure?, now: Moment) -> Bool { false }
 }
 
-/// What a message of the server is to a measurement. Nothing is copied.
+/// What a message from the server means to a measurement. Nothing is copied.
 enum LoadMessage {
-    /// A pong, with what our ping said: when it was due, in nanoseconds.
+    /// A pong, with the time at which its ping was due, in nanoseconds.
     case pong(due: Int64)
-    /// An event of ours, with its number, and when it was due.
+    /// An event sent by this run, with its number and the time at which it was due.
     case event(number: Int64, due: Int64)
-    /// A command of ours is done.
+    /// A command of this run is done.
     case ack
-    /// The server asks whether we live.
+    /// The server's ping.
     case ping
-    /// A refusal.
+    /// An error.
     case error
     case other
 
@@ -60,9 +59,9 @@ enum LoadMessage {
         self = LoadMessage(asUsual: text) ?? LoadMessage(inAnyOrder: text)
     }
 
-    /// Pongs and events as servers write them: without white space, `type` before `data`. Then their numbers are found by
-    /// looking for them, as these bytes cannot stand inside a string; what needs a closer look is `nil`. The load has to
-    /// cost less than what it measures: this takes 0.2 µs, the scanner 0.7.
+    /// Reads pongs and events in the form that servers write: no white space, `type` before `data`. Their numbers can then be
+    /// found by searching, since these bytes cannot occur inside a string. `nil` if a closer look is needed. The load must cost
+    /// less than what it measures: this takes 0.2 µs, the scanner 0.7.
     private init?(asUsual text: Span<UInt8>) {
         guard let type = LoadMessage.position(after: LoadMessage.typeKey, in: text, from: 0, to: 96) else { return nil }
         if LoadMessage.stands(LoadMessage.pong, in: text, at: type) {
@@ -107,7 +106,7 @@ enum LoadMessage {
             number = number * 10 + Int64(digit - 0x30)
             position += 1
         }
-        // A comma or the end of the object, not a fraction.
+        // A comma or the end of the object must follow, not a fraction.
         let isWhole = position > first && position < text.count && (text[position] == 0x2c || text[position] == 0x7d)
         return isWhole ? number : nil
     }

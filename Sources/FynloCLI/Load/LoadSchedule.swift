@@ -1,15 +1,15 @@
-// What is due when, for messages at a fixed rate and for connections that wait for their turn.
+// When things are due: messages at a fixed rate, and connections that wait for their turn.
 
 import FynloCore
 
-/// Something that happens so many times per second.
+/// A fixed number of events per second.
 struct LoadRate {
     private let perSecond: Int
     private let start: Instant
     /// How many have been handed out.
     private(set) var count: Int64 = 0
 
-    /// What a timer is late anyway.
+    /// How late timers usually are.
     private static let tolerance = Duration.milliseconds(5)
 
     init(perSecond: Int, start: Instant) {
@@ -17,8 +17,8 @@ struct LoadRate {
         self.start = start
     }
 
-    /// When the next one was due, once that has come. If we are late beyond what a timer is late anyway, that is told too:
-    /// a server that keeps us waiting is not to profit from what we therefore do not ask it.
+    /// When the next one was due, once that time has come. It is reported even if this program is late by more than timers
+    /// usually are: a server that delays this program must not profit from the messages not sent meanwhile.
     mutating func takeDue(now: Instant) -> Instant? {
         let due = start + .nanoseconds(Int64(Double(count) * 1e9 / Double(perSecond)))
         guard due <= now else { return nil }
@@ -27,13 +27,13 @@ struct LoadRate {
     }
 }
 
-/// Numbers that wait for their time, to a hundredth of a second.
+/// Numbers with a due time, to a hundredth of a second.
 struct LoadAgenda {
     private static let slot = Duration.milliseconds(10)
     private let start: Instant
     private var slots: [[Int32]] = []
     private var position = 0
-    /// How many wait.
+    /// How many are waiting.
     private(set) var count = 0
 
     init(start: Instant) {
@@ -47,7 +47,7 @@ struct LoadAgenda {
         count += 1
     }
 
-    /// Those whose time has come.
+    /// The numbers that are due.
     mutating func takeDue(now: Instant) -> [Int] {
         let end = min(slots.count, max(0, Int((now - start) / LoadAgenda.slot)))
         var due: [Int] = []

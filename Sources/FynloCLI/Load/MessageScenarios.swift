@@ -1,9 +1,9 @@
-// The scenarios that are about messages: there and back, and one to many.
+// The scenarios about messages: ping and pong, and one to many.
 
 import FynloCore
 import FynloIO
 
-/// Everything around a message that stays the same, for each account: what a tablet's message has besides its data.
+/// The constant parts of a tablet's message, for each account: everything but its data.
 private struct MessageFrame {
     private let head: [UInt8]
     private let tails: [[UInt8]]
@@ -27,10 +27,10 @@ private struct MessageFrame {
     }
 }
 
-/// How long the messages of a measurement may take to come in after its end.
+/// How long after the end of a measurement its messages may still arrive.
 private let drainLimit = Duration.seconds(10)
 
-/// Pings from all connections: how long do the pongs take, and how many come per second?
+/// Pings from all connections: measures how long the pongs take, and how many arrive per second.
 final class PingScenario: LoadScenario {
     let takesWebSockets = true
     let isPrecise = true
@@ -45,7 +45,7 @@ final class PingScenario: LoadScenario {
     private var beganAt = Instant(nanoseconds: 0)
     private var endsAt = Instant(nanoseconds: 0)
     private var rate: LoadRate?
-    /// Whose turn it is, at a fixed rate.
+    /// The connection whose turn it is, at a fixed rate.
     private var next = 0
 
     init(_ plan: LoadPlan) {
@@ -130,12 +130,12 @@ final class PingScenario: LoadScenario {
     }
 }
 
-/// One tablet of each restaurant tells the others: how long until the last of them knows?
+/// One tablet of each restaurant tells the others: measures how long it takes until the last of them knows.
 final class FanOutScenario: LoadScenario {
     let takesWebSockets = true
     let isPrecise = true
 
-    /// An event under way.
+    /// An outstanding event.
     private struct Event {
         var number: Int64 = 0
         var missing = 0
@@ -147,7 +147,7 @@ final class FanOutScenario: LoadScenario {
         var members: [LoadConnection] = []
         var sender = 0
         var number: Int64
-        /// By number, in a ring.
+        /// The outstanding events by number, in a ring.
         var events: [Event]
         var rate: LoadRate?
 
@@ -161,7 +161,7 @@ final class FanOutScenario: LoadScenario {
     private let plan: LoadPlan
     private let frame: MessageFrame
     private var groups: [Group] = []
-    /// By the connection's index.
+    /// The group of each connection, by the connection's index.
     private var groupOf: [Int] = []
     private var deliveries = LatencyHistogram()
     private var last = LatencyHistogram()
@@ -184,7 +184,7 @@ final class FanOutScenario: LoadScenario {
         guard let run else { return }
         beganAt = now.instant
         endsAt = now.instant + plan.duration
-        // Events of others who measure in the same restaurant are not taken for ours.
+        // Events of another run in the same restaurant must not be counted.
         let first = Int64(truncatingIfNeeded: run.generator.next() >> 24)
         var indices: [RestaurantID: Int] = [:]
         groupOf = Array(repeating: 0, count: run.connections.count)
@@ -192,7 +192,7 @@ final class FanOutScenario: LoadScenario {
             let index = indices[connection.account.restaurant] ?? groups.count
             if index == groups.count {
                 indices[connection.account.restaurant] = index
-                // At a fixed rate as many may be under way as a slow server lets add up.
+                // At a fixed rate, a slow server lets any number of events add up.
                 groups.append(Group(number: first, events: plan.rate == nil ? plan.outstanding : 4_096))
             }
             groups[index].members.append(connection)

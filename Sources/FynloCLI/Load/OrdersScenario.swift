@@ -1,17 +1,17 @@
-// The scenario that needs the database: changes of orders, each of which is committed before it is answered.
+// The scenario that needs the database: changes of orders, each committed before it is answered.
 
 import FynloCore
 import FynloIO
 
-/// Every tablet takes one order of its restaurant after the other from `draft` to `pending`: how many per second?
+/// Every tablet moves one order of its restaurant after the other from `draft` to `pending`: measures how many per second.
 final class OrdersScenario: LoadScenario {
     let takesWebSockets = true
     let isPrecise = true
     private weak var run: LoadRun?
     private let plan: LoadPlan
-    /// Those that nobody has taken yet.
+    /// The orders that no tablet has taken yet.
     private var orders: [RestaurantID: [OrderID]]
-    /// When the command that a connection waits for was sent; by its index.
+    /// When the command that a connection waits for was sent, by the connection's index.
     private var sentAt: [Instant?] = []
     private var latencies = LatencyHistogram()
     private var sent = 0
@@ -21,7 +21,7 @@ final class OrdersScenario: LoadScenario {
     private var endsAt = Instant(nanoseconds: 0)
     private var lastAnswerAt = Instant(nanoseconds: 0)
 
-    /// How long the answers may take to come in after the end.
+    /// How long after the end answers may still arrive.
     private static let drainLimit = Duration.seconds(10)
 
     init(_ plan: LoadPlan) {

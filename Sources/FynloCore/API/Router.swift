@@ -1,133 +1,128 @@
-// Method and path -> Route.
+// Method and path -> Route. The table is made once from Endpoint's rows; a request is compared with the few paths of its length,
+// then with those that have parameters, as bytes and without making strings.
 
 /// Finds the route of a request.
-public struct Router: Sendable {
-    /// Whose paths there are.
+public final class Router: Sendable {
+    /// Which endpoints a listener has.
     public enum Scope: Sendable {
-        /// One listener has them all.
+        /// All of them.
         case everything
-        /// The operators' are at another listener; a balancer still asks here whether it may send requests here.
+        /// Those for users: operators have a listener of their own.
         case service
-        /// The operators', and what they may do besides.
+        /// Those for operators.
         case operations
     }
 
-    /// FYNLO_ECHO: whether the conformance endpoints exist.
-    public var hasEcho: Bool
-    public var scope: Scope
+    /// Paths without parameters, by their length.
+    private let fixed: [[KnownPath]]
+    /// Those with parameters. Where two fit, the one with more literals stands first.
+    private let parametrized: [KnownPath]
 
+    /// `hasEcho` is FYNLO_ECHO: whether the endpoints for conformance suites exist.
     public init(hasEcho: Bool = false, scope: Scope = .everything) {
-        self.hasEcho = hasEcho
-        self.scope = scope
+        let endpoints = Endpoint.allCases.filter { scope.includes($0.audience, hasEcho: hasEcho) }
+        let paths = Dictionary(grouping: endpoints, by: \.path.text).values.map(KnownPath.init)
+        let longest = paths.map(\.beginning).max() ?? 0
+        fixed = (0...longest).map { length in paths.filter { $0.rest.isEmpty && $0.beginning == length } }
+        // As text, a literal stands before the brace of a parameter.
+        parametrized = paths.filter { !$0.rest.isEmpty }.sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
     }
 
-    /// The route for a method and a decoded path. An unknown path is 404; a known one with another method 405 with `Allow`;
-    /// HEAD is taken where GET is.
+    /// Whether the listener has this endpoint.
+    public func has(_ endpoint: Endpoint) -> Bool {
+        (fixed.joined() + parametrized).contains { $0.endpoints.contains { $0.endpoint == endpoint } }
+    }
+
+    /// The route for a method and a decoded path. An unknown path is 404, a UUID that is none 400, and a known path with
+    /// another method 405 with `Allow`.
     public func route(_ method: HTTPMethod, _ path: String) throws(APIError) -> Route {
-        let isHere =
-            switch scope {
-            case .everything: true
-            case .service: !["/health", "/metrics", "/openapi.json"].contains(path)
-            case .operations:
-                path == "/health" || path.hasPrefix("/health/") || path == "/metrics" || path == "/openapi.json"
-                    || path == "/api/v1/websocket/diagnostics" || path.hasPrefix("/api/v1/websocket/connections/")
-            }
-        guard isHere else { throw Router.notFound }
         let bytes = path.utf8Span.span
-        if let route = try fixedRoute(method, bytes) { return route }
-        if bytes.hasPrefix("/console/assets/") {
-            let name = bytes.extracting(16..<bytes.count)
-            guard name.firstIndex(of: slash) == nil else { throw Router.notFound }
-            return try get(.consoleAsset(String(path.utf8.dropFirst(16)) ?? ""), method)
+        if bytes.count < fixed.count {
+            for known in fixed[bytes.count] where known.begins(bytes) { return Route(try known.endpoint(of: method)) }
         }
-        // What is left has an identifier in it.
-        if bytes.hasPrefix("/api/v1/websocket/ws/") {
-            let rest = bytes.extracting(21..<bytes.count)
-            guard let end = rest.firstIndex(of: slash), rest.firstIndex(of: slash, from: end + 1) == nil,
-                let client = String(validating: rest.extracting(0..<end)).flatMap(ClientType.init)
-            else { throw Router.notFound }
-            let restaurant: RestaurantID = try identifier(rest.extracting(end + 1..<rest.count), of: "restaurant")
-            guard method == .get else { throw notAllowed("GET") }
-            return .webSocket(client: client, restaurant: restaurant)
+        for known in parametrized {
+            if let route = try known.route(method, bytes) { return route }
         }
-        if bytes.hasPrefix("/api/v1/websocket/connections/") {
-            let rest = bytes.extracting(30..<bytes.count)
-            guard rest.firstIndex(of: slash) == nil else { throw Router.notFound }
-            guard let connection = UUID128(rest) else { throw Router.notUUID("connection") }
-            guard method == .delete else { throw notAllowed("DELETE") }
-            return .closeConnection(connection)
+        throw APIError(.notFound, "There is nothing at this path.")
+    }
+}
+
+extension Router.Scope {
+    fileprivate func includes(_ audience: Endpoint.Audience, hasEcho: Bool) -> Bool {
+        switch audience {
+        case .users: self != .operations
+        case .operators: self != .service
+        case .everybody: true
+        case .conformanceSuites: self != .operations && hasEcho
         }
-        if bytes.hasPrefix("/api/v1/orders/") {
-            let rest = bytes.extracting(15..<bytes.count)
-            guard let end = rest.firstIndex(of: slash) else {
-                return try get(.order(try identifier(rest, of: "order")), method)
+    }
+}
+
+/// A path, with the endpoints that share it. A class, so that looking at one costs one count of references.
+private final class KnownPath: Sendable {
+    /// The template: of a path without parameters, the path.
+    let bytes: [UInt8]
+    /// How many of the bytes stand before the first parameter; all, if there is none.
+    let beginning: Int
+    /// The first parameter and what follows it.
+    let rest: [PathTemplate.Segment]
+    let endpoints: [(methods: HTTPMethods, endpoint: Endpoint)]
+    let methods: HTTPMethods
+
+    /// Takes endpoints with the same path.
+    init(_ endpoints: [Endpoint]) {
+        let template = endpoints[0].path
+        bytes = Array(template.text.utf8)
+        beginning = bytes.firstIndex(of: UInt8(ascii: "{")) ?? bytes.count
+        rest = Array(template.segments.drop { if case .literal = $0 { true } else { false } })
+        self.endpoints = endpoints.map { ($0.methods, $0) }
+        methods = endpoints.reduce(into: []) { $0.formUnion($1.methods) }
+    }
+
+    /// True when `path` begins as this one does.
+    func begins(_ path: Span<UInt8>) -> Bool {
+        guard path.count >= beginning else { return false }
+        let known = bytes
+        return path.extracting(first: beginning).equals(known.span.extracting(first: beginning))
+    }
+
+    /// The endpoint of a method at this path.
+    func endpoint(of method: HTTPMethod) throws(APIError) -> Endpoint {
+        let method = HTTPMethods(method)
+        for (methods, endpoint) in endpoints where !methods.isDisjoint(with: method) { return endpoint }
+        let names = methods.names.joined(separator: ", ")
+        throw APIError(.methodNotAllowed, "This path takes \(names) only.", allowedMethods: names)
+    }
+
+    /// The route of a method at a path that may be this one; `nil` if it is another. A path of this form is refused for its
+    /// UUIDs first, then for its method.
+    func route(_ method: HTTPMethod, _ path: Span<UInt8>) throws(APIError) -> Route? {
+        guard begins(path) else { return nil }
+        let template = bytes
+        var values = PathValues()
+        var malformed: PathParameter?
+        var start = beginning
+        for index in rest.indices {
+            let end = path.firstIndex(of: UInt8(ascii: "/"), from: start) ?? path.count
+            guard (end == path.count) == (index == rest.count - 1) else { return nil }
+            let segment = path.extracting(start..<end)
+            switch rest[index] {
+            case .literal(let range):
+                guard segment.equals(template.span.extracting(range)) else { return nil }
+            case .parameter(let parameter):
+                switch values.take(parameter, from: segment) {
+                case .taken: break
+                case .unknownWord: return nil
+                case .notUUID: malformed = malformed ?? parameter
+                }
             }
-            guard rest.extracting(end + 1..<rest.count).equals("status") else { throw Router.notFound }
-            let order: OrderID = try identifier(rest.extracting(0..<end), of: "order")
-            guard method == .patch else { throw notAllowed("PATCH") }
-            return .updateOrderStatus(order)
+            start = end + 1
         }
-        throw Router.notFound
-    }
-
-    private var slash: UInt8 { UInt8(ascii: "/") }
-
-    /// The route of a path without values in it; `nil` if it is none of those. Compared as bytes: most lengths differ, and no
-    /// strings are made.
-    private func fixedRoute(_ method: HTTPMethod, _ path: Span<UInt8>) throws(APIError) -> Route? {
-        if path.equals("/api/v1/menu") { return try get(.menu, method) }
-        if path.equals("/api/v1/menu/categories") { return try get(.menuCategories, method) }
-        if path.equals("/api/v1/menu/cache/invalidate") { return try post(.invalidateMenuCache, method) }
-        if path.equals("/api/v1/orders") {
-            if method == .post { return .createOrder }
-            guard method == .get || method == .head else { throw notAllowed("GET, HEAD, POST") }
-            return .orders
+        if let malformed {
+            throw APIError(
+                .invalidRequest,
+                "The \(malformed.noun) in the path is not a UUID; it looks like 123e4567-e89b-42d3-a456-426614174000.")
         }
-        if path.equals("/api/v1/events") { return try get(.events, method) }
-        if path.equals("/api/v1/notifications") { return try post(.postNotification, method) }
-        if path.equals("/api/v1/me") { return try get(.profile, method) }
-        if path.equals("/api/v1/websocket/diagnostics") { return try get(.diagnostics, method) }
-        if path.equals("/metrics") { return try get(.metrics, method) }
-        if path.equals("/health") { return try get(.health, method) }
-        if path.equals("/health/live") { return try get(.healthLive, method) }
-        if path.equals("/health/ready") { return try get(.healthReady, method) }
-        if path.equals("/openapi.json") { return try get(.openAPI, method) }
-        if path.equals("/console") { return try get(.console(.console), method) }
-        if path.equals("/console/tablet") { return try get(.console(.tablet), method) }
-        if hasEcho, path.equals("/debug/echo") {
-            guard method == .get || method == .post else { throw notAllowed("GET, POST") }
-            return .echo
-        }
-        if hasEcho, path.equals("/debug/json") { return try post(.echoJSON, method) }
-        return nil
-    }
-
-    private static let notFound = APIError(.notFound, "There is nothing at this path.")
-
-    private func identifier<Identifier: UUIDIdentifier>(
-        _ segment: Span<UInt8>, of thing: String
-    ) throws(APIError) -> Identifier {
-        guard let identifier = UUID128(segment) else { throw Router.notUUID(thing) }
-        return Identifier(identifier)
-    }
-
-    private static func notUUID(_ thing: String) -> APIError {
-        APIError(
-            .invalidRequest,
-            "The \(thing) in the path is not a UUID; it looks like 123e4567-e89b-42d3-a456-426614174000.")
-    }
-
-    private func get(_ route: Route, _ method: HTTPMethod) throws(APIError) -> Route {
-        guard method == .get || method == .head else { throw notAllowed("GET, HEAD") }
-        return route
-    }
-
-    private func post(_ route: Route, _ method: HTTPMethod) throws(APIError) -> Route {
-        guard method == .post else { throw notAllowed("POST") }
-        return route
-    }
-
-    private func notAllowed(_ methods: String) -> APIError {
-        APIError(.methodNotAllowed, "This path takes \(methods) only.", allowedMethods: methods)
+        return Route(try endpoint(of: method), values)
     }
 }

@@ -1,5 +1,5 @@
-// Base64 in its two dialects: with `+/=` for the WebSocket handshake, with `-_` and no padding for JWTs. Decoding is
-// strict: for each sequence of bytes exactly one text is accepted, so that two different tokens never mean the same.
+// Base64 in two alphabets: with `+/=` for the WebSocket handshake, with `-_` and no padding for JWTs. Decoding is strict: it
+// accepts exactly one text for each sequence of bytes, so that two different tokens never mean the same.
 
 /// Base64 (RFC 4648).
 public enum Base64 {
@@ -17,7 +17,7 @@ public enum Base64 {
             }
         }
 
-        /// The six bits that each byte stands for; more than six for those that are not of this alphabet.
+        /// The six bits that each byte encodes; a larger value for bytes outside the alphabet.
         fileprivate var values: [UInt8] {
             switch self {
             case .standard: Alphabet.standardValues
@@ -63,8 +63,8 @@ public enum Base64 {
         encode(bytes.span, as: alphabet)
     }
 
-    /// The bytes that `text` stands for, or `nil` unless `text` is exactly what `encode` makes of them: foreign
-    /// characters, white space, missing or unexpected padding, and unused bits that are not zero are all refused.
+    /// The bytes that `text` encodes; `nil` unless `text` is exactly what `encode` makes of them. Characters outside the
+    /// alphabet, white space, wrong padding and non-zero unused bits are all refused.
     public static func decode(_ text: Span<UInt8>, as alphabet: Alphabet) -> [UInt8]? {
         var count = text.count
         if alphabet == .standard {
@@ -100,7 +100,7 @@ public enum Base64 {
         return c & 0x3 == 0 ? bytes : nil
     }
 
-    /// The bytes that `text` stands for, or `nil`; as strict as the other form.
+    /// The bytes that `text` encodes, or `nil`, checked as strictly as a span.
     public static func decode(_ text: String, as alphabet: Alphabet) -> [UInt8]? {
         decode(text.utf8Span.span, as: alphabet)
     }

@@ -1,15 +1,15 @@
-// The one buffer of the program: bytes are appended at the end and consumed from the front. Every layer reads from one
-// and writes to one, so no layer copies what it only passes on.
+// The program's one kind of buffer: bytes are appended at the end and consumed from the front. Every layer reads from one and
+// writes to one, so that no layer copies what it only passes on.
 
 /// A growable queue of bytes.
 ///
-/// An empty buffer holds no memory. Positions are absolute (they count from the start of the storage): those of bytes
-/// already consumed stay readable until the next append, so that a parser can consume a message and name its bytes as a
-/// range that the caller reads before it touches the buffer again.
+/// An empty buffer holds no memory. Positions are absolute: they count from the start of the storage. Consumed bytes stay
+/// readable by position until the next append, so that a parser can consume a message and return its bytes as a range, which
+/// the caller reads before it touches the buffer again.
 public struct ByteBuffer: Sendable {
-    /// Bytes before `head` are consumed, bytes from `tail` on are room to grow into.
+    /// Bytes before `head` are consumed; bytes from `tail` on are free.
     private var storage: [UInt8]
-    // Half a word each: every connection keeps two buffers, which are empty nearly always.
+    // Half a word each: every connection has two buffers, which are nearly always empty.
     private var front: UInt32
     private var back: UInt32
 
@@ -52,7 +52,7 @@ public struct ByteBuffer: Sendable {
 
     public var isEmpty: Bool { tail == head }
 
-    /// How many bytes of memory the buffer holds, readable or not.
+    /// The size of the buffer's memory in bytes, readable or not.
     public var capacity: Int { storage.count }
 
     /// The absolute position of the first readable byte.
@@ -69,7 +69,7 @@ public struct ByteBuffer: Sendable {
 
     // MARK: Reading
 
-    /// Drops `count` bytes from the front; they stay readable by position until the next append.
+    /// Consumes `count` bytes from the front. They stay readable by position until the next append.
     public mutating func consume(_ count: Int) {
         precondition(count >= 0 && count <= self.count, "no more is consumed than there is")
         head += count
@@ -95,8 +95,8 @@ public struct ByteBuffer: Sendable {
         try body(storage.span.extracting(head..<tail))
     }
 
-    /// Lends the readable bytes to who takes some of them from the front; `body` returns how many. Not generic, as
-    /// `withWritable`: every write goes through here.
+    /// Lends the readable bytes to `body`, which returns how many of them it consumed from the front. Not generic, for the
+    /// same reason as `withWritable`: every write goes through here.
     @discardableResult
     public mutating func consumeReadable(_ body: (UnsafeRawBufferPointer) -> Int) -> Int {
         let positions = readablePositions
@@ -108,7 +108,7 @@ public struct ByteBuffer: Sendable {
         return taken
     }
 
-    /// Lends the bytes at absolute `positions`, also consumed ones.
+    /// Lends the bytes at absolute `positions`, including consumed ones.
     public func withBytes<Result, Failure: Error>(
         at positions: Range<Int>, _ body: (Span<UInt8>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
@@ -166,7 +166,7 @@ public struct ByteBuffer: Sendable {
         append(unsafe Span(_unsafeElements: bytes))
     }
 
-    // Literals are String to the compiler if it has the choice, and to ask one for its bytes costs more than to copy them.
+    // Given the choice, the compiler makes a literal a String, and asking a String for its bytes costs more than copying them.
     @_disfavoredOverload
     public mutating func append(_ text: String) {
         append(text.utf8Span.span)
@@ -188,8 +188,8 @@ public struct ByteBuffer: Sendable {
         write(atMost: 20) { $0.append(decimal: number) }
     }
 
-    /// Lends at least `capacity` writable bytes after the readable ones; `body` returns how many it wrote. Not generic over
-    /// errors: every read goes through here, and would look up the types that it is made for.
+    /// Lends at least `capacity` writable bytes after the readable ones; `body` returns how many it wrote. Not generic: every
+    /// read goes through here, and generic code would look up its types at run time.
     @discardableResult
     public mutating func withWritable(
         atLeast capacity: Int, _ body: (UnsafeMutableRawBufferPointer) -> Int
@@ -205,8 +205,8 @@ public struct ByteBuffer: Sendable {
         return written
     }
 
-    /// Lends room for at most `count` bytes after the readable ones to a writer: for what is written in many small pieces.
-    /// Each call on the buffer itself looks who shares its memory and how much there is; here that is done once.
+    /// Lends a writer room for at most `count` bytes after the readable ones, for content made of many small pieces. Each call
+    /// on the buffer itself checks who shares its memory and how much there is; here that happens once.
     @inline(__always)
     public mutating func write(atMost count: Int, _ body: (inout ByteWriter) -> Void) {
         reserve(count)
@@ -220,8 +220,8 @@ public struct ByteBuffer: Sendable {
         tail = start + written
     }
 
-    /// Inserts `count` zero bytes at absolute `position`, moving what follows; used to make room for a header whose
-    /// length is known only once its payload is written.
+    /// Inserts `count` zero bytes at absolute `position` and moves what follows: room for a header whose length is known only
+    /// once its payload is written.
     public mutating func insertZeros(_ count: Int, at position: Int) {
         precondition(position >= head && position <= tail && count >= 0, "the position lies within the readable bytes")
         // `reserve` may move the readable bytes to the front of the storage.
@@ -244,13 +244,13 @@ public struct ByteBuffer: Sendable {
         storage[head + offset] = byte
     }
 
-    /// Drops the last bytes so that `count` readable ones remain.
+    /// Drops bytes from the end so that `count` readable ones remain.
     public mutating func truncate(to count: Int) {
         precondition(count >= 0 && count <= self.count, "a buffer is not truncated to more than it holds")
         tail = head + count
     }
 
-    /// Drops everything; keeps the memory for reuse when told so.
+    /// Drops everything, and keeps the memory for reuse if asked to.
     public mutating func removeAll(keepingCapacity: Bool = false) {
         if !keepingCapacity { storage = [] }
         head = 0

@@ -1,22 +1,22 @@
-// What the busiest messages are written with: room for the whole message is made once, and each piece costs one comparison
-// and its stores. A pong of 45 pieces costs a fifth of what it costs piece by piece on a ByteBuffer.
+// Writes the most frequent messages: room for the whole message is reserved once, and each piece costs one comparison and its
+// stores. A pong of 45 pieces costs a fifth of what it costs piece by piece on a ByteBuffer.
 
-/// Writes into room that a `ByteBuffer` has lent (`ByteBuffer.write`); never beyond its end.
+/// Writes into room lent by a `ByteBuffer` (`ByteBuffer.write`), never beyond its end.
 ///
-/// Its pointer is good for as long as the closure runs that was given the writer; being `~Copyable`, it stays there.
+/// Its pointer is valid while the closure that was given the writer runs; since it is `~Copyable`, it cannot leave it.
 @safe
 public struct ByteWriter: ~Copyable {
     private let room: UnsafeMutableRawBufferPointer
     /// How many bytes are written.
     public private(set) var count = 0
 
-    /// A writer into `room`, which has to outlive it.
+    /// A writer into `room`, which must outlive it.
     @unsafe
     init(_ room: UnsafeMutableRawBufferPointer) {
         unsafe self.room = unsafe room
     }
 
-    /// Moves on by `length` bytes; where they begin.
+    /// Reserves the next `length` bytes and returns where they begin.
     @inline(__always)
     private mutating func advance(_ length: Int) -> Int {
         let start = count
@@ -77,7 +77,7 @@ public struct ByteWriter: ~Copyable {
         appendLong(decimal: number)
     }
 
-    /// The same with a sign.
+    /// Appends a signed number in decimal digits: at most 20 bytes.
     @inline(__always)
     public mutating func append(decimal number: Int64) {
         if number < 0 { append(UInt8(ascii: "-")) }
@@ -142,7 +142,7 @@ public struct ByteWriter: ~Copyable {
         append(word: time.words.2)
     }
 
-    /// Moves what is written from `position` on by `distance` bytes towards the front or the end.
+    /// Moves what was written from `position` on by `distance` bytes, towards the end or, if negative, the front.
     mutating func move(from position: Int, by distance: Int) {
         precondition(position >= 0 && position <= count && position + distance >= 0, "what is moved stays in the room")
         let length = count - position
@@ -153,7 +153,7 @@ public struct ByteWriter: ~Copyable {
         count += distance
     }
 
-    /// Replaces a byte that is written.
+    /// Replaces a byte that was written.
     @inline(__always)
     mutating func replace(at position: Int, with byte: UInt8) {
         precondition(position >= 0 && position < count, "the byte is written")
@@ -161,8 +161,8 @@ public struct ByteWriter: ~Copyable {
     }
 }
 
-/// The eight lower-case digits of a number as the bytes of a word, the first digit in the lowest one: all eight at once,
-/// with a byte of the word for each.
+/// The eight lower-case hexadecimal digits of a number as the bytes of a word, the first digit in the lowest byte. All eight are
+/// computed at once.
 @inline(__always)
 func hexadecimalDigits(_ number: UInt32) -> UInt64 {
     var digits = UInt64(number.byteSwapped)

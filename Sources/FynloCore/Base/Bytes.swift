@@ -26,12 +26,12 @@ extension String {
 }
 
 extension Int64 {
-    /// Reads digits after an optional minus sign; `nil` for anything else, and for what does not fit.
+    /// Reads digits after an optional minus sign; `nil` for anything else, and for a number that does not fit.
     public init?(decimal text: Span<UInt8>) {
         guard !text.isEmpty else { return nil }
         let isNegative = text[0] == UInt8(ascii: "-")
         guard text.count > (isNegative ? 1 : 0) else { return nil }
-        // Below zero there is one number more.
+        // There is one more negative number than positive ones.
         var number: Int64 = 0
         for index in (isNegative ? 1 : 0)..<text.count {
             guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(text[index]) else { return nil }

@@ -1,5 +1,5 @@
-// Dates of the proleptic Gregorian calendar in UTC, between milliseconds since 1970 and the two texts we speak: RFC 3339
-// in JSON and IMF-fixdate in HTTP. No time zones and no leap seconds, hence no library.
+// Dates of the proleptic Gregorian calendar in UTC: milliseconds since 1970 to and from the two text forms in use, RFC 3339 in
+// JSON and IMF-fixdate in HTTP. There are no time zones and no leap seconds, so no library is needed.
 
 /// A point in time as people write it, in UTC.
 public struct CivilDate: Equatable, Sendable {
@@ -21,7 +21,7 @@ public struct CivilDate: Equatable, Sendable {
     /// 0000-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z.
     private static let writable: ClosedRange<Int64> = -62_167_219_200_000...253_402_300_799_999
 
-    /// The date of `time`; times outside the years 0 to 9999 become the first or the last millisecond of them.
+    /// The date of `time`. Times outside the years 0 to 9999 become the first or the last millisecond of that range.
     public init(_ time: UnixTime) {
         let milliseconds = min(max(time.milliseconds, Self.writable.lowerBound), Self.writable.upperBound)
         var days = milliseconds / Self.millisecondsPerDay
@@ -69,10 +69,10 @@ public struct CivilDate: Equatable, Sendable {
 }
 
 extension UnixTime {
-    /// A strict RFC 3339 date-time: `2026-01-31T18:04:05Z`, with any number of fraction digits (those after the third are
-    /// dropped) and `Z` or a numeric offset. `nil` for anything else, also for dates that do not exist and the second 60.
+    /// Reads a strict RFC 3339 date-time: `2026-01-31T18:04:05Z`, with any number of fraction digits (those after the third are
+    /// dropped) and `Z` or a numeric offset. `nil` for anything else, including dates that do not exist and second 60.
     public init?(rfc3339 text: Span<UInt8>) {
-        // 2026-01-31T18:04:05 stands at fixed places; then comes an optional fraction, then the zone.
+        // 2026-01-31T18:04:05 has fixed positions; an optional fraction and the zone follow.
         let punctuation = "    -  -  T  :  :  ".utf8Span.span
         guard text.count > punctuation.count,
             punctuation.indices.allSatisfy({ punctuation[$0] == UInt8(ascii: " ") || punctuation[$0] == text[$0] }),
@@ -101,7 +101,7 @@ extension UnixTime {
         self.init(milliseconds: seconds * 1_000 + Int64(millisecond))
     }
 
-    /// The same for a string.
+    /// Reads a strict RFC 3339 date-time from a string.
     public init?(rfc3339 text: String) {
         self.init(rfc3339: text.utf8Span.span)
     }
@@ -114,8 +114,8 @@ extension UnixTime {
     }
 }
 
-/// A time in RFC 3339 with milliseconds, in UTC: the 24 bytes of `2026-01-31T18:04:05.123Z` as three words, the first
-/// byte in the lowest place. Messages say it twice; it is worked out once.
+/// A time in RFC 3339 with milliseconds, in UTC: the 24 bytes of `2026-01-31T18:04:05.123Z` as three words, the first byte
+/// lowest. Messages contain it twice; it is computed once.
 public struct RFC3339Text: Sendable {
     let words: (UInt64, UInt64, UInt64)
 
@@ -157,7 +157,7 @@ extension ByteBuffer {
 }
 
 extension ByteWriter {
-    /// The same.
+    /// The time as IMF-fixdate, 29 bytes.
     mutating func append(imfFixdate time: UnixTime) {
         let date = CivilDate(time)
         append(abbreviation: date.weekday, of: "SunMonTueWedThuFriSat")
@@ -184,7 +184,7 @@ extension ByteWriter {
         append(UInt8(ascii: "0") &+ number % 10)
     }
 
-    /// Appends the three letters that stand at `index` in a row of such abbreviations.
+    /// Appends the abbreviation at `index` in a row of three-letter ones.
     @inline(__always)
     private mutating func append(abbreviation index: Int, of names: StaticString) {
         // The names are ASCII literals with a pointer, and `index` comes from a CivilDate: it lies within them.
@@ -194,7 +194,7 @@ extension ByteWriter {
 }
 
 extension Span where Element == UInt8 {
-    /// The number whose decimal digits stand at `start`; `nil` when there are other bytes or too few.
+    /// The number whose decimal digits are at `start`; `nil` if there are other bytes or too few.
     fileprivate func number(at start: Int, digits: Int) -> Int? {
         guard start + digits <= count else { return nil }
         var number = 0
@@ -206,8 +206,8 @@ extension Span where Element == UInt8 {
         return number
     }
 
-    /// The minutes east of UTC that `Z`, `+hh:mm` or `-hh:mm` at `start` stand for; `nil` when there is anything else, or
-    /// more.
+    /// The offset from UTC in minutes, east positive, that `Z`, `+hh:mm` or `-hh:mm` at `start` gives; `nil` if there is
+    /// anything else, or more.
     fileprivate func offsetMinutes(at start: Int) -> Int? {
         if count == start + 1, self[start] == UInt8(ascii: "Z") { return 0 }
         guard count == start + 6, self[start + 3] == UInt8(ascii: ":"),

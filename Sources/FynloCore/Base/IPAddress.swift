@@ -1,9 +1,9 @@
-// IP addresses and networks as numbers: what headers and settings name. The kernel's form of them is SocketAddress.
+// IP addresses and networks as numbers, as headers and settings name them. SocketAddress has the kernel's form.
 
 /// An IPv4 or IPv6 address.
 public struct IPAddress: Hashable, Sendable {
-    /// The 128 bits of an IPv6 address. An IPv4 address is mapped into IPv6 (RFC 4291 §2.5.5.2), so that `192.0.2.1` and
-    /// `::ffff:192.0.2.1`, as a socket for both kinds tells it, are one and the same.
+    /// The 128 bits of an IPv6 address. IPv4 addresses are mapped into IPv6 (RFC 4291 §2.5.5.2), so that `192.0.2.1` equals
+    /// `::ffff:192.0.2.1`, the form in which a dual-stack socket reports it.
     public let bits: UInt128
 
     /// The bits of an IPv6 address.
@@ -17,7 +17,7 @@ public struct IPAddress: Hashable, Sendable {
     }
 
     /// Reads `192.0.2.1` or `2001:db8::1` (RFC 4291 §2.2), without brackets, port or zone; `nil` for anything else. Numbers
-    /// with leading zeros are none: some programs take them for octal.
+    /// with leading zeros are refused, since some programs read them as octal.
     public init?(_ text: some StringProtocol) {
         let bytes = Array(text.utf8)[...]
         if let address = IPAddress.ipv4(bytes) {
@@ -52,7 +52,7 @@ public struct IPAddress: Hashable, Sendable {
     private static func ipv6(_ text: ArraySlice<UInt8>) -> UInt128? {
         let colon = UInt8(ascii: ":")
         var groups: [UInt128] = []
-        /// How many groups stand before the `::`.
+        /// How many groups precede the `::`.
         var gap: Int?
         var rest = text
         if rest.starts(with: [colon, colon]) {
@@ -94,7 +94,7 @@ public struct IPAddress: Hashable, Sendable {
 }
 
 extension IPAddress: CustomStringConvertible {
-    /// As RFC 5952 writes it; an IPv4 address, mapped or not, with dots.
+    /// The text form of RFC 5952; an IPv4 address, mapped or not, is written with dots.
     public var description: String {
         if isIPv4 {
             return stride(from: 24, through: 0, by: -8).map { String(bits >> $0 & 0xff) }.joined(separator: ".")
@@ -114,14 +114,14 @@ extension IPAddress: CustomStringConvertible {
     }
 }
 
-/// The addresses that begin with the same bits.
+/// A network: all addresses with the same leading bits.
 public struct IPNetwork: Hashable, Sendable {
     public let address: IPAddress
     /// How many of the 128 bits are the network's.
     private let prefixLength: Int
 
-    /// Reads `10.0.0.0/8`, `2001:db8::/32`, or one address; `nil` for anything else, also when bits behind the prefix are
-    /// set, since then the address or the prefix is not what was meant.
+    /// Reads `10.0.0.0/8`, `2001:db8::/32`, or one address. `nil` for anything else, including an address with bits set after
+    /// the prefix: either the address or the prefix must be a mistake.
     public init?(_ text: some StringProtocol) {
         let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         guard let first = parts.first, let address = IPAddress(first) else { return nil }
@@ -141,7 +141,7 @@ public struct IPNetwork: Hashable, Sendable {
         prefixLength = length
     }
 
-    /// True for an address of the network. No network of IPv6 holds an address of IPv4.
+    /// True if the network contains the address. No IPv6 network contains an IPv4 address.
     public func contains(_ other: IPAddress) -> Bool {
         other.isIPv4 == address.isIPv4 && other.bits & IPNetwork.mask(prefixLength) == address.bits
     }

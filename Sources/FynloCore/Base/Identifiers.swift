@@ -1,6 +1,6 @@
-// Who is who, in binary: 16 bytes compared as two integers, turned into text only where a person or a program reads it.
+// Identifiers in binary: 16 bytes compared as two integers, converted to text only where a person or a program reads them.
 
-/// A UUID (RFC 9562) as two integers. Read without regard to case, written in lower case.
+/// A UUID (RFC 9562) as two integers. Reading ignores case; writing uses lower case.
 public struct UUID128: Hashable, Sendable {
     public var high: UInt64
     public var low: UInt64
@@ -15,7 +15,7 @@ public struct UUID128: Hashable, Sendable {
         self.init(text, digits: .inEitherCase)
     }
 
-    /// Reads the form in which UUIDs are written here; anything else, and one with capital letters, is `nil`.
+    /// Reads the canonical form that `description` writes; `nil` for anything else, including capital letters.
     init?(lowercase text: Span<UInt8>) {
         self.init(text, digits: .lowercase)
     }
@@ -25,7 +25,7 @@ public struct UUID128: Hashable, Sendable {
         guard text.count == 36, text[8] == dash, text[13] == dash, text[18] == dash, text[23] == dash else {
             return nil
         }
-        // What is no digit has bits beyond its four.
+        // A character that is not a digit has a bit beyond the lowest four.
         var strays: UInt8 = 0
         func read(_ range: Range<Int>, into number: inout UInt64) {
             for index in range {
@@ -44,7 +44,7 @@ public struct UUID128: Hashable, Sendable {
         self.init(high: high, low: low)
     }
 
-    /// A random one (RFC 9562 §5.4, version 4).
+    /// A random UUID (RFC 9562 §5.4, version 4).
     public init(random generator: inout some RandomNumberGenerator) {
         high = generator.next() & 0xffff_ffff_ffff_0fff | 0x4000
         low = generator.next() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
@@ -68,7 +68,7 @@ extension UUID128: CustomStringConvertible, Comparable {
     }
 }
 
-/// What each byte is worth as a hexadecimal digit; more than 15: it is none.
+/// The value of each byte as a hexadecimal digit; more than 15 if it is not a digit.
 private struct HexadecimalDigits {
     let values: [UInt8]
 
@@ -126,7 +126,7 @@ extension UUIDIdentifier {
     public var description: String { uuid.description }
 }
 
-/// A restaurant, the wall between tenants: `restaurants.id`.
+/// A restaurant, which is the tenant: `restaurants.id`.
 public struct RestaurantID: UUIDIdentifier {
     public let uuid: UUID128
     public init(_ uuid: UUID128) { self.uuid = uuid }
@@ -150,14 +150,14 @@ public struct CategoryID: UUIDIdentifier {
     public init(_ uuid: UUID128) { self.uuid = uuid }
 }
 
-/// A place in a restaurant's event stream: 1, 2, 3 … without gaps; 0 is before the first event.
+/// A position in a restaurant's event stream: 1, 2, 3 … without gaps. 0 is before the first event.
 public typealias EventSequence = Int64
 
-/// One connection of one process, for ever: neither half is used twice.
+/// One connection of one process. Identifiers are never reused.
 public struct ConnectionID: Hashable, Sendable {
-    /// The process, a number drawn at its start.
+    /// The process: a random number drawn at its start.
     public let node: UInt64
-    /// The connection in the process, counted.
+    /// The connection's number in the process, counted up.
     public let number: UInt64
 
     public init(node: UInt64, number: UInt64) {
@@ -165,22 +165,22 @@ public struct ConnectionID: Hashable, Sendable {
         self.number = number
     }
 
-    /// The form users see: a UUID of version 8 (RFC 9562 §5.8), so that it fits wherever they keep such things.
+    /// The form that users see: a UUID of version 8 (RFC 9562 §5.8), so that it fits wherever they store identifiers.
     public var uuid: UUID128 {
         UUID128(high: node & ~0xf000 | 0x8000, low: number & ~(3 << 62) | 1 << 63)
     }
 
-    /// Reads the form that users see; `nil` for a UUID that is none of a connection.
+    /// Reads the form that users see; `nil` for a UUID that cannot be a connection's.
     public init?(uuid: UUID128) {
         guard uuid.high & 0xf000 == 0x8000, uuid.low >> 62 == 2 else { return nil }
         node = uuid.high
         number = uuid.low & ~(3 << 62)
     }
 
-    /// A process' number that is whole in the form that users see, of a random one.
+    /// Makes a process' number from a random one: it keeps the bits that fit into the form that users see.
     public static func node(random: UInt64) -> UInt64 { random & ~0xf000 | 0x8000 }
 
-    /// The number in the form that users see, if it is one of a connection; of which process does not matter.
+    /// The connection's number in a UUID that users see, whichever process it is of; `nil` if it cannot be a connection's.
     public static func number(in uuid: UUID128) -> UInt64 {
         uuid.low & ~(3 << 62)
     }

@@ -1,7 +1,7 @@
-// The strict JSON scanner (RFC 8259) for everything that outsiders send: it checks as it goes, builds nothing, and tells
-// where things are as positions in the text. It expects valid UTF-8, which the WebSocket layer has checked already.
+// The strict JSON scanner (RFC 8259) for everything that comes from outside. It checks as it goes, builds nothing, and reports
+// values as positions in the text. The text must be valid UTF-8, which the WebSocket layer has already checked.
 
-/// Why a text is not the JSON we take.
+/// Why a text is not acceptable JSON.
 public enum JSONError: Error, Equatable, Sendable {
     /// Not JSON; `position` is the byte where it stops making sense.
     case malformed(position: Int)
@@ -11,7 +11,7 @@ public enum JSONError: Error, Equatable, Sendable {
     case notAnObject
 }
 
-/// One value in a JSON text, by place.
+/// One value in a JSON text, by its position.
 public struct JSONValue: Equatable, Sendable {
     public enum Kind: Equatable, Sendable {
         case object, array, string, number, boolean, null
@@ -20,7 +20,7 @@ public struct JSONValue: Equatable, Sendable {
     public let kind: Kind
     /// The bytes of the value; those of a string include its quotation marks.
     public let positions: Range<Int>
-    /// True for a string with a backslash in it: its bytes are not its text.
+    /// True for a string that contains a backslash, so that its bytes are not its text.
     public let hasEscapes: Bool
 
     /// The bytes between the quotation marks of a string.
@@ -34,8 +34,8 @@ public enum JSON {
     /// How deep objects and arrays may be nested.
     public static let maximumDepth = 32
 
-    /// Reads a text that is one object and nothing else, calling `member` for each of its members, in order; returns the
-    /// object's place.
+    /// Reads a text that is one object and nothing else, and calls `member` for each of its members in order. Returns the
+    /// object's position.
     @discardableResult
     public static func scanObject(
         _ text: Span<UInt8>, member: (_ key: JSONValue, _ value: JSONValue) -> Void
@@ -43,7 +43,7 @@ public enum JSON {
         var scanner = Scanner(text: text.indices)
         scanner.skipWhitespace(text)
         guard scanner.peek(text) == UInt8(ascii: "{") else {
-            // Say "not an object" only of what is JSON.
+            // Report "not an object" only if the text is valid JSON.
             _ = try scanner.value(text, depth: 0)
             try scanner.end(text)
             throw .notAnObject
@@ -80,10 +80,10 @@ public enum JSON {
         return value
     }
 
-    /// True when a key or string says exactly `name`, also when it is written with escapes.
+    /// True if a key or string is exactly `name`, with or without escapes.
     @inline(__always)
     public static func equals(_ value: JSONValue, _ name: StaticString, in text: Span<UInt8>) -> Bool {
-        // Most names that are asked about differ in length from what is there.
+        // Most names that are compared differ in length.
         if !value.hasEscapes, value.content.count != name.utf8CodeUnitCount { return false }
         return equalsAtLength(value, name, in: text)
     }
@@ -131,7 +131,7 @@ public enum JSON {
         return String(validating: decoded.span)
     }
 
-    /// The value of a number written as a whole number (no fraction, no exponent) that fits; else `nil`.
+    /// The value of a number without fraction or exponent that fits; otherwise `nil`.
     public static func integer(_ value: JSONValue, in text: Span<UInt8>) -> Int64? {
         value.kind == .number ? Int64(decimal: text.extracting(value.positions)) : nil
     }
@@ -165,7 +165,7 @@ private struct Scanner {
 
     @inline(__always)
     mutating func skipWhitespace(_ text: Span<UInt8>) {
-        // There is none between what programs write.
+        // Programs usually write none.
         if index < end, text[index] <= 0x20 { skipAllWhitespace(text) }
     }
 
@@ -179,7 +179,7 @@ private struct Scanner {
         }
     }
 
-    /// Takes one byte that has to be `byte`.
+    /// Consumes one byte, which must be `byte`.
     @inline(__always)
     mutating func expect(_ byte: UInt8, _ text: Span<UInt8>) throws(JSONError) {
         guard index < end, text[index] == byte else { throw .malformed(position: index) }
@@ -309,7 +309,7 @@ private struct Scanner {
         self.index = index
     }
 
-    /// What follows a backslash; a surrogate has to be one of a pair (RFC 8259 §8.2 warns of lone ones).
+    /// Reads what follows a backslash. A surrogate must be half of a pair (RFC 8259 §8.2 warns of lone ones).
     private mutating func escape(_ text: Span<UInt8>) throws(JSONError) {
         guard index < end else { throw .malformed(position: index) }
         switch text[index] {

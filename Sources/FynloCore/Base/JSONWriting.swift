@@ -1,8 +1,8 @@
 // Writing JSON as bytes, straight into the buffer that goes out.
 
 extension ByteBuffer {
-    /// Appends `text` as a JSON string, quotation marks included. `<`, `>`, `&`, U+2028 and U+2029 are escaped, so that
-    /// the text stays text wherever a page or a script embeds it.
+    /// Appends `text` as a JSON string with its quotation marks. `<`, `>`, `&`, U+2028 and U+2029 are escaped, so that the text
+    /// stays text wherever a page or a script embeds it.
     public mutating func append(jsonString text: String) {
         append(UInt8(ascii: "\""))
         append(escaping: text.utf8Span.span, of: .plainText)
@@ -21,8 +21,8 @@ extension ByteBuffer {
         append(UInt8(ascii: "\""))
     }
 
-    /// Appends a JSON text that equals `json`, with `<`, `>`, `&`, U+2028 and U+2029 escaped. In valid JSON these stand
-    /// in strings only, where an escape means the same.
+    /// Appends a JSON text equal to `json`, with `<`, `>`, `&`, U+2028 and U+2029 escaped. In valid JSON these occur only in
+    /// strings, where an escape means the same.
     public mutating func append(safeJSON json: Span<UInt8>) {
         append(escaping: json, of: .json)
     }
@@ -64,7 +64,7 @@ extension ByteBuffer {
 }
 
 extension JSON {
-    /// True when `append(safeJSON:)` would copy the text as it is.
+    /// True if `append(safeJSON:)` would copy the text unchanged.
     static func isSafe(_ text: Span<UInt8>) -> Bool {
         var index = firstUnsafe(in: text, from: 0)
         // 0xe2 begins many characters: two of them are unsafe.

@@ -1,5 +1,5 @@
-// How long things took, millions of them, in a fixed amount of memory: buckets that are exact up to 255 ns and from there
-// on as wide as 1/128 of what they hold, as HdrHistogram has them.
+// Millions of durations in a fixed amount of memory. Buckets are exact up to 255 ns; above that, their width is 1/128 of the
+// value, as in HdrHistogram.
 //
 //     index 0…255: one nanosecond each; then for every power of two 128 buckets:
 //     256…511 in steps of 2, 512…1023 in steps of 4, … up to 2⁴² ns, which is over an hour
@@ -15,16 +15,16 @@ public struct LatencyHistogram: Sendable {
     private var sum: Double = 0
     /// How many were recorded.
     public private(set) var count = 0
-    /// The shortest one, exactly; zero when there is none.
+    /// The exact minimum; zero if nothing was recorded.
     public private(set) var minimum = Duration.zero
-    /// The longest one, exactly; zero when there is none.
+    /// The exact maximum; zero if nothing was recorded.
     public private(set) var maximum = Duration.zero
 
     public init() {
         counts = [UInt64](repeating: 0, count: LatencyHistogram.index(of: LatencyHistogram.largestValue) + 1)
     }
 
-    /// Counts one; negative ones, which clocks do not give, count as zero.
+    /// Records a duration; a negative one counts as zero.
     public mutating func record(nanoseconds: Int64) {
         let value = max(nanoseconds, 0)
         counts[LatencyHistogram.index(of: min(value, LatencyHistogram.largestValue))] &+= 1
@@ -40,7 +40,7 @@ public struct LatencyHistogram: Sendable {
         record(nanoseconds: duration.inNanoseconds)
     }
 
-    /// Adds what another one has counted.
+    /// Adds another histogram's counts.
     public mutating func add(_ other: LatencyHistogram) {
         guard other.count > 0 else { return }
         for (index, number) in other.counts.enumerated() where number > 0 { counts[index] &+= number }
@@ -50,12 +50,12 @@ public struct LatencyHistogram: Sendable {
         sum += other.sum
     }
 
-    /// Zero when there is none.
+    /// The average; zero if nothing was recorded.
     public var mean: Duration {
         count == 0 ? .zero : .nanoseconds(Int64(sum / Double(count)))
     }
 
-    /// What `percent` (0 to 100) of them did not exceed; zero when there is none.
+    /// The duration that `percent` (0 to 100) of them did not exceed; zero if nothing was recorded.
     public func percentile(_ percent: Double) -> Duration {
         guard count > 0 else { return .zero }
         let share = min(max(percent, 0), 100) / 100 * Double(count)
@@ -70,7 +70,7 @@ public struct LatencyHistogram: Sendable {
         return maximum
     }
 
-    /// Where a value from 0 to `largestValue` is counted.
+    /// The index of the bucket for a value from 0 to `largestValue`.
     private static func index(of value: Int64) -> Int {
         let shift = max(0, 63 - value.leadingZeroBitCount - precisionBits)
         return shift * bucketsPerPower + Int(value >> shift)

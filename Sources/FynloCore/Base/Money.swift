@@ -1,4 +1,4 @@
-// Money, exact: counted in hundredths, as numeric(10,2) of the database holds it. No binary fraction comes near it.
+// Exact amounts of money, counted in hundredths, like the database's numeric(10,2). No floating point is involved.
 
 /// An amount of 0.00 to 99,999,999.99.
 public struct Money: Hashable, Comparable, Sendable {
@@ -6,14 +6,14 @@ public struct Money: Hashable, Comparable, Sendable {
     public let cents: Int64
 
     public static let zero = Money(unchecked: 0)
-    /// The most that an amount, and any sum of amounts, may be.
+    /// The maximum of an amount and of any sum of amounts.
     public static let maximum = Money(unchecked: 9_999_999_999)
 
     private init(unchecked cents: Int64) {
         self.cents = cents
     }
 
-    /// `nil` below zero and above the maximum.
+    /// An amount of so many hundredths; `nil` below zero and above the maximum.
     public init?(cents: Int64) {
         guard cents >= 0, cents <= Money.maximum.cents else { return nil }
         self.cents = cents
@@ -24,9 +24,9 @@ public struct Money: Hashable, Comparable, Sendable {
         case negative, tooPrecise, tooLarge
     }
 
-    /// The amount that a JSON number stands for, by its value: `7.5`, `7.50` and `75e-1` are the same.
+    /// The amount that a JSON number denotes: `7.5`, `7.50` and `75e-1` are the same.
     ///
-    /// `number` follows the grammar of RFC 8259 §6, as the scanner has checked.
+    /// `number` must follow the grammar of RFC 8259 §6, which the scanner has checked.
     public init(json number: Span<UInt8>) throws(Refusal) {
         // The number is digits × 10^exponent.
         var digits: [UInt8] = []
@@ -52,7 +52,7 @@ public struct Money: Hashable, Comparable, Sendable {
             digits.removeLast()
             exponent += 1
         }
-        // Zero is zero, whatever its sign and its exponent.
+        // Zero is zero, whatever its sign and exponent.
         if digits.isEmpty { exponent = 0 }
         if isNegative, !digits.isEmpty { throw .negative }
         if digits.count + exponent > 8 { throw .tooLarge }
@@ -64,7 +64,7 @@ public struct Money: Hashable, Comparable, Sendable {
         self.cents = cents
     }
 
-    /// What follows the `e` of a number; far beyond all amounts it stops counting.
+    /// The exponent after the `e` of a number; it stops growing far beyond any amount.
     private static func exponent(_ text: Span<UInt8>) -> Int {
         var exponent = 0
         var isNegative = false
@@ -82,12 +82,12 @@ public struct Money: Hashable, Comparable, Sendable {
         left.cents < right.cents
     }
 
-    /// `nil` when the sum is above the maximum.
+    /// The sum; `nil` if it is above the maximum.
     public static func + (left: Money, right: Money) -> Money? {
         Money(cents: left.cents + right.cents)
     }
 
-    /// `nil` when the product is above the maximum.
+    /// The product; `nil` if it is above the maximum.
     public func times(_ quantity: Int32) -> Money? {
         let (product, isBeyond) = cents.multipliedReportingOverflow(by: Int64(quantity))
         return isBeyond ? nil : Money(cents: product)

@@ -1,12 +1,12 @@
-// Room elsewhere for what few have: a connection that is idle should be small.
+// Storage elsewhere for what few connections need: an idle connection should be small.
 
-/// A value in memory of its own, or none. It takes 8 bytes where it is kept, and is copied, when its owner is, before either
-/// changes it.
+/// An optional value in memory of its own. It takes 8 bytes in its owner. It has value semantics: after its owner is copied,
+/// it is copied before either copy changes it.
 package struct OutOfLine<Value> {
-    /// None or one.
+    /// At most one element.
     private var cell: [Value]
 
-    /// None.
+    /// No value.
     package init() {
         cell = []
     }
@@ -17,16 +17,16 @@ package struct OutOfLine<Value> {
 
     package var isEmpty: Bool { cell.isEmpty }
 
-    /// A copy.
+    /// A copy of the value.
     package var value: Value? { cell.first }
 
-    /// Reads it where it lies, if there is one.
+    /// Reads the value in place, if there is one.
     @inline(__always)
     package func read<Result>(_ body: (borrowing Value) -> Result) -> Result? {
         cell.isEmpty ? nil : body(cell[0])
     }
 
-    /// Changes it where it lies, if there is one.
+    /// Changes the value in place, if there is one.
     @inline(__always)
     package mutating func change<Result, Failure: Error>(
         _ body: (inout Value) throws(Failure) -> Result
@@ -34,7 +34,7 @@ package struct OutOfLine<Value> {
         cell.isEmpty ? nil : try body(&cell[0])
     }
 
-    /// Changes it where it lies; there is one afterwards.
+    /// Changes the value in place, and creates it first if there is none.
     package mutating func change<Result, Failure: Error>(
         orFrom initial: @autoclosure () -> Value, _ body: (inout Value) throws(Failure) -> Result
     ) throws(Failure) -> Result {

@@ -1,13 +1,13 @@
-// A dictionary with a limit: what was used longest ago makes room.
+// A bounded dictionary that evicts the least recently used value.
 //
-//     newest ◄──► … ◄──► oldest      a ring of slots: slot 0 stands between the oldest and the newest
+//     newest ◄──► … ◄──► oldest      a ring of slots: slot 0 is between the oldest and the newest
 //
-// It finds keys by a table of its own, and keeps their hashes: a Dictionary asks all its keys for theirs again when it grows, which
-// with ten thousand keys that have text in them holds up the loop for ten milliseconds.
+// It has a hash table of its own that stores the hashes. A Dictionary hashes all its keys again when it grows, which with ten
+// thousand keys that contain text blocks the loop for ten milliseconds.
 
 /// Values by key, bounded by the sum of their costs.
 ///
-/// Its body can be seen from other modules, so that it is compiled there for what they keep in it.
+/// Its methods are inlinable, so that other modules compile them for their own types.
 public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     @usableFromInline struct Slot: Sendable {
         @usableFromInline var key: Key?
@@ -25,35 +25,35 @@ public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable 
         }
     }
 
-    /// What the costs of all values together may be.
+    /// The limit on the sum of all costs.
     public let limit: Int
-    /// What they are.
+    /// The sum of all costs.
     @inlinable public var cost: Int { allCosts }
-    /// How many values there are.
+    /// The number of values.
     @inlinable public var count: Int { used }
 
     @usableFromInline var allCosts = 0
     @usableFromInline var used = 0
     @usableFromInline var slots = [Slot(cost: 0)]
     @usableFromInline var free: [UInt32] = []
-    /// Slots by the hash of their key, by open addressing with linear probing; 0: nothing. A power of two of them, of which three
-    /// quarters at most are in use.
+    /// Slots by the hash of their key, with open addressing and linear probing; 0 is empty. Its size is a power of two, and at
+    /// most three quarters of it are in use.
     @usableFromInline var places: [UInt32] = []
 
-    /// An empty one; a cost is in whatever the limit is in.
+    /// An empty dictionary. Costs have the unit of the limit.
     @inlinable public init(limit: Int) {
         self.limit = limit
     }
 
-    /// In no particular order.
+    /// All values, in no particular order.
     @inlinable public var keys: [Key] { slots.compactMap(\.key) }
 
-    /// The value, which this does not count as a use of.
+    /// The value of a key, without counting as a use.
     @inlinable public subscript(key: Key) -> Value? {
         find(key).flatMap { slots[$0].value }
     }
 
-    /// The value, which is now the one used last.
+    /// The value of a key, which becomes the most recently used.
     @inlinable public mutating func use(_ key: Key) -> Value? {
         guard let slot = find(key) else { return nil }
         unlink(slot)
@@ -61,7 +61,7 @@ public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable 
         return slots[slot].value
     }
 
-    /// Changes a value in place, if there is one, which this does not count as a use of; its cost stays.
+    /// Changes a value in place, if there is one. This does not count as a use, and the cost stays the same.
     @discardableResult
     @inlinable public mutating func update<Result>(_ key: Key, _ body: (inout Value) -> Result) -> Result? {
         guard let slot = find(key), var value = slots[slot].value else { return nil }
@@ -71,8 +71,8 @@ public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable 
         return result
     }
 
-    /// Keeps a value, which is now the one used last, in place of an older one of its key; others make room. A value that
-    /// costs more than the limit is not kept.
+    /// Stores a value as the most recently used, replacing its key's old one, and evicts others to make room. A value that costs
+    /// more than the limit is not stored.
     @inlinable public mutating func insert(_ value: Value, for key: Key, cost: Int) {
         remove(key)
         guard cost <= limit else { return }
@@ -146,7 +146,7 @@ public struct RecentlyUsed<Key: Hashable & Sendable, Value: Sendable>: Sendable 
         var gap = home(of: slots[slot].hash)
         while Int(places[gap]) != slot { gap = (gap + 1) & mask }
         places[gap] = 0
-        // Those behind it that were pushed on by it move up, so that no search stops short of them.
+        // The entries that follow move up to close the gap, so that no search stops short of them.
         var place = (gap + 1) & mask
         while places[place] != 0 {
             let distance = (place - home(of: slots[Int(places[place])].hash)) & mask

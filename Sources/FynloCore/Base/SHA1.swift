@@ -1,5 +1,5 @@
-// SHA-1, for what it is still right for, since it protects nothing there: the WebSocket handshake, where it proves that the
-// server understood the request (RFC 6455 §1.3), and the tags of what we wrote ourselves. Written to be read.
+// SHA-1, where nothing depends on its strength: in the WebSocket handshake it proves that the server understood the request
+// (RFC 6455 §1.3), and it makes entity tags of the server's own documents. Written for clarity, not speed.
 
 /// SHA-1 (RFC 3174). Not for signatures or passwords.
 public enum SHA1 {
@@ -51,7 +51,7 @@ public enum SHA1 {
             let next = rotateLeft(a, by: 5) &+ function &+ e &+ word &+ constant
             (a, b, c, d, e) = (next, a, rotateLeft(b, by: 30), c, d)
         }
-        // A loop for each function: choosing among them 80 times would cost as much as they do.
+        // One loop per function: choosing among them 80 times would cost as much as the functions themselves.
         for index in 0..<20 { step((b & c) | (~b & d), 0x5A82_7999, words[index]) }
         for index in 20..<40 { step(b ^ c ^ d, 0x6ED9_EBA1, words[index]) }
         for index in 40..<60 { step((b & c) | (b & d) | (c & d), 0x8F1B_BCDC, words[index]) }

@@ -1,5 +1,5 @@
-// The two clocks as two types that never mix: deadlines are counted on the monotonic one, people and tokens are told
-// the time of the wall clock. The core reads neither; both arrive as arguments, once per turn of the loop.
+// The two clocks as two types that never mix: deadlines use the monotonic clock; people and tokens use the wall clock. The core
+// reads neither: both arrive as arguments, once per turn of the loop.
 
 /// A point on the monotonic clock (CLOCK_MONOTONIC), in nanoseconds since an arbitrary start. It never jumps; use it for
 /// every deadline.
@@ -10,22 +10,22 @@ public struct Instant: Hashable, Comparable, Sendable {
         self.nanoseconds = nanoseconds
     }
 
-    /// Later than any other: what is not going to happen.
+    /// Later than any other instant: the deadline of what never happens.
     public static let never = Instant(nanoseconds: .max)
 
     public static func < (left: Instant, right: Instant) -> Bool {
         left.nanoseconds < right.nanoseconds
     }
 
-    /// The instant that comes `duration` later; the last one there is for what lies beyond, as deadlines do that come
-    /// from outside: a token may be valid until the year 9999.
+    /// The instant `duration` later, or the last instant if that is out of range. Deadlines from outside can be: a token may be
+    /// valid until the year 9999.
     public static func + (instant: Instant, duration: Duration) -> Instant {
         let nanoseconds = duration.inNanoseconds
         let (sum, isBeyond) = instant.nanoseconds.addingReportingOverflow(nanoseconds)
         return Instant(nanoseconds: isBeyond ? (nanoseconds < 0 ? .min : .max) : sum)
     }
 
-    /// How long it is from `right` to `left`; negative when `left` is the earlier one.
+    /// The time from `right` to `left`; negative if `left` is earlier.
     public static func - (left: Instant, right: Instant) -> Duration {
         let (difference, isBeyond) = left.nanoseconds.subtractingReportingOverflow(right.nanoseconds)
         return isBeyond ? .nanoseconds(left.nanoseconds) - .nanoseconds(right.nanoseconds) : .nanoseconds(difference)
@@ -50,7 +50,7 @@ public struct UnixTime: Hashable, Comparable, Sendable {
     }
 }
 
-/// The present, read once per turn of the loop and handed down: everything that happens in one turn happens at one time.
+/// The current time on both clocks, read once per turn of the loop: everything in one turn happens at the same moment.
 public struct Moment: Sendable {
     public var instant: Instant
     public var unixTime: UnixTime
@@ -62,7 +62,7 @@ public struct Moment: Sendable {
 }
 
 extension Duration {
-    /// Whole nanoseconds, rounded towards zero; beyond the 292 years that Int64 holds, its greatest or least value.
+    /// Whole nanoseconds, rounded towards zero. Durations beyond the 292 years that Int64 can hold become its limits.
     public var inNanoseconds: Int64 {
         Int64(clamping: attoseconds / 1_000_000_000)
     }

@@ -1,5 +1,5 @@
-// UTF-8 checked as it arrives, in pieces of any size, so that text which can no longer become valid is refused at the
-// byte that spoiled it and not when the message ends.
+// Checks UTF-8 as it arrives, in pieces of any size, so that invalid text is refused at the byte that makes it invalid, not at
+// the end of the message.
 
 /// A state machine over the well-formed byte sequences of the Unicode Standard, table 3-7.
 ///
@@ -13,7 +13,7 @@
 ///     F1..F3  80..BF  80..BF  80..BF
 ///     F4      80..8F  80..BF  80..BF         (more would be beyond U+10FFFF)
 public struct UTF8Validator: Sendable {
-    /// How many more bytes the character under way needs.
+    /// How many more bytes the current character needs.
     private var missing: UInt8 = 0
     /// Where the next of those bytes must lie.
     private var lowest: UInt8 = 0x80
@@ -21,10 +21,10 @@ public struct UTF8Validator: Sendable {
 
     public init() {}
 
-    /// True where the text may end: no character is half received.
+    /// True if the text may end here: no character is incomplete.
     public var isAtBoundary: Bool { missing == 0 }
 
-    /// Takes the next piece of the text. False as soon as no continuation could make the whole valid, and from then on.
+    /// Checks the next piece of the text. False as soon as the text cannot become valid any more, and from then on.
     public mutating func accept(_ bytes: Span<UInt8>) -> Bool {
         // A copy in registers; the pointer is only read, at offsets below `count`, and not kept.
         var state = self
@@ -71,7 +71,7 @@ public struct UTF8Validator: Sendable {
         return true
     }
 
-    /// Enters the state that no byte leads out of.
+    /// Enters the final state: everything from here on is invalid.
     private mutating func refuse() -> Bool {
         (missing, lowest, highest) = (1, 0xFF, 0x00)
         return false

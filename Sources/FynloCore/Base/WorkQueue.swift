@@ -1,38 +1,38 @@
-// What waits for its turn: in order, with a front that can be taken without moving the rest.
+// A first-in, first-out queue whose first element can be removed without moving the rest.
 
-/// Things in the order in which they came; taking out the first costs the same however many there are.
+/// A queue. Removing the first element costs the same however many there are.
 ///
-/// Its body can be seen from other modules, so that it is compiled there for what they keep in it.
+/// Its methods are inlinable, so that other modules compile them for their own element types.
 public struct WorkQueue<Item> {
-    /// What waits is in `first..<end`; the other places are empty, and are used again.
+    /// The elements are in `first..<end`; the other places are empty and get reused.
     @usableFromInline var places: [Item?] = []
     @usableFromInline var first = 0
     @usableFromInline var end = 0
 
-    /// So much memory is kept when it has become empty.
+    /// The capacity that is kept when the queue becomes empty.
     @usableFromInline static var keptPlaces: Int { 4_096 }
 
-    /// An empty one; allocates nothing.
+    /// An empty queue; allocates nothing.
     @inlinable public init() {}
 
     @inlinable public var isEmpty: Bool { first == end }
 
-    /// How many wait.
+    /// The number of elements.
     @inlinable public var count: Int { end - first }
 
-    /// Adds one behind the others.
+    /// Adds an element at the end.
     @inlinable public mutating func append(_ item: Item) {
         if end == places.count { makeRoom() }
         places[end] = item
         end += 1
     }
 
-    /// Adds all of another one behind the others.
+    /// Adds all elements of another queue at the end.
     @inlinable public mutating func append(_ others: consuming WorkQueue<Item>) {
         while let item = others.popFirst() { append(item) }
     }
 
-    /// Takes out the one that has waited longest.
+    /// Removes and returns the first element.
     @inlinable public mutating func popFirst() -> Item? {
         guard first < end else { return nil }
         let item = places[first].take()
@@ -45,7 +45,7 @@ public struct WorkQueue<Item> {
         return item
     }
 
-    /// Moves what waits to the front when that is the smaller part, and makes twice as many places otherwise.
+    /// Makes room: moves the elements to the front if they fill less than half, otherwise doubles the capacity.
     @inlinable mutating func makeRoom() {
         if first > end - first {
             for place in first..<end { places.swapAt(place, place - first) }

@@ -1,19 +1,19 @@
-// One connection to the server as one value, the mirror of ProtocolStack. Bytes and the time go in;
-// bytes to send and events come out. It reads no clock and no socket, so a test or a simulation can be its shell.
+// One connection to the server as one value, the mirror of ProtocolStack. Bytes and the time go in; bytes to send and events
+// come out. It reads no clock and no socket, so a test or a simulation can drive it.
 //
 //     connecting ─opened()─► upgrading ─101─► authenticating ─authenticated─► connected
 //          │                     │                   │                            │
 //          └─────────────────────┴───────────────────┴────────────────────────────┴──► closed
 
-/// A client's connection, from the wish to connect to its end; a new one is made for each attempt. After `.closed` the
+/// A client's connection, from the decision to connect to its end; a new one is made for each attempt. After `.closed` the
 /// owner writes what is in the output and closes the socket.
 public struct ClientStack: Sendable {
     public enum State: Equatable, Sendable {
         case connecting, upgrading, authenticating, connected, closed
     }
 
-    /// The state with what it needs; small values only.
-    private enum Phase {
+    /// The state with what it needs: small values only.
+    enum Phase {
         case connecting(deadline: Instant)
         case upgrading(key: String, deadline: Instant)
         case authenticating(deadline: Instant)
@@ -21,36 +21,36 @@ public struct ClientStack: Sendable {
         case closed
     }
 
-    /// A command whose answer is awaited.
-    private struct Unanswered {
+    /// A command that waits for its answer.
+    struct Unanswered {
         let id: String
         let deadline: Instant
     }
 
-    private static let protocols = ["fynlo.v1"]
+    static let protocols = ["fynlo.v1"]
 
-    private let identity: ClientIdentity
-    private let limits: ClientLimits
-    private let maskSeed: UInt64
-    private let key: String
-    /// Makes our messages' ids unique, with a counter.
-    private let idPrefix: UInt64
-    private var sentMessages: UInt64 = 0
-    private var phase: Phase
-    private var parser: HTTPResponseParser
-    private var webSocket: WebSocketConnection?
-    /// In the order sent, so that the first is the first to be late.
-    private var unanswered: [Unanswered] = []
+    let identity: ClientIdentity
+    let limits: ClientLimits
+    let maskSeed: UInt64
+    let key: String
+    /// Makes the ids of our messages unique, together with a counter.
+    let idPrefix: UInt64
+    var sentMessages: UInt64 = 0
+    var phase: Phase
+    var parser: HTTPResponseParser
+    var webSocket: WebSocketConnection?
+    /// In the order in which they were sent, so that the first one is the first to time out.
+    var unanswered: [Unanswered] = []
     /// The `auth_error` that announced the end.
-    private var refusal: ServerError?
-    /// What `reconnect` asked for.
-    private var retryAfter: Duration?
+    var refusal: ServerError?
+    /// The delay that the server's `reconnect` asked for.
+    var retryAfter: Duration?
 
-    /// The newest durable event that was handed out, or need not be; `nil` before the first connection. Give it to the
-    /// session of the next attempt.
-    public private(set) var lastSequence: EventSequence?
+    /// The newest durable event that was told, or need not be; `nil` before the first connection. Give it to the stack of the
+    /// next attempt.
+    public internal(set) var lastSequence: EventSequence?
 
-    /// An attempt that begins now: the shell is about to look up the name.
+    /// An attempt that begins now: the owner is about to resolve the name.
     ///
     /// - Parameters:
     ///   - lastSequence: that of the session before; the events after it are asked for.
@@ -91,7 +91,7 @@ public struct ClientStack: Sendable {
         }
     }
 
-    /// Commands whose answers are awaited.
+    /// Commands that wait for their answers.
     public var unansweredCount: Int { unanswered.count }
 
     // MARK: The socket
@@ -140,162 +140,10 @@ public struct ClientStack: Sendable {
         end(lost(reason ?? what), events: &events)
     }
 
-    // MARK: Upgrade
-
-    private mutating func upgrade(
-        _ response: HTTPResponse, key: String, now: Moment, output: inout ByteBuffer, events: inout [ClientEvent]
-    ) {
-        guard response.status == 101 else { return refused(response, events: &events) }
-        do {
-            _ = try WebSocketHandshake.verify(response, key: key, protocols: ClientStack.protocols)
-        } catch {
-            let closure = ClientClosure(
-                code: WebSocketCloseCode.protocolError, reason: error.sentence, reconnection: .never)
-            return end(closure, events: &events)
-        }
-        var webSocket = WebSocketConnection(
-            role: .client(maskSeed: maskSeed), maximumMessageBytes: limits.messageBytes,
-            closeTimeout: limits.closeTimeout)
-        let id = nextID()
-        webSocket.sendText(to: &output) { payload in
-            ClientMessageEncoder.appendAuthenticate(
-                identity, lastSequence: lastSequence, id: id, at: now.unixTime, to: &payload)
-        }
-        self.webSocket = webSocket
-        phase = .authenticating(deadline: now.instant + limits.authenticationTimeout)
-    }
-
-    /// An answer other than 101. Busy servers and gateways without one recover; a wrong address stays wrong.
-    private mutating func refused(_ response: HTTPResponse, events: inout [ClientEvent]) {
-        let detail = ClientStack.detail(of: response)
-        let reason = detail ?? WebSocketError.statusNotSwitchingProtocols(response.status).sentence
-        let retryAfter = response.headers.first("retry-after").flatMap { Int64($0) }
-            .map { Duration.seconds(min(max($0, 0), 3_600)) }
-        let passes = response.status >= 500 || response.status == 429 || response.status == 408
-        end(
-            ClientClosure(
-                code: WebSocketCloseCode.abnormalClosure, reason: reason,
-                reconnection: passes ? .afterDelay(atLeast: retryAfter) : .never),
-            events: &events)
-    }
-
-    /// The sentence of a problem+json body (RFC 9457).
-    private static func detail(of response: HTTPResponse) -> String? {
-        guard String(validating: response.body.span) != nil else { return nil }
-        let text = response.body.span
-        var detail: String?
-        _ = try? JSON.scanObject(text) { key, value in
-            if JSON.equals(key, "detail", in: text) { detail = JSON.string(value, in: text) }
-        }
-        return detail.flatMap { $0.isEmpty ? nil : $0 }
-    }
-
-    private func notHTTP(_ error: HTTPError) -> ClientClosure {
-        ClientClosure(
-            code: WebSocketCloseCode.protocolError,
-            reason: "The server's answer to the WebSocket handshake cannot be read: \(error.detail)",
-            reconnection: .never)
-    }
-
-    // MARK: Messages
-
-    private mutating func receive(
-        _ event: WebSocketEvent, _ input: borrowing ByteBuffer, now: Moment, output: inout ByteBuffer,
-        events: inout [ClientEvent]
-    ) {
-        switch event {
-        case .message(let message) where message.kind == .text:
-            message.withPayload(in: input) { receive($0, now: now, output: &output, events: &events) }
-        case .message:
-            close(
-                CloseReason.binaryRefused.code, CloseReason.binaryRefused.sentence.description, .never, now: now,
-                output: &output, events: &events)
-        case .ping, .pong:
-            break
-        case .closing(let code, let reason):
-            end(
-                ClientClosure(code: code, reason: reason, refusal: refusal, retryAfter: retryAfter), events: &events)
-        case .failed(let code, let reason):
-            end(ClientClosure(code: code, reason: reason, reconnection: .never), events: &events)
-        }
-    }
-
-    private mutating func receive(
-        _ text: Span<UInt8>, now: Moment, output: inout ByteBuffer, events: inout [ClientEvent]
-    ) {
-        guard let message = try? ReceivedMessage(text) else {
-            events.append(.unreadable([UInt8](copying: text)))
-            return
-        }
-        if let sequence = message.sequence {
-            // Also after a resumption each event is handed out once.
-            if let lastSequence, sequence <= lastSequence { return }
-            lastSequence = sequence
-        }
-        events.append(.message(message))
-        guard message.isProtocol else { return }
-        let fields = ReceivedFields(message)
-        switch (message.type, phase) {
-        case ("authenticated", .authenticating):
-            welcome(fields, now: now, events: &events)
-        case ("authenticated", .connected):
-            events.append(.reauthenticated)
-        case ("auth_error", .authenticating):
-            refusal = fields.error
-        case ("auth_error", .connected):
-            events.append(.reauthenticationRefused(fields.error))
-        case ("ping", _):
-            let id = nextID()
-            webSocket?.sendText(to: &output) { [identity] payload in
-                ClientMessageEncoder.appendPong(
-                    id: id, restaurant: identity.restaurant, at: now.unixTime, to: &payload)
-            }
-        case ("pong", .connected(var heartbeat)):
-            let roundTrip = heartbeat.pong(now: now.instant)
-            phase = .connected(heartbeat)
-            events.append(.pong(roundTrip: roundTrip, serverTime: fields.serverTime))
-        case ("ack", _):
-            answer(fields.id, .acknowledged(sequence: fields.sequence, message), events: &events)
-        case ("error", _):
-            answer(fields.id, .refused(fields.error, message), events: &events)
-        case ("resync_required", _):
-            lastSequence = fields.sequence ?? lastSequence
-        case ("reconnect", _):
-            retryAfter = fields.retryAfter
-        default:
-            break
-        }
-    }
-
-    private mutating func welcome(_ fields: ReceivedFields, now: Moment, events: inout [ClientEvent]) {
-        let bounds = limits.heartbeatIntervals
-        let interval = min(
-            max(fields.heartbeatInterval ?? limits.heartbeatInterval, bounds.lowerBound), bounds.upperBound)
-        // What a fresh client missed it will load by REST. Where resuming fails, `resync_required` says so and moves us.
-        if lastSequence == nil { lastSequence = fields.sequence }
-        phase = .connected(
-            ClientHeartbeat(interval: interval, pongTimeout: limits.pongTimeout, now: now.instant))
-        events.append(
-            .connected(
-                Welcome(
-                    connection: fields.connection ?? "", role: fields.role ?? "", sequence: fields.sequence,
-                    isResumed: fields.isResumed, heartbeatInterval: interval,
-                    tokenExpiresAt: fields.tokenExpiresAt)))
-    }
-
-    private mutating func answer(_ id: String?, _ outcome: CommandOutcome, events: inout [ClientEvent]) {
-        guard let id, let position = unanswered.firstIndex(where: { $0.id == id }) else {
-            if case .refused(let error, _) = outcome { events.append(.error(error)) }
-            return
-        }
-        unanswered.remove(at: position)
-        events.append(.answered(id: id, outcome))
-    }
-
     // MARK: Commands
 
-    /// Sends a command; its answer is an event. `data` is the text of a JSON object; without an `id` of the caller's it
-    /// gets one of ours. Returns the id.
+    /// Sends a command; its answer comes as an event. `data` is the text of a JSON object. Without an `id` of the caller's it
+    /// gets a new one. Returns the id.
     @discardableResult
     public mutating func send(
         _ type: String, data: String, id: String? = nil, now: Moment, output: inout ByteBuffer
@@ -320,13 +168,13 @@ public struct ClientStack: Sendable {
         return id
     }
 
-    /// True when such a command is not too large to be sent.
+    /// True if such a command is not too large to be sent.
     static func fits(type: String, data: String, id: String?, limits: ClientLimits) -> Bool {
-        // The envelope beside them has at most 300 bytes, and more only where the id is made of characters to be escaped.
+        // The rest of the envelope has at most 300 bytes. Only the escaping of the id can need more.
         type.utf8.count + data.utf8.count + 6 * (id?.utf8.count ?? 40) + 300 <= limits.sentMessageBytes
     }
 
-    private mutating func nextID() -> String {
+    mutating func nextID() -> String {
         sentMessages += 1
         var text = ByteBuffer()
         text.append(hexadecimal: idPrefix)
@@ -355,8 +203,7 @@ public struct ClientStack: Sendable {
 
     // MARK: Time
 
-    /// The way to the server may have changed: a ping is due, and if it stays without an answer, so is the end. `tick`
-    /// sends it.
+    /// The route to the server may have changed: a ping is due, which `tick` sends. Without an answer to it the connection ends.
     public mutating func probe(now: Moment) {
         guard case .connected(var heartbeat) = phase else { return }
         heartbeat.probe(now: now.instant)
@@ -411,21 +258,21 @@ public struct ClientStack: Sendable {
 
     // MARK: The end
 
-    /// Hands the open WebSocket over to a program that speaks for itself from then on, as one that measures a server;
-    /// `nil` unless connected. This stack's life ends with it, without an event.
+    /// Hands the open WebSocket over to a program that speaks for itself from then on, such as one that measures a server; `nil`
+    /// unless connected. This stack is closed by it, without an event.
     public mutating func takeWebSocket() -> WebSocketConnection? {
         guard case .connected = phase else { return nil }
         phase = .closed
         return webSocket.take()
     }
 
-    /// Ends the connection by our own wish, with 1000.
+    /// Ends the connection with 1000, because the client wants to.
     public mutating func close(now: Moment, output: inout ByteBuffer, events: inout [ClientEvent]) {
         close(
             WebSocketCloseCode.normal, "Closed by the client", .never, now: now, output: &output, events: &events)
     }
 
-    private mutating func close(
+    mutating func close(
         _ code: UInt16, _ reason: String, _ reconnection: Reconnection, now: Moment, output: inout ByteBuffer,
         events: inout [ClientEvent]
     ) {
@@ -434,14 +281,14 @@ public struct ClientStack: Sendable {
             ClientClosure(code: code, reason: reason, reconnection: reconnection, refusal: refusal), events: &events)
     }
 
-    /// A loss; after an `auth_error` its word on coming back holds even if the close frame did not make it.
+    /// A loss. What an `auth_error` or a `reconnect` said about reconnecting holds even if the close frame did not arrive.
     private func lost(_ reason: String) -> ClientClosure {
         guard refusal != nil || retryAfter != nil else { return .lost(reason) }
         return ClientClosure(
             code: WebSocketCloseCode.abnormalClosure, reason: reason, refusal: refusal, retryAfter: retryAfter)
     }
 
-    private mutating func end(_ closure: ClientClosure, events: inout [ClientEvent]) {
+    mutating func end(_ closure: ClientClosure, events: inout [ClientEvent]) {
         if case .closed = phase { return }
         phase = .closed
         unanswered = []

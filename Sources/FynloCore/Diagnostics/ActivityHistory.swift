@@ -1,12 +1,12 @@
-// The last quarter of an hour of one restaurant, or of all, in as few bytes as it takes: there are thousands of them, and
-// nobody looks at most of them.
+// The last 15 minutes of one restaurant, or of all, in as few bytes as possible: there are thousands of restaurants, and nobody
+// looks at most of them.
 //
 //     number:     …  118  119  120  121  122  123        intervals since 1970: the same for every process, so that samples of
 //     measured:        0    1    1    0    1    1        several can be added up
 //     bytes:                   [4 20][0][5 21 2][4 20]   the last samples; before them, nothing happened
 //
-// A sample begins with a byte that tells which of its parts follow, each as a variable-length integer (7 bits a byte, the lowest
-// first); one in which nothing happened is that byte alone. A part is what another one does not tell already:
+// A sample begins with a byte that says which of its parts follow, each as a variable-length integer (7 bits a byte, lowest
+// first). A sample in which nothing happened is that byte alone. Parts are stored as differences from related ones:
 //
 //     1  heartbeats expected
 //     2  heartbeats received − expected, zigzag: 0, −1, 1, −2, …
@@ -14,41 +14,41 @@
 //     8  menu reads: a byte of bits for their sources, then those counts
 //     16 deliveries: two bytes of bits for their buckets, then those counts
 
-/// Samples of one interval each, the last sixty of them at most.
+/// Samples of one interval each: at most the last sixty.
 public struct ActivityHistory: Sendable {
     /// How many samples are kept.
     public static let capacity: Int64 = 60
 
-    /// The last sample's interval: how many there were before it since 1970. Without meaning in an empty history.
+    /// The number of the last sample's interval, counted from 1970. Meaningless in an empty history.
     public private(set) var newest: Int64 = 0
-    /// Bit n tells that the interval `newest - n` was measured.
+    /// Bit n is set if the interval `newest - n` was measured.
     private var measured: UInt64 = 0
     private var bytes: [UInt8] = []
     /// How many samples are in `bytes`.
     private var stored: UInt8 = 0
 
     private static let window: UInt64 = 1 << UInt64(capacity) - 1
-    /// Memory is asked for in steps of this, since doubling it would waste a third.
+    /// Memory grows in steps of this size, since doubling would waste a third.
     private static let growthBytes = 64
 
     public init() {}
 
-    /// One in which nothing happened whenever the other was measured.
+    /// A history that was measured whenever the other was, and in which nothing happened.
     public init(idleAs other: ActivityHistory) {
         newest = other.newest
         measured = other.measured
     }
 
-    /// True when nothing happened whenever it was measured.
+    /// True if nothing happened in any measured interval.
     public var isIdle: Bool { stored == 0 }
 
-    /// What it holds beside its own few bytes.
+    /// The bytes it has allocated.
     public var capacityInBytes: Int { bytes.capacity }
 
     // MARK: Adding
 
-    /// Adds what happened in an interval. Intervals that were left out since the last sample were not measured. When the clock
-    /// was put back, what was noted of times that are still to come is forgotten; of the same interval, both are added up.
+    /// Adds what happened in an interval. Skipped intervals count as not measured. If the clock was set back, samples of times
+    /// that are now in the future are dropped; a second sample of the same interval is added to the first.
     public mutating func append(_ sample: ActivitySample, at number: Int64) {
         var sample = sample
         var step: Int64 = 1
@@ -64,13 +64,13 @@ public struct ActivityHistory: Sendable {
         }
         measured = (measured << UInt64(step) | 1) & ActivityHistory.window
         newest = number
-        // A gap is no sample, but those before and after it are found by counting.
+        // A gap has no sample; the samples around it are found by counting.
         if stored > 0 { for _ in 1..<step { write(ActivitySample()) } }
         write(sample)
         trim()
     }
 
-    /// Takes the last samples out; returns the first one of them.
+    /// Removes the last samples and returns the first of them.
     private mutating func removeLast(_ count: Int) -> ActivitySample {
         var first = ActivitySample()
         let kept = Int(stored) - count
@@ -87,7 +87,7 @@ public struct ActivityHistory: Sendable {
         return first
     }
 
-    /// Lets go of what is too old, and of nothing at the front.
+    /// Drops what is too old, and empty samples at the front.
     private mutating func trim() {
         var reader = Reader()
         while stored > 0, Int64(stored) > ActivityHistory.capacity || bytes[reader.position] == 0 {
@@ -143,7 +143,7 @@ public struct ActivityHistory: Sendable {
         bytes.append(UInt8(truncatingIfNeeded: rest))
     }
 
-    /// A difference, of which the small ones of both signs become small numbers.
+    /// Zigzag encoding: small differences of either sign become small numbers.
     private static func zigzag(_ difference: UInt64) -> UInt64 {
         let number = Int64(bitPattern: difference)
         return UInt64(bitPattern: number << 1 ^ number >> 63)
@@ -151,7 +151,7 @@ public struct ActivityHistory: Sendable {
 
     // MARK: Reading
 
-    /// The samples of the intervals from the first one that was measured to the newest; `nil`: that one was not measured.
+    /// The samples from the first measured interval to the newest; `nil` for an interval that was not measured.
     public var samples: [ActivitySample?] {
         let count = Int64.bitWidth - measured.leadingZeroBitCount
         var samples: [ActivitySample?] = []
@@ -164,7 +164,7 @@ public struct ActivityHistory: Sendable {
         return samples
     }
 
-    /// Where in the bytes it is being read.
+    /// The position of the reader in the bytes.
     private struct Reader {
         var position = 0
 
@@ -214,16 +214,16 @@ public struct ActivityHistory: Sendable {
 
     // MARK: JSON
 
-    /// One object, with a column for each number; all columns are as long as there were intervals since the first one that was
-    /// measured, and have `null` for those that were not:
+    /// One object with a column for each number. Every column has an element for each interval since the first measured one, and
+    /// `null` for those that were not measured:
     ///
     ///     {"interval_ms": 15000, "start": "2026-01-31T18:00:00.000Z", "messages": [12, null, 0], "heartbeats_received": […],
     ///      "heartbeats_expected": […], "menu_reads": {"process": […]}, "delivery_bounds_ms": [0.5, 1, …],
     ///      "deliveries": [[[3, 12], [4, 1]], null, []]}
     ///
-    /// `start` is when the first of them began, or `null`, and then the columns are empty. Sources from which no menu was read
-    /// are left out. A delivery's pair is the place of a bound (the first one is 0) and how many took no longer than that, but
-    /// longer than the bound before it; the place after the last bound's has the rest.
+    /// `start` is when the first interval began; if it is `null`, the columns are empty. Sources from which no menu was read are
+    /// left out. A pair of `deliveries` is the index of a bound, from 0, and how many took no longer than it but longer than the
+    /// bound before; the index after the last bound has the rest.
     public func appendJSON(to output: inout ByteBuffer, interval: Duration) {
         let samples = samples
         let milliseconds = interval.inMilliseconds

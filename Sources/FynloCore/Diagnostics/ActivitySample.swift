@@ -1,20 +1,20 @@
-// What happened within a few seconds, in one restaurant or in all of them: the numbers that the charts of the console are of.
+// What happened within one interval, in one restaurant or in all: the numbers behind the console's charts.
 
-/// How many readers of menus were answered from where.
+/// How many menu reads were answered from each source.
 public struct MenuReads: Equatable, Sendable {
     /// Where a menu came from.
     public enum Source: UInt8, CaseIterable, Sendable {
-        /// A copy of the process.
+        /// A copy in the process.
         case process
         /// A copy in Redis.
         case redis
-        /// PostgreSQL, as there was no copy.
+        /// PostgreSQL, because there was no copy.
         case miss
-        /// PostgreSQL, as Redis was of no use.
+        /// PostgreSQL, because Redis was not usable.
         case bypass
-        /// A copy that could not be compared, as PostgreSQL was away.
+        /// A copy that could not be checked, because PostgreSQL was away.
         case stale
-        /// Nowhere.
+        /// No source: the read failed.
         case failed
 
         /// Its name in diagnostics.
@@ -58,14 +58,14 @@ public struct MenuReads: Equatable, Sendable {
     }
 }
 
-/// Observations by the bucket of `Histogram(.latency)` that they lie in.
+/// Observations by bucket of `Histogram(.latency)`.
 public struct LatencyCounts: Equatable, Sendable {
     public static let buckets = 16
     private var counts = [16 of UInt64](repeating: 0)
 
     public init() {}
 
-    /// How many lie in a bucket, of which 0 is that of the least.
+    /// The count of a bucket; bucket 0 has the smallest values.
     public subscript(bucket: Int) -> UInt64 {
         get { counts[bucket] }
         set { counts[bucket] = newValue }
@@ -77,7 +77,7 @@ public struct LatencyCounts: Equatable, Sendable {
         (0..<buckets).allSatisfy { left.counts[$0] == right.counts[$0] }
     }
 
-    /// `[[3,12],[4,1]]`: the buckets in which there are any, each with how many.
+    /// `[[3,12],[4,1]]`: the buckets that are not empty, each with its count.
     func appendJSON(to output: inout ByteBuffer) {
         output.append("[")
         var isFirst = true
@@ -95,19 +95,19 @@ public struct LatencyCounts: Equatable, Sendable {
 
 /// What happened within one interval.
 public struct ActivitySample: Equatable, Sendable {
-    /// From tablets.
+    /// Messages from tablets.
     public var messages: UInt64 = 0
-    /// Pings; among the messages too.
+    /// Pings; they count as messages too.
     public var heartbeatsReceived: UInt64 = 0
     /// Pings that were due.
     public var heartbeatsExpected: UInt64 = 0
     public var menuReads = MenuReads()
-    /// Durable events, each once, by the time from their commit to the last socket written.
+    /// Durable events, each counted once, by the time from commit to the last socket written.
     public var deliveries = LatencyCounts()
 
     public init() {}
 
-    /// Both together. Sums wrap around, as counters do.
+    /// Adds another sample. Sums wrap around, as counters do.
     public mutating func add(_ other: ActivitySample) {
         messages &+= other.messages
         heartbeatsReceived &+= other.heartbeatsReceived

@@ -29,12 +29,12 @@ public struct DiagnosticReport: Equatable, Sendable {
         }
     }
 
-    /// Such as `CONNECTED`.
+    /// The state's name, such as `CONNECTED`.
     public var state: String
-    /// Of the connection, or of the server.
+    /// How long the connection, or the server, has been up.
     public var uptime: Duration
     public var reconnectAttempts: Int
-    /// How long ago; `nil` before the first.
+    /// How long ago the last heartbeat was; `nil` before the first.
     public var lastHeartbeat: Duration?
     /// One sentence each.
     public var issues: [String] = []
@@ -47,7 +47,7 @@ public struct DiagnosticReport: Equatable, Sendable {
     /// `nil` before the first measurement.
     public var latency: Latency?
     public var messagesPerSecond: Double = 0
-    /// Those that happened, the most frequent first.
+    /// The errors that happened, most frequent first.
     public var errors: [ErrorCount] = []
 
     public init(state: String, uptime: Duration, reconnectAttempts: Int, lastHeartbeat: Duration?) {
@@ -149,7 +149,7 @@ public struct DiagnosticReport: Equatable, Sendable {
         oneDecimal(Double(duration.inNanoseconds) / 1_000_000)
     }
 
-    /// A finite number with one decimal, rounded; what is no number, and what is below zero, is 0.
+    /// A number rounded to one decimal; 0 if it is negative or not finite.
     static func oneDecimal(_ number: Double) -> String {
         guard number.isFinite, number > 0 else { return "0.0" }
         let tenths = Int64(min(number * 10, 1e15).rounded())
@@ -158,6 +158,6 @@ public struct DiagnosticReport: Equatable, Sendable {
 }
 
 extension Duration {
-    /// In seconds with one decimal, rounded; `0.0` for what is below zero.
+    /// The duration in seconds, rounded to one decimal; `0.0` if negative.
     public var secondsText: String { DiagnosticReport.oneDecimal(Double(inNanoseconds) / 1e9) }
 }

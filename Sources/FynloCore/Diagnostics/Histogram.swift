@@ -1,14 +1,14 @@
-// How long things took, as counts in buckets: what is observed costs a few comparisons and two additions, and no memory.
+// Durations as counts in buckets. An observation costs a few comparisons and two additions, and no memory.
 
-/// Durations in sixteen buckets with fixed bounds, the last one without.
+/// Durations in sixteen buckets with fixed upper bounds; the last has none.
 public struct Histogram: Sendable {
     /// The upper bounds, each inclusive, in ascending order.
     public enum Scale: Sendable {
-        /// Of answers and deliveries: half a millisecond to half a minute.
+        /// For answers and deliveries: half a millisecond to half a minute.
         case latency
-        /// Of the loop's turns and timers: 50 µs to five seconds.
+        /// For the loop's turns and timers: 50 µs to five seconds.
         case turn
-        /// Of connections: a second to a week.
+        /// For connections: a second to a week.
         case connection
 
         fileprivate var nanoseconds: [15 of Int64] {
@@ -45,23 +45,23 @@ public struct Histogram: Sendable {
 
     private let bounds: [15 of Int64]
     private var counts = [16 of UInt64](repeating: 0)
-    /// How much was observed.
+    /// The number of observations.
     public private(set) var count: UInt64 = 0
-    /// The sum of it all, in seconds.
+    /// The sum of all observations, in seconds.
     public private(set) var sumInSeconds = 0.0
 
     public init(_ scale: Scale) {
         bounds = scale.nanoseconds
     }
 
-    /// Adds an observation, or several of the same duration; a negative one counts as none at all having passed. Returns the
-    /// place of its bucket, of which 0 is that of the least.
+    /// Adds an observation, or several of the same duration; a negative duration counts as zero. Returns the index of its bucket,
+    /// counted from the smallest.
     @discardableResult
     public mutating func observe(_ duration: Duration, times: Int = 1) -> Int {
         observe(nanoseconds: duration.inNanoseconds, times: times)
     }
 
-    /// As `observe`.
+    /// Adds observations by their duration in nanoseconds.
     @discardableResult
     public mutating func observe(nanoseconds: Int64, times: Int = 1) -> Int {
         let nanoseconds = max(0, nanoseconds)
@@ -73,7 +73,7 @@ public struct Histogram: Sendable {
         return bucket
     }
 
-    /// The buckets' upper bounds in seconds, with how many observations were at most that; the last is `+Inf` and has them all.
+    /// The buckets' upper bounds in seconds, each with the number of observations up to it. The last is `+Inf` and has all.
     public var buckets: [(upperBound: Double, count: UInt64)] {
         var sum: UInt64 = 0
         return (0..<16).map { bucket in
@@ -82,8 +82,8 @@ public struct Histogram: Sendable {
         }
     }
 
-    /// The duration in seconds below which the part `quantile` (0 to 1) of the observations lies, on a straight line through
-    /// its bucket, as Prometheus' `histogram_quantile` has it; the last bound where it lies beyond. `nil`: nothing was observed.
+    /// The duration in seconds at `quantile` (0 to 1), interpolated linearly within its bucket as Prometheus' `histogram_quantile`
+    /// does. The last bound if it lies beyond; `nil` if nothing was observed.
     public func quantile(_ quantile: Double) -> Double? {
         guard count > 0 else { return nil }
         let rank = min(max(quantile, 0), 1) * Double(count)

@@ -1,12 +1,12 @@
-// The text that Prometheus reads (exposition format 0.0.4).
+// Prometheus' text format (exposition format 0.0.4).
 //
 //     # HELP fynlo_close_codes_total How WebSockets ended.
 //     # TYPE fynlo_close_codes_total counter
 //     fynlo_close_codes_total{code="4004"} 1
 
-/// Writes metrics, a family at a time: first its name, then its samples.
+/// Writes metrics one family at a time: first its name, then its samples.
 public struct PrometheusText: Sendable {
-    /// What a family's numbers are.
+    /// The type of a family.
     public enum Kind: String, Sendable { case counter, gauge, histogram }
 
     public private(set) var output = ByteBuffer()
@@ -28,20 +28,20 @@ public struct PrometheusText: Sendable {
         output.append("\n")
     }
 
-    /// A sample of the family that was begun.
+    /// Adds a sample to the current family.
     public mutating func sample(_ value: Double, _ labels: KeyValuePairs<StaticString, String> = [:]) {
         begin("", labels, bound: nil)
         append(value)
     }
 
-    /// As `sample`, of whole numbers.
+    /// Adds a sample that is a whole number.
     public mutating func sample(_ value: some BinaryInteger, _ labels: KeyValuePairs<StaticString, String> = [:]) {
         begin("", labels, bound: nil)
         output.append(String(value))
         output.append("\n")
     }
 
-    /// The samples of a histogram.
+    /// Adds the samples of a histogram.
     public mutating func samples(_ histogram: Histogram, _ labels: KeyValuePairs<StaticString, String> = [:]) {
         for (bound, count) in histogram.buckets {
             begin("_bucket", labels, bound: bound)
@@ -86,7 +86,7 @@ public struct PrometheusText: Sendable {
         output.append("\n")
     }
 
-    /// A label's value may have any bytes; three of them are escaped.
+    /// Appends a label's value, which may have any bytes; three of them are escaped.
     private mutating func appendEscaped(_ value: String) {
         for byte in value.utf8 {
             switch byte {
@@ -101,7 +101,7 @@ public struct PrometheusText: Sendable {
     private static func text(of value: Double) -> String {
         if value.isNaN { return "NaN" }
         if value.isInfinite { return value < 0 ? "-Inf" : "+Inf" }
-        // What is whole is written so: `30` and not `30.0`.
+        // Whole numbers have no fraction: `30`, not `30.0`.
         if value == value.rounded(), value.magnitude < 1e15 { return String(Int64(value)) }
         return String(value)
     }

@@ -1,9 +1,9 @@
-// The most there was lately, the same for whoever asks and however often.
+// The recent maximum, which is the same whoever asks and however often.
 
 /// The greatest duration of the last one to two minutes.
 public struct RecentMaximum: Sendable {
     private static let window = Duration.seconds(60)
-    // In nanoseconds and plain numbers, as every turn of a loop is noted.
+    // Plain nanoseconds, since every turn of a loop is recorded.
     private var current: Int64 = 0
     private var previous: Int64 = 0
     private var ends: Instant
@@ -12,13 +12,13 @@ public struct RecentMaximum: Sendable {
         ends = now + RecentMaximum.window
     }
 
-    /// Another one, in nanoseconds.
+    /// Records a duration in nanoseconds.
     public mutating func note(nanoseconds: Int64, at now: Instant) {
         if now >= ends { turnOver(now) }
         if nanoseconds > current { current = nanoseconds }
     }
 
-    /// The greatest one.
+    /// The maximum of the last one to two minutes.
     public mutating func value(at now: Instant) -> Duration {
         if now >= ends { turnOver(now) }
         return .nanoseconds(max(current, previous))

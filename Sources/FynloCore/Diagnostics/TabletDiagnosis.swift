@@ -1,16 +1,16 @@
-// What a server finds out about its tablets: figures in, a report out.
+// A server's diagnosis of its tablets: figures in, a report out.
 
-/// One tablet that is connected, as it is at the moment.
+/// The current figures of one connected tablet.
 public struct TabletFigures: Equatable, Sendable {
-    /// Since it was let in.
+    /// The time since it was authenticated.
     public var age: Duration
-    /// Since it last said anything.
+    /// The time since its last sign of life.
     public var silence: Duration
     public var pingsReceived: Int
     public var pingsExpected: Int
-    /// The kernel's, or else what the tablet tells; `nil`: not known.
+    /// The round trip as the kernel measured it, otherwise as the tablet reported it; `nil` if unknown.
     public var roundTrip: Duration?
-    /// Events that it has not applied, as it tells; `nil`: it does not tell.
+    /// How many events it has not applied, by its own report; `nil` if it does not report.
     public var eventsBehind: Int?
     public var queuedBytes: Int
 
@@ -28,17 +28,17 @@ public struct TabletFigures: Equatable, Sendable {
     }
 }
 
-/// What is known of the tablets of a restaurant, or of all: those that are there, and what became of others.
+/// What is known about the tablets of one restaurant, or of all: those connected, and what became of the others.
 public struct TabletDiagnosis: Sendable {
     public var tablets: [TabletFigures] = []
-    /// Since the server, or the restaurant's first tablet, was there.
+    /// The time since the server started, or since the restaurant's first tablet connected.
     public var uptime: Duration
-    /// FYNLO_IDLE_PING: who is silent for longer has missed something.
+    /// FYNLO_IDLE_PING: a tablet that is silent for longer has missed a heartbeat.
     public var idlePing: Duration
     /// FYNLO_SEND_QUEUE.
     public var sendQueueBytes: Int
 
-    // Since then.
+    // Counted over that time.
     public var reconnects = 0
     public var stale = 0
     public var replaced = 0
@@ -49,15 +49,15 @@ public struct TabletDiagnosis: Sendable {
     public var tokensExpired = 0
     public var refusedTokens = 0
     public var resumedEvents = 0
-    /// Tablets whose last three connections or more were short.
+    /// Tablets whose last three or more connections were short.
     public var looping = 0
     public var errors: [DiagnosticReport.ErrorCount] = []
-    /// Messages of those that have left, and of those that are there.
+    /// Messages of the tablets that have left and of those connected.
     public var messages = 0
-    /// Pings of those that have left.
+    /// Pings of the tablets that have left.
     public var pingsReceived = 0
     public var pingsExpected = 0
-    /// Of all tablets, together: how long they were connected, and for how long they have been known.
+    /// Summed over all tablets: how long they were connected, and how long they have been known.
     public var connectedTime = Duration.zero
     public var knownTime = Duration.zero
 
@@ -67,12 +67,12 @@ public struct TabletDiagnosis: Sendable {
         self.sendQueueBytes = sendQueueBytes
     }
 
-    /// A tablet that pings less often than this has missed heartbeats: one may always be on its way.
+    /// A tablet short of more pings than this has missed heartbeats; one may always be on its way.
     private static let tolerableLoss = 0.9
-    /// More events than a tablet may be behind in the moment between two pings of a busy restaurant.
+    /// A tablet is behind from this many events on: more than it can miss between two pings in a busy restaurant.
     private static let tolerableLag = 10
 
-    /// All of it in one report.
+    /// The report.
     public var report: DiagnosticReport {
         var report = DiagnosticReport(
             state: tablets.isEmpty ? "DISCONNECTED" : "CONNECTED", uptime: uptime, reconnectAttempts: reconnects,
@@ -88,7 +88,7 @@ public struct TabletDiagnosis: Sendable {
         return report
     }
 
-    /// Pings of all that are there, or have left.
+    /// Pings of all tablets, connected or not.
     public var heartbeats: (received: Int, expected: Int) {
         (
             tablets.reduce(pingsReceived) { $0 + $1.pingsReceived },
@@ -149,7 +149,7 @@ public struct TabletDiagnosis: Sendable {
 }
 
 extension DiagnosticReport.Latency {
-    /// Of these round trips; `nil`: there are none. A percentile is the smallest of them that so many are at most.
+    /// The summary of these round trips; `nil` if there are none. A percentile is the smallest value that so many do not exceed.
     public init?(_ roundTrips: [Duration]) {
         guard !roundTrips.isEmpty else { return nil }
         let sorted = roundTrips.sorted()

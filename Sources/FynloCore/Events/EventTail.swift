@@ -79,7 +79,7 @@ public struct EventTail: Sendable {
         }
         frames.append(frame)
         byteCount += frame.frame.count
-        // Cut rarely and by much: the front of an array is dear to remove.
+        // Cut rarely and by a lot: removing the front of an array is expensive.
         if frames.count > EventTail.maximumEvents * 5 / 4 || byteCount > EventTail.maximumBytes * 5 / 4 { trim() }
     }
 
@@ -141,7 +141,7 @@ public struct EventTail: Sendable {
     }
 
     /// The rows of a read, in order.
-    mutating func deliver(_ rows: [OrderEvent], to read: Read) {
+    mutating func deliver(_ rows: [DurableEvent], to read: Read) {
         guard var part = backfill, part.isReading, part.end == read.after else { return }
         backfill = nil
         part.isReading = false

@@ -47,7 +47,7 @@ public struct RestaurantFeed: Sendable {
     }
 
     /// A row this process committed itself: delivered at once if it is the next one, else a hint.
-    public mutating func committed(_ event: OrderEvent) -> Step {
+    public mutating func committed(_ event: DurableEvent) -> Step {
         guard event.sequence == cursor + 1, headWhenAsked == nil else { return hint(head: event.sequence) }
         let frame = take(event)
         head = max(head, cursor)
@@ -56,7 +56,7 @@ public struct RestaurantFeed: Sendable {
 
     /// The answer to a read: rows in order, following on `cursor` without a gap. Pruned rows leave a gap at the front
     /// only; the cursor then jumps, and the listeners' own cursors tell them what they missed.
-    public mutating func deliver(_ rows: [OrderEvent]) -> Step {
+    public mutating func deliver(_ rows: [DurableEvent]) -> Step {
         let asked = headWhenAsked ?? head
         headWhenAsked = nil
         var step = Step()
@@ -78,7 +78,7 @@ public struct RestaurantFeed: Sendable {
         headWhenAsked = nil
     }
 
-    private mutating func take(_ event: OrderEvent) -> EventFrame {
+    private mutating func take(_ event: DurableEvent) -> EventFrame {
         let frame = EventFrame(event)
         cursor = event.sequence
         tail.append(frame)
@@ -104,7 +104,7 @@ public struct RestaurantFeed: Sendable {
     }
 
     /// The rows of a read for tablets that wait.
-    public mutating func deliver(_ rows: [OrderEvent], to read: Read) {
+    public mutating func deliver(_ rows: [DurableEvent], to read: Read) {
         tail.deliver(rows, to: read)
     }
 

@@ -1,7 +1,7 @@
-// Where a body ends, and the reading of it. Servers and proxies that disagree about this are how requests are smuggled, so
-// everything ambiguous is an error, never a guess.
+// Reads a body and decides where it ends. Requests are smuggled where servers and proxies disagree about that, so anything
+// ambiguous is an error, never a guess.
 
-/// RFC 9112 §6.3: how a message tells where its body ends.
+/// RFC 9112 §6.3: how a message says where its body ends.
 enum HTTPBodyLength: Equatable, Sendable {
     /// The message names neither Content-Length nor Transfer-Encoding.
     case unstated
@@ -33,7 +33,7 @@ enum HTTPBodyLength: Equatable, Sendable {
         self = transferEncodings == 1 ? .chunked : contentLengths == 1 ? .counted(length) : .unstated
     }
 
-    /// The number; `Int.max` for all that are greater.
+    /// The value of the digits; `Int.max` for anything greater.
     private static func contentLength(_ value: Span<UInt8>) throws(HTTPError) -> Int {
         guard value.count > 0 else { throw .invalidContentLength }
         var length = 0
@@ -46,8 +46,8 @@ enum HTTPBodyLength: Equatable, Sendable {
         return length
     }
 
-    /// RFC 9112 §6.1: `chunked` is the one coding we know, once and last. An unknown coding is 501; what could be read as
-    /// `chunked` by one program and not by another is 400.
+    /// RFC 9112 §6.1: `chunked` is the only coding supported, and may appear once, last. An unknown coding is 501. A value that
+    /// some programs would read as `chunked` and others would not is 400.
     private static func checkTransferEncoding(_ value: Span<UInt8>) throws(HTTPError) {
         if value.equalsIgnoringCase("chunked") { return }
         var codings = 0
@@ -65,7 +65,7 @@ enum HTTPBodyLength: Equatable, Sendable {
     }
 }
 
-/// Reads one body and takes off its framing.
+/// Reads one body and removes its framing.
 struct HTTPBodyReader: Sendable {
     /// What comes next.
     private enum State: Sendable {
@@ -113,14 +113,14 @@ struct HTTPBodyReader: Sendable {
         if case .untilClose = state { true } else { false }
     }
 
-    /// The bytes read so far; leaves none behind.
+    /// Takes the bytes read so far.
     mutating func takeBody() -> [UInt8] {
         let taken = body
         body = []
         return taken
     }
 
-    /// Reads on at `cursor` and moves it behind what was read; true once the body is complete.
+    /// Reads from `cursor` on and advances it; true once the body is complete.
     mutating func read(
         _ bytes: Span<UInt8>, at cursor: inout Int, limits: HTTPLimits
     ) throws(HTTPError) -> Bool {
@@ -168,7 +168,7 @@ struct HTTPBodyReader: Sendable {
     private mutating func take(upTo count: Int, of bytes: Span<UInt8>, at cursor: inout Int) -> Int {
         let taken = min(count, bytes.count - cursor)
         guard taken > 0 else { return 0 }
-        // A body that is here whole gets its exact size; one that is merely announced does not get memory for its promise.
+        // A body that has arrived whole gets exactly its size. One that is only announced gets no memory in advance.
         if body.isEmpty { body.reserveCapacity(taken == count ? count : min(count, max(taken, 4_096))) }
         body.append(copying: bytes.extracting(cursor..<cursor + taken))
         cursor += taken
@@ -204,7 +204,7 @@ struct HTTPBodyReader: Sendable {
         return Int(size)
     }
 
-    /// RFC 9112 §7.1.2: trailer fields are checked like headers and dropped, so that none can pass for a header.
+    /// RFC 9112 §7.1.2: trailer fields are checked like header fields and dropped, so that none can pass for one.
     private mutating func readTrailers(
         _ bytes: Span<UInt8>, at cursor: inout Int, limits: HTTPLimits
     ) throws(HTTPError) -> Bool {

@@ -23,15 +23,15 @@ struct ByteSet: Sendable {
 
     /// RFC 9110 §5.6.2: the characters of a token.
     static let token = ByteSet("!#$%&'*+-.^_`|~" + alphanumeric)
-    /// RFC 3986 §3.3: what stands in a path, `%` for its escapes included.
+    /// RFC 3986 §3.3: the characters of a path, including the `%` of its escapes.
     static let path = ByteSet("-._~:@/%" + subDelimiters + alphanumeric)
     /// RFC 3986 §3.4, and the characters that browsers leave as they are (WHATWG URL): all but space, `"`, `#`, `<`, `>`.
     static let query = ByteSet("-._~:@/?%[]{}|\\^`" + subDelimiters + alphanumeric)
-    /// RFC 3986 §3.2.2: a registered name or IPv4 address, `%` for its escapes included.
+    /// RFC 3986 §3.2.2: the characters of a registered name or IPv4 address, including the `%` of escapes.
     static let registeredName = ByteSet("-._~%" + subDelimiters + alphanumeric)
-    /// RFC 7239 §6.3: what hides the name of a node or a port.
+    /// RFC 7239 §6.3: the characters of an obfuscated node or port.
     static let obfuscated = ByteSet("._-" + alphanumeric)
-    /// RFC 3986 §3.2.2: what stands between the brackets of an IPv6 address.
+    /// RFC 3986 §3.2.2: the characters between the brackets of an IPv6 address.
     static let addressLiteral = ByteSet("0123456789abcdefABCDEF:.")
 }
 
@@ -47,7 +47,7 @@ extension UInt8 {
         (self >= 0x20 && self != 0x7f) || self == .tab
     }
 
-    /// The character itself, but ASCII capitals as small letters.
+    /// The character with ASCII capitals lower-cased.
     @inline(__always)
     var lowercased: UInt8 {
         self &- UInt8(ascii: "A") < 26 ? self | 0x20 : self
@@ -67,7 +67,7 @@ extension UInt8 {
 }
 
 extension Span where Element == UInt8 {
-    /// True when every byte is in `set`; also when there is none.
+    /// True if every byte is in `set`; also true of no bytes.
     func consists(of set: ByteSet) -> Bool {
         for index in indices where !set.contains(self[index]) { return false }
         return true
@@ -88,23 +88,23 @@ extension Span where Element == UInt8 {
         return nil
     }
 
-    /// True when the bytes are those of `text`, ASCII capitals and small letters being the same.
+    /// True if the bytes are those of `text`, ignoring ASCII case.
     func equalsIgnoringCase(_ text: Span<UInt8>) -> Bool {
         guard count == text.count else { return false }
         for index in indices where self[index].lowercased != text[index].lowercased { return false }
         return true
     }
 
-    /// The same for text that the program holds.
+    /// True if the bytes are those of a literal, ignoring ASCII case.
     public func equalsIgnoringCase(_ text: StaticString) -> Bool {
         guard text.hasPointerRepresentation, count == text.utf8CodeUnitCount else { return false }
-        // A static string's pointer holds as many bytes as it says, for as long as the program runs.
+        // A static string's pointer is valid for its stated length and for the life of the program.
         let bytes = unsafe text.utf8Start
         for index in indices where unsafe self[index].lowercased != bytes[index].lowercased { return false }
         return true
     }
 
-    /// The range of what is left of `range` without the spaces and tabs at both ends.
+    /// `range` without the spaces and tabs at both ends.
     public func trimming(_ range: Range<Int>) -> Range<Int> {
         var start = range.lowerBound
         var end = range.upperBound

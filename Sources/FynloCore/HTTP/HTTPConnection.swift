@@ -1,4 +1,4 @@
-// One server-side connection as a value: one request at a time, in order, with deadlines while the client is to speak.
+// One server-side connection as a value: one request at a time, in order, with deadlines while the client must send.
 //
 //     reading ──request──> answering ──response──> reading … or closing
 //        │                     └──101──> upgraded: the input now belongs to another protocol
@@ -9,8 +9,7 @@
 public enum HTTPEvent: Sendable, Equatable {
     /// A whole request, to be answered by one `respond`.
     case request(HTTPRequest)
-    /// What came cannot be understood, or came too slowly: to be answered by one `respond`, after which the connection
-    /// closes.
+    /// The input cannot be understood, or came too slowly. To be answered by one `respond`, after which the connection closes.
     case failed(HTTPError)
 }
 
@@ -30,17 +29,17 @@ public struct HTTPConnection: Sendable {
     private var state = State.reading
     private var parser: HTTPRequestParser
     private var deadline: Instant?
-    /// When the body under way began.
+    /// When the current body began.
     private var bodyStart: Instant
     private var hasSentContinue = false
     private var isDraining = false
-    /// A request has been answered.
+    /// True once a request has been answered.
     private var hasServed = false
     private var hasInputEnded = false
-    /// Bytes were left in the input when it was last seen.
+    /// True if the last call left bytes in the input.
     private var hasPipelinedInput = false
 
-    /// A connection just accepted; it has `limits.headTimeout` for its first byte.
+    /// A connection that was just accepted. Its first byte is due within `limits.headTimeout`.
     public init(limits: HTTPLimits, now: Instant) {
         parser = HTTPRequestParser(limits: limits)
         deadline = now + limits.headTimeout
@@ -55,28 +54,28 @@ public struct HTTPConnection: Sendable {
         }
     }
 
-    /// True when nothing more will be read or written: close once the output is flushed.
+    /// True once nothing more will be read or written: close when the output is flushed.
     public var isClosing: Bool {
         if case .closing = state { true } else { false }
     }
 
-    /// True after a 101: the input belongs to the new protocol, and this value has nothing more to say.
+    /// True after a 101: the input belongs to the new protocol, and this value is finished.
     public var isUpgraded: Bool {
         if case .upgraded = state { true } else { false }
     }
 
-    /// True between two requests, when closing disturbs nobody.
+    /// True between two requests, when the connection can be closed without losing anything.
     public var isIdle: Bool {
         if case .reading = state { parser.phase == .idle } else { false }
     }
 
-    /// When to call `tick` next; `nil` while the client is not the one waited for.
+    /// When to call `tick` next; `nil` while the connection is not waiting for the client.
     public var nextDeadline: Instant? { deadline }
 
-    // MARK: The client speaks
+    // MARK: Input
 
-    /// Takes the next request from the front of `input`; `nil` when more bytes are needed, or a response first. Appends
-    /// `100 Continue` to `output` when the client waits for it.
+    /// Takes the next request from the front of `input`; `nil` if more bytes are needed, or a response first. Appends
+    /// `100 Continue` to `output` if the client is waiting for it.
     public mutating func next(_ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer) -> HTTPEvent? {
         switch state {
         case .answering:
@@ -117,7 +116,7 @@ public struct HTTPConnection: Sendable {
         return nil
     }
 
-    /// The peer will send nothing more. Requests that are whole are still answered; then the connection closes.
+    /// The peer has ended its stream. Complete requests are still answered; then the connection closes.
     public mutating func endOfInput() {
         hasInputEnded = true
         if case .reading = state { close(.closing) }
@@ -133,19 +132,19 @@ public struct HTTPConnection: Sendable {
         case .body:
             if phase != .body { bodyStart = now }
             guard phase != .body || parser.bodyBytesRead > bodyBytesRead else { return }
-            // A pause of `bodyTimeout` is too long, and so is a body that keeps trickling below the minimum rate.
+            // Too slow: a pause of `bodyTimeout`, or a body that arrives below the minimum rate.
             let earned = Duration.milliseconds(
                 Int64(parser.bodyBytesRead) * 1_000 / Int64(max(limits.bodyBytesPerSecond, 1)))
             deadline = min(now + limits.bodyTimeout, bodyStart + limits.bodyTimeout + earned)
         }
     }
 
-    // MARK: The server answers
+    // MARK: Responses
 
-    /// Appends the response to the request under way: exactly one for each event. `id` becomes its X-Request-ID.
+    /// Appends the response to the current request: exactly one for each event. `id` becomes its X-Request-ID.
     ///
-    /// A response before the request was complete (the server is overloaded, say) is allowed and closes the connection;
-    /// one after the connection began to close is dropped, for nobody waits for it.
+    /// A response may come before the request is complete, for example because the server is overloaded: it closes the
+    /// connection. A response after the connection began to close is dropped, since nobody waits for it.
     public mutating func respond(
         _ response: HTTPResponse, id: RequestID = .none, now: Moment, output: inout ByteBuffer
     ) {
@@ -162,7 +161,7 @@ public struct HTTPConnection: Sendable {
             return
         }
         if response.status == 101 {
-            // The new protocol decides about the connection; what keeps it is the response's own Connection field.
+            // The new protocol decides how the connection ends; the response brings its own Connection field.
             exchange = HTTPEncoder.Exchange(isHead: false, version: .http11, isKeepAlive: true)
             HTTPEncoder.encode(response, for: exchange, date: now.unixTime, id: id, into: &output)
             close(.upgraded)
@@ -184,14 +183,14 @@ public struct HTTPConnection: Sendable {
         }
     }
 
-    /// Drains: the request under way is answered with `Connection: close`; an idle connection closes at once.
+    /// Drains: the current request is answered with `Connection: close`; an idle connection closes at once.
     public mutating func close() {
         isDraining = true
         if isIdle { close(.closing) }
     }
 
-    /// Drains because the server is going away. A client that has just connected is about to make its request, and has a
-    /// moment for it: whom the server has accepted nobody else will answer.
+    /// Drains because the server is going away. A client that has just connected is about to send its request and gets a
+    /// moment for it: once the server has accepted a connection, nobody else will answer it.
     public mutating func leave(now: Instant) {
         guard isIdle, !hasServed, !isDraining, !hasInputEnded else { return close() }
         isDraining = true
@@ -199,10 +198,10 @@ public struct HTTPConnection: Sendable {
         deadline = deadline.map { min($0, limit) } ?? limit
     }
 
-    // MARK: Time passes
+    // MARK: Time
 
-    /// Compares the deadline with the present: a request that takes too long fails with 408; a connection on which none
-    /// has begun closes without a word, since a response that nobody asked for could be taken for that of the next request.
+    /// Checks the deadline. A request that takes too long fails with 408. A connection without one closes silently, since the
+    /// client could take an unrequested response for the answer to its next request.
     public mutating func tick(now: Moment) -> HTTPEvent? {
         guard let deadline, now.instant >= deadline else { return nil }
         switch parser.phase {

@@ -1,5 +1,5 @@
-// Values -> bytes. What frames a message and keeps its connection is written here and nowhere else, so that no caller can
-// contradict it; header values are free of line breaks by construction of HTTPHeaders.
+// Values -> bytes. The fields that frame a message and keep its connection open are written only here, so that no caller can
+// contradict them. HTTPHeaders guarantees that header values have no line breaks.
 
 /// Writes responses (the server) and requests (our client).
 public enum HTTPEncoder {
@@ -8,7 +8,7 @@ public enum HTTPEncoder {
         /// The request was HEAD: the response has the headers of GET's and no body.
         public var isHead: Bool
         public var version: HTTPVersion
-        /// The connection stays open after the response.
+        /// True if the connection stays open after the response.
         public var isKeepAlive: Bool
 
         public init(isHead: Bool, version: HTTPVersion, isKeepAlive: Bool) {
@@ -25,9 +25,9 @@ public enum HTTPEncoder {
 
     /// Appends a whole response.
     ///
-    /// `Date`, `Content-Length` and `Connection: close` or `keep-alive` are added as needed; those of `response` are left
-    /// out, other `Connection` options are kept, and `X-Request-ID` is added if there is an `id`. 1xx, 204 and 304 get neither
-    /// length nor body, HEAD no body.
+    /// Adds `Date`, `Content-Length` and `Connection: close` or `keep-alive` as needed, in place of those in `response`; other
+    /// `Connection` options are kept. Adds `X-Request-ID` if there is an `id`. 1xx, 204 and 304 get neither length nor body;
+    /// the response to HEAD gets no body.
     public static func encode(
         _ response: HTTPResponse, for exchange: Exchange, date: UnixTime, id: RequestID = .none,
         into output: inout ByteBuffer
@@ -38,7 +38,7 @@ public enum HTTPEncoder {
         let hasNoBody = HTTPResponse.hasNoBody(status: response.status)
         headers.withLines { lines in
             output.write(atMost: managedBytes + lines.count + id.roomBytes) { head in
-                // The version is ours, not the client's (RFC 9110 §6.2).
+                // The server's version, not the client's (RFC 9110 §6.2).
                 head.append("HTTP/1.1 ")
                 head.append(decimal: UInt64(response.status))
                 head.append(UInt8.space)
@@ -68,10 +68,10 @@ public enum HTTPEncoder {
         if !hasNoBody, !exchange.isHead { output.append(response.body) }
     }
 
-    /// More than the status line and the fields that are ours take, but for X-Request-ID.
+    /// An upper bound for the status line and the fields added here, except X-Request-ID.
     private static let managedBytes = 256
 
-    /// True for the fields of a response that are ours to write.
+    /// True for the response fields that only the encoder writes.
     private static func isManaged(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
         name.equalsIgnoringCase("date") || framesBody(name)
             || name.equalsIgnoringCase("connection")
@@ -86,8 +86,8 @@ public enum HTTPEncoder {
 
     /// Appends a whole request.
     ///
-    /// `target` is in origin-form; its bytes that no target may hold are percent-encoded. `headers` must name the `Host`.
-    /// `Content-Length` is added where there is a body, and for methods that announce one.
+    /// `target` is in origin-form; bytes that are not allowed in a target are percent-encoded. `headers` must have a `Host`.
+    /// `Content-Length` is added if there is a body, and for methods that imply one.
     public static func encodeRequest(
         method: HTTPMethod, target: String, headers: HTTPHeaders, body: [UInt8], into output: inout ByteBuffer
     ) {

@@ -1,6 +1,6 @@
-// Everything that can be wrong with an HTTP message, each with the status that answers it and one sentence for a person.
+// Everything that can be wrong with an HTTP message, with the status that answers it and one sentence for a person.
 
-/// Why a message was refused. The connection cannot be read any further: where the next message begins is not known.
+/// Why a message was refused. Nothing more can be read from the connection: where the next message begins is unknown.
 public enum HTTPError: Error, Equatable, Sendable {
     // The start line
     case plainTextExpected
@@ -65,7 +65,7 @@ public enum HTTPError: Error, Equatable, Sendable {
         }
     }
 
-    /// One sentence: what was wrong, and what is accepted. It holds nothing that the client wrote.
+    /// One sentence: what was wrong, and what is accepted. It repeats nothing that the client sent.
     public var detail: String {
         switch self {
         case .plainTextExpected:
@@ -143,7 +143,7 @@ public enum HTTPError: Error, Equatable, Sendable {
 }
 
 extension Duration {
-    /// Whole seconds, or with a decimal point where they are not: `10`, `0.25`.
+    /// Seconds, with a decimal point only if they are not whole: `10`, `0.25`.
     fileprivate var inSeconds: String {
         let milliseconds = inMilliseconds
         return milliseconds % 1_000 == 0 ? "\(milliseconds / 1_000)" : "\(Double(milliseconds) / 1_000)"

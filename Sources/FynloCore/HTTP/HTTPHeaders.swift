@@ -1,20 +1,20 @@
-// The fields of a message in the order they came. All names and values share one array of bytes: reading a message costs
-// two allocations for its headers however many there are, and a string is made only of a value that someone asks for. The
-// array holds them as they are sent, so that fields made once, such as those of a menu's page, are written by copying it.
+// The fields of a message, in order. All names and values share one array of bytes: a message's headers take two allocations
+// however many there are, and only a value that is asked for becomes a string. The array has the form that is sent, so that
+// fields made once, such as those of a menu page, are written by copying it.
 
 /// An ordered list of header fields. Names compare without case; a name may occur more than once.
 ///
-/// Parsed names are lower-cased; appended ones are sent as they are written. No value holds a control character other than
-/// the tab, wherever it came from, so that no value can end its line on the wire.
+/// Parsed names are lower-cased; appended names are sent as written. No value has a control character other than the tab,
+/// wherever it came from, so that no value can end its line on the wire.
 public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
     private var text: [UInt8] = []
     private var fields: [Field] = []
 
-    /// Where a field stands in `text`: `name: value` and a line break.
+    /// Where a field is in `text`: `name: value` and a line break.
     private struct Field: Sendable {
         var start: UInt32
         var nameEnd: UInt32
-        /// Of the value.
+        /// Where the value ends.
         var end: UInt32
 
         var name: Range<Int> { Int(start)..<Int(nameEnd) }
@@ -37,7 +37,7 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
 
     // MARK: Reading
 
-    /// How many fields there are, repeated names counted each time.
+    /// The number of fields; repeated names count each time.
     public var count: Int { fields.count }
 
     public var isEmpty: Bool { fields.isEmpty }
@@ -49,7 +49,7 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
         return matches
     }
 
-    /// The value of the first field of that name, without white space at its ends; `nil` when there is none. Bytes that are
+    /// The value of the first field with that name, without white space at its ends; `nil` if there is none. Bytes that are
     /// not UTF-8 become U+FFFD.
     public func first(_ name: String) -> String? {
         firstPosition(of: name.utf8Span.span, from: 0).map { value(at: $0) }
@@ -62,8 +62,8 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
         return values
     }
 
-    /// RFC 9110 §5.6.1: the elements of all fields of that name taken as one comma-separated list, lower-cased, empty ones
-    /// left out. Not for values with quoted strings.
+    /// RFC 9110 §5.6.1: the elements of all fields with that name as one comma-separated list, lower-cased, without empty ones.
+    /// Not for values with quoted strings.
     public func tokens(_ name: String) -> [String] {
         var tokens: [String] = []
         forEachElement(of: name) { element in
@@ -103,7 +103,7 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
         return try body(text.span.extracting(field.name), text.span.extracting(field.value))
     }
 
-    /// Lends the value of the field of that name; `nil` when there is none, or more than one.
+    /// Lends the value of the only field with that name; `nil` if there is none, or more than one.
     public func withOnlyValue<Result>(of name: StaticString, _ body: (Span<UInt8>) -> Result) -> Result? {
         var only: Int?
         for position in fields.indices where isNamed(name, position) {
@@ -113,7 +113,7 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
         return only.map { body(text.span.extracting(fields[$0].value)) }
     }
 
-    /// True when one field of that name is there, or more.
+    /// True if at least one field has that name.
     func contains(_ name: StaticString) -> Bool {
         fields.indices.contains { isNamed(name, $0) }
     }
@@ -123,7 +123,7 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
         return range.count == name.utf8CodeUnitCount && text.span.extracting(range).equalsIgnoringCase(name)
     }
 
-    /// Lends all the fields as they are sent: `name: value` and a line break each.
+    /// Lends all fields in the form that is sent: `name: value` and a line break each.
     func withLines<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
         body(text.span)
     }
@@ -148,7 +148,7 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
         }
     }
 
-    /// Lends the elements of `tokens(name)`, in the case in which they are written.
+    /// Lends the elements of `tokens(name)` in their original case.
     func forEachElement(of name: String, _ body: (Span<UInt8>) -> Void) {
         forEachPosition(of: name) { position in
             let value = text.span.extracting(fields[position].value)
@@ -166,8 +166,7 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
 
     /// Adds a field at the end.
     ///
-    /// `name` is ours and must be a token. `value` may repeat what a client wrote: control characters are dropped, and white
-    /// space at its ends.
+    /// `name` must be a token. `value` may come from a client: control characters, and white space at its ends, are dropped.
     public mutating func append(_ name: String, _ value: String) {
         let nameSpan = name.utf8Span.span
         precondition(!nameSpan.isEmpty && nameSpan.consists(of: .token), "the name of a header field is a token")
@@ -175,7 +174,7 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
         add(nameSpan, valueSpan.extracting(valueSpan.trimming(0..<valueSpan.count)))
     }
 
-    /// Adds a field of whose value only field content is taken.
+    /// Adds a field; of its value, only bytes allowed in field content are taken.
     private mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
         let start = text.count
         text.append(copying: name)
@@ -209,10 +208,10 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
         self = kept
     }
 
-    /// Adds the field of a received line (without its line break, all of it `isFieldContent`), its name lower-cased.
+    /// Adds the field of a received line, lower-casing its name. The line has no line break and is all `isFieldContent`.
     ///
-    /// RFC 9112 §5: the line is `name ":" OWS value OWS`. Throws when it is not, or when it begins with white space, as the
-    /// obsolete folded lines do.
+    /// RFC 9112 §5: the line is `name ":" OWS value OWS`. Throws if it is not, or if it begins with white space, as obsolete
+    /// folded lines do.
     mutating func append(line: Span<UInt8>) throws(HTTPError) {
         let colon = try Self.colon(in: line)
         let start = text.count
@@ -235,13 +234,13 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
         return index
     }
 
-    /// Makes room at once for headers of about `bytes` bytes.
+    /// Reserves room for headers of about `bytes` bytes.
     mutating func reserve(bytes: Int) {
         text.reserveCapacity(bytes)
         fields.reserveCapacity(16)
     }
 
-    /// Ends the line that begins at `start`, and notes it.
+    /// Ends the line that begins at `start` and records the field.
     private mutating func add(start: Int, nameEnd: Int) {
         fields.append(Field(start: UInt32(start), nameEnd: UInt32(nameEnd), end: UInt32(text.count)))
         text.append(.carriageReturn)
@@ -250,7 +249,7 @@ public struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral {
 }
 
 extension HTTPHeaders: Equatable {
-    /// The same fields in the same order: names without case, values to the byte.
+    /// Equal if the fields and their order are equal: names ignoring case, values byte for byte.
     public static func == (left: HTTPHeaders, right: HTTPHeaders) -> Bool {
         guard left.count == right.count else { return false }
         for index in left.fields.indices {

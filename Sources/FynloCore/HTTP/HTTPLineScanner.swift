@@ -1,15 +1,15 @@
-// Finds the lines of a message head, of chunk sizes and of trailers. It remembers how far it has looked, so that a line
-// that arrives byte by byte is looked at once, and it refuses what two readers could split into different lines.
+// Finds the lines of a message head, of chunk sizes and of trailers. It remembers how far it has looked, so that a line that
+// arrives byte by byte is scanned once, and it refuses what two programs could split into different lines.
 
 /// RFC 9112 §2.2: lines end with CR LF and hold no other control character than the tab.
 struct HTTPLineScanner: Sendable {
-    /// Bytes of the current line that are known to be fine.
+    /// How many bytes of the current line have been checked.
     private(set) var scanned = 0
 
     /// The end of the line that begins at `start`: the position of its CR LF, or `nil` when that has not arrived.
     ///
-    /// Throws `tooLong` as soon as more than `limit` bytes without a line break are there. What is thrown depends on the
-    /// bytes of the line only, never on how they were split.
+    /// Throws `tooLong` as soon as more than `limit` bytes have arrived without a line break. The error depends only on the
+    /// bytes of the line, never on how they were split.
     mutating func lineEnd(
         in bytes: Span<UInt8>, from start: Int, limit: Int, tooLong: HTTPError
     ) throws(HTTPError) -> Int? {
@@ -39,8 +39,8 @@ struct HTTPLineScanner: Sendable {
     }
 }
 
-/// True if one of the eight bytes of a word is a control character, or may be: a tab is taken for one, and what stands before
-/// one in the word. A head is looked through in an eighth of the steps.
+/// True if one of the eight bytes of a word may be a control character. A tab counts as one, and so may the byte above a control
+/// character. Scanning a head takes an eighth of the steps.
 @inline(__always)
 private func mayEndLine(_ word: UInt64) -> Bool {
     let ones: UInt64 = 0x0101_0101_0101_0101
@@ -56,14 +56,14 @@ struct HTTPFieldReader: Sendable {
     private var lines = HTTPLineScanner()
     private var usedBytes = 0
 
-    /// The fields that were read; leaves none behind.
+    /// Takes the fields that were read.
     mutating func takeHeaders() -> HTTPHeaders {
         var taken = HTTPHeaders()
         swap(&taken, &headers)
         return taken
     }
 
-    /// Reads on at `cursor` and moves it behind what was read; true once the empty line was.
+    /// Reads from `cursor` on and advances it; true once the empty line has been read.
     mutating func read(
         _ bytes: Span<UInt8>, at cursor: inout Int, limits: HTTPLimits
     ) throws(HTTPError) -> Bool {
@@ -71,7 +71,7 @@ struct HTTPFieldReader: Sendable {
             if headers.count >= limits.headerFields, bytes[cursor] != .carriageReturn {
                 throw .tooManyFields(limit: limits.headerFields)
             }
-            // The empty line does not count; each other line counts with its line break.
+            // Every line but the empty one counts, with its line break.
             let limit = max(limits.headerBytes - usedBytes - 2, 0)
             let end = try lines.lineEnd(
                 in: bytes, from: cursor, limit: limit, tooLong: .headerTooLarge(limitBytes: limits.headerBytes))
@@ -81,7 +81,7 @@ struct HTTPFieldReader: Sendable {
                 cursor = end + 2
                 return true
             }
-            // Most heads arrive whole: what is here is a good guess at their size.
+            // Most heads arrive whole, so the bytes at hand are a good guess at the size.
             if headers.isEmpty { headers.reserve(bytes: min(bytes.count - cursor, 2_048)) }
             cursor = end + 2
             try headers.append(line: line)

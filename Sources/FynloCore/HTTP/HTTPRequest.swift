@@ -1,9 +1,9 @@
-// A request as a value: what the parser yields once a message is complete, and what the router looks at.
+// A request as a value: what the parser returns once a message is complete, and what the router reads.
 
 /// One whole request.
 public struct HTTPRequest: Sendable, Equatable {
-    /// The one element is the request: it is handed through many hands, and a copy of an array is one count of references
-    /// where one of these fields would be nine.
+    /// The single element is the request. Requests are passed through many functions: copying an array retains one reference,
+    /// copying the fields would retain nine.
     private var parts: [Parts]
 
     private struct Parts: Sendable, Equatable {
@@ -20,36 +20,36 @@ public struct HTTPRequest: Sendable, Equatable {
     }
 
     public var method: HTTPMethod { parts[0].method }
-    /// The path, percent-decoded, beginning with a slash; `*` for `OPTIONS *`. It holds no dot segment, backslash, control
-    /// character or encoded slash: requests with these are refused, so that its segments are what everyone else saw.
+    /// The path, percent-decoded, beginning with a slash; `*` for `OPTIONS *`. It has no dot segment, backslash, control
+    /// character or encoded slash: requests with these are refused, so that proxies saw the same segments.
     public var path: String { parts[0].path }
-    /// What stands between the first `?` of the target and its end, as it was sent; `nil` without a `?`.
+    /// The target after its first `?`, as it was sent; `nil` without a `?`.
     public var query: String? { parts[0].query }
     /// The request target as it was sent.
     public var rawTarget: String { parts[0].rawTarget }
     public var version: HTTPVersion { parts[0].version }
-    /// Names are lower-cased. `host` is there exactly once in HTTP/1.1 and names the host of the target where the target
-    /// has one (RFC 9112 §3.2.2).
+    /// The fields, with lower-cased names. HTTP/1.1 requests have exactly one `host`; if the target names a host, `host` is
+    /// that one (RFC 9112 §3.2.2).
     public var headers: HTTPHeaders {
         get { parts[0].headers }
         set { parts[0].headers = newValue }
     }
-    /// Without chunk framing; empty when there is none. Trailers are checked and dropped.
+    /// The body without chunk framing; empty if there is none. Trailers are checked and dropped.
     public var body: [UInt8] {
         get { parts[0].body }
         set { parts[0].body = newValue }
     }
-    /// True when the client is ready to send another request on the connection (RFC 9112 §9.3).
+    /// True if the client may send another request on the connection (RFC 9112 §9.3).
     public var isKeepAlive: Bool {
         get { parts[0].isKeepAlive }
         set { parts[0].isKeepAlive = newValue }
     }
-    /// True when the client waited for `100 Continue` before its body, or may have.
+    /// True if the client waited, or may have waited, for `100 Continue` before its body.
     public var expectsContinue: Bool {
         get { parts[0].expectsContinue }
         set { parts[0].expectsContinue = newValue }
     }
-    /// What the answer's X-Request-ID and the log say of it.
+    /// The request's name in the response's X-Request-ID and in the log.
     public var id: RequestID {
         get { parts[0].id }
         set { parts[0].id = newValue }
@@ -70,14 +70,14 @@ public struct HTTPRequest: Sendable, Equatable {
         ]
     }
 
-    /// Host and optional port that the request is for; `nil` only in HTTP/1.0.
+    /// The host and optional port that the request is for; `nil` only in HTTP/1.0.
     public var authority: String? { headers.first("host") }
 
-    /// The names and values of the query in the order sent, repeated ones included, decoded as forms are: `%HH` is a byte
-    /// and `+` a space. A name without `=` has an empty value; empty pieces between two `&` are left out.
+    /// The names and values of the query in order, with repeated ones, decoded like a form: `%HH` is a byte and `+` a space. A
+    /// name without `=` has an empty value; empty pieces between two `&` are skipped.
     ///
-    /// Throws when a `%` is not followed by two hexadecimal digits, or when the result is not UTF-8 or holds NUL, which no
-    /// database takes.
+    /// Throws if a `%` is not followed by two hexadecimal digits, or if the result is not UTF-8 or contains NUL, which no
+    /// database accepts.
     public func queryItems() throws(HTTPError) -> [(name: String, value: String)] {
         guard let query else { return [] }
         let bytes = query.utf8Span.span
@@ -121,8 +121,8 @@ public struct HTTPRequest: Sendable, Equatable {
 }
 
 extension HTTPRequest {
-    /// RFC 9110 §13.1.2, If-None-Match: true if the client holds what `tag` stands for, an entity tag in its quotes and in
-    /// lower case. Compared weakly, as GET wants it.
+    /// RFC 9110 §13.1.2, If-None-Match: true if the client has the version with this entity tag, which is given in quotes and
+    /// lower case. The comparison is weak, as GET requires.
     public func holds(entityTag tag: String) -> Bool {
         headers.contains("if-none-match")
             && headers.tokens("if-none-match").contains { $0 == "*" || $0 == tag || $0 == "w/" + tag }
@@ -130,7 +130,7 @@ extension HTTPRequest {
 }
 
 extension HTTPRequest {
-    /// True when a proxy says that it passes the request on for somebody else.
+    /// True if a proxy says that it forwards the request for somebody else.
     var isForwarded: Bool {
         ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"].contains { headers.first($0) != nil }
     }

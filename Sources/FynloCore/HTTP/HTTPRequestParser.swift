@@ -1,10 +1,10 @@
-// Bytes -> requests. Lines are taken from the front of the input as they become complete, so that little stays there, and
-// nothing is looked at twice.
+// Bytes -> requests. Lines are taken from the front of the input as they become complete, so that little stays there and
+// nothing is scanned twice.
 //
 //     start line ──> fields ──> body ──> request, and on to the next
 //         any violation of RFC 9112 ──> HTTPError, after which nothing more can be read
 
-/// Reads the requests of one connection, one after the other. Between two requests it holds no memory of its own.
+/// Reads the requests of one connection, one after the other. Between requests it holds no memory.
 public struct HTTPRequestParser: Sendable {
     /// Which part of a message is being read.
     public enum Phase: Sendable {
@@ -15,33 +15,32 @@ public struct HTTPRequestParser: Sendable {
     }
 
     public let limits: HTTPLimits
-    /// The message under way, or none: an array, so that an idle connection carries one word of it and not the whole.
+    /// The current message, if any. It is in an array so that an idle connection stores one word instead of the whole reader.
     private var underWay: [HTTPRequestReader] = []
 
     public init(limits: HTTPLimits) {
         self.limits = limits
     }
 
-    /// Which part of a message is awaited.
+    /// Which part of a message is expected next.
     public var phase: Phase { underWay.first?.phase ?? .idle }
 
-    /// True while the client may be waiting for `100 Continue`: it said so, and no byte of its body has been read
+    /// True while the client may be waiting for `100 Continue`: it announced so, and no byte of its body has been read
     /// (RFC 9110 §10.1.1).
     public var awaitsContinue: Bool {
         guard let reader = underWay.first else { return false }
         return reader.phase == .body && reader.bodyBytesRead == 0 && reader.request?.expectsContinue == true
     }
 
-    /// The request under way, its body still empty; `nil` until its start line is complete.
+    /// The current request, with an empty body; `nil` until its start line is complete.
     var partial: HTTPRequest? { underWay.first?.request }
 
-    /// Bytes consumed of the body under way, its framing included.
+    /// How many bytes of the current body have been consumed, including its framing.
     var bodyBytesRead: Int { underWay.first?.bodyBytesRead ?? 0 }
 
     /// The next request, or `nil` when more bytes are needed.
     ///
-    /// Consumes what it has understood; what it leaves in `input` is part of a line at most. After an error the parser
-    /// must not be asked again.
+    /// Consumes what it has parsed and leaves at most part of a line in `input`. Do not call it again after an error.
     public mutating func next(_ input: inout ByteBuffer) throws(HTTPError) -> HTTPRequest? {
         guard !input.isEmpty else { return nil }
         if underWay.isEmpty { underWay.append(HTTPRequestReader()) }
@@ -81,7 +80,7 @@ private struct HTTPRequestReader: Sendable {
         }
     }
 
-    /// Reads on at `cursor` and moves it behind what was read; the request once it is complete.
+    /// Reads from `cursor` on and advances it. Returns the request once it is complete.
     mutating func read(
         _ bytes: Span<UInt8>, at cursor: inout Int, limits: HTTPLimits
     ) throws(HTTPError) -> HTTPRequest? {
@@ -110,7 +109,7 @@ private struct HTTPRequestReader: Sendable {
     ) throws(HTTPError) -> Bool {
         while cursor < bytes.count {
             if !hasStarted, bytes[cursor] != .carriageReturn {
-                // A look at the first byte spares those who speak another protocol the wait for a line break.
+                // Checking the first byte refuses other protocols at once, without waiting for a line break.
                 guard bytes[cursor] != 0x16 else { throw .plainTextExpected }
                 guard bytes[cursor] != .lineFeed else { throw .bareLineBreak }
                 guard ByteSet.token.contains(bytes[cursor]) else { throw .malformedRequestLine }
@@ -151,7 +150,7 @@ private struct HTTPRequestReader: Sendable {
 
     // MARK: The end of the head
 
-    /// Decides by the whole head: for which host, how long the body is, and what becomes of the connection.
+    /// Decides by the whole head which host the request is for, how long its body is, and whether the connection stays open.
     private mutating func finishHead(limits: HTTPLimits) throws(HTTPError) {
         guard let version = request?.version else { return }
         var headers = fields.takeHeaders()
@@ -164,7 +163,7 @@ private struct HTTPRequestReader: Sendable {
             case .chunked: bodyReader = .chunked
             }
         }
-        // RFC 9112 §9.3: HTTP/1.1 keeps the connection unless told otherwise, HTTP/1.0 only when told so.
+        // RFC 9112 §9.3: HTTP/1.1 keeps the connection open unless told otherwise, HTTP/1.0 only if told to.
         request?.isKeepAlive =
             !(named.hasConnection && headers.hasToken("close", in: "connection"))
             && (version == .http11 || named.hasConnection && headers.hasToken("keep-alive", in: "connection"))
@@ -191,15 +190,14 @@ private struct HTTPRequestReader: Sendable {
     }
 }
 
-/// Which of the fields that decide about a message are there: most requests have none but Host, and the others are then not
-/// looked for one by one.
+/// Which of the fields that affect framing are present. Most requests have only Host, and the others need not be searched for.
 private struct DecidingFields {
     var hosts = 0
     var hasFraming = false
     var hasConnection = false
     var hasExpectation = false
 
-    /// Names are compared as the parser has left them, in small letters.
+    /// Compares names in lower case, as the parser stores them.
     init(_ headers: HTTPHeaders) {
         for position in 0..<headers.count {
             headers.withField(at: position) { name, _ in

@@ -1,12 +1,12 @@
-// An answer as a value: what the router makes on the server, and what the client's parser yields.
+// A response as a value: what a handler makes on the server, and what the client's parser returns.
 
-/// One response. `Content-Length`, `Date` and what keeps or closes the connection are the encoder's business.
+/// One response. The encoder adds `Content-Length`, `Date` and the fields that keep or close the connection.
 public struct HTTPResponse: Sendable, Equatable {
     /// Three digits, 100 to 999.
     public var status: Int
     /// Names as they were appended (lower-cased when parsed), values without control characters.
     public var headers: HTTPHeaders
-    /// Empty where there is none. In answer to HEAD give the body of GET: its length is told, its bytes are not sent.
+    /// The body; empty if there is none. In answer to HEAD it is GET's body: its length is announced, its bytes are not sent.
     public var body: [UInt8]
 
     public init(status: Int, headers: HTTPHeaders = HTTPHeaders(), body: [UInt8] = []) {
@@ -20,7 +20,7 @@ public struct HTTPResponse: Sendable, Equatable {
         status < 200 || status == 204 || status == 304
     }
 
-    /// RFC 9110 §15: what the status line says beside the number; empty for a status without a name of its own.
+    /// RFC 9110 §15: the reason phrase; empty for a status without a name.
     public static func reason(of status: Int) -> StaticString {
         switch status {
         case 100: "Continue"

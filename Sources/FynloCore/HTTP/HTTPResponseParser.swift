@@ -1,5 +1,5 @@
-// Bytes -> responses: the client's side, for the WebSocket upgrade and for REST. As strict as the server's side, since a
-// server that is misunderstood is as dangerous as a client.
+// Bytes -> responses, on the client's side: for the WebSocket upgrade and for REST. It is as strict as the server's parser,
+// since misunderstanding a server is as dangerous as misunderstanding a client.
 
 /// Reads the responses on one connection, one after the other.
 public struct HTTPResponseParser: Sendable {
@@ -22,15 +22,15 @@ public struct HTTPResponseParser: Sendable {
     /// True when the connection may carry another request after the last response that was returned (RFC 9112 §9.3).
     public private(set) var isKeepAlive = true
 
-    /// `limits.requestLineBytes` holds for the status line.
+    /// `limits.requestLineBytes` applies to the status line.
     public init(limits: HTTPLimits) {
         self.limits = limits
     }
 
-    /// The response to a request of that method, or `nil` when more bytes are needed. Interim responses (1xx) are left out,
-    /// but for 101: what follows it in `input` belongs to the new protocol.
+    /// The response to a request with that method, or `nil` if more bytes are needed. Interim responses (1xx) are skipped,
+    /// except 101: what follows it in `input` belongs to the new protocol.
     ///
-    /// After an error the parser must not be asked again; the error's `detail` speaks of the server's message.
+    /// Do not call it again after an error. The error's `detail` describes the server's message.
     public mutating func next(
         _ input: inout ByteBuffer, requestMethod: HTTPMethod
     ) throws(HTTPError) -> HTTPResponse? {
@@ -42,8 +42,8 @@ public struct HTTPResponseParser: Sendable {
         return response
     }
 
-    /// Tells that the server has closed the connection: the response whose body ends with it, or `nil` between two
-    /// responses. Throws when a response is cut short.
+    /// The server has closed the connection. Returns the response whose body ends there, or `nil` between two responses.
+    /// Throws if a response was cut short.
     public mutating func endOfInput() throws(HTTPError) -> HTTPResponse? {
         if state == .statusLine, lines.scanned == 0 { return nil }
         guard state == .body, bodyReader.endsWithConnection else { throw .endedEarly }
@@ -97,7 +97,7 @@ public struct HTTPResponseParser: Sendable {
         guard status >= 100 else { throw .malformedStatusLine }
     }
 
-    /// RFC 9112 §6.3: the method and the status come before what the fields say.
+    /// RFC 9112 §6.3: the method and the status take precedence over the fields.
     private mutating func finishHead(requestMethod: HTTPMethod) throws(HTTPError) {
         isKeepAlive =
             !headers.hasToken("close", in: "connection")

@@ -1,5 +1,5 @@
-// The request target of RFC 9112 §3.2, taken apart once, before anyone decides by it. What could be read in two ways is
-// refused instead of repaired: a proxy before us decides by its own reading.
+// The request target of RFC 9112 §3.2, parsed once, before anything is decided by it. What could be read in two ways is refused,
+// not repaired: a proxy in front of the server decides by its own reading.
 
 /// A request target, checked and decoded.
 struct HTTPTarget: Equatable {
@@ -10,7 +10,7 @@ struct HTTPTarget: Equatable {
     /// Host and port of the absolute-form; `nil` in the other forms.
     var authority: String?
 
-    /// Takes a target apart. `raw` is the string of the same bytes; it is shared where it is the path.
+    /// Parses a target. `raw` is the same bytes as a string; it is reused if it is the path.
     init(_ target: Span<UInt8>, raw: String, method: HTTPMethod) throws(HTTPError) {
         if target.equals("*"), method == .options {
             path = raw
@@ -42,7 +42,7 @@ struct HTTPTarget: Equatable {
         }
     }
 
-    /// Where the host begins in `http://host…`; throws when the target is not in absolute-form.
+    /// Where the host begins in `http://host…`; throws if the target is not in absolute-form.
     private static func authorityStart(of target: Span<UInt8>) throws(HTTPError) -> Int {
         for scheme: StaticString in ["http://", "https://"] {
             let length = scheme.utf8CodeUnitCount
@@ -51,7 +51,7 @@ struct HTTPTarget: Equatable {
         throw .invalidTarget
     }
 
-    /// The decoded path; throws when it holds what RFC 3986 has no place for, or what could be taken for another path.
+    /// The decoded path. Throws if it has characters that RFC 3986 does not allow, or could be taken for another path.
     private static func decodedPath(_ path: Span<UInt8>, raw: String) throws(HTTPError) -> String {
         guard path.count > 0, path.consists(of: .path) else { throw .invalidTarget }
         guard path.firstIndex(of: UInt8(ascii: "%")) != nil else {
@@ -90,7 +90,7 @@ struct HTTPTarget: Equatable {
         }
     }
 
-    /// The byte that the `%` at `index` and the two digits behind it stand for.
+    /// The byte that the `%` at `index` and the two digits after it encode.
     static func escapedByte(in text: Span<UInt8>, at index: Int) throws(HTTPError) -> UInt8 {
         guard text.count - index > 2, let high = text[index + 1].hexadecimalValue,
             let low = text[index + 2].hexadecimalValue

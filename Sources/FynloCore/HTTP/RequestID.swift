@@ -1,16 +1,16 @@
-// What a request is called in the log and in its answer's X-Request-ID: kept as what it is made of, since most of them are
-// only written into an answer, and into that as bytes.
+// The name of a request in the log and in the response's X-Request-ID. It is stored as its parts, since most names are only
+// ever written into a response, as bytes.
 
 /// The name of one request.
 public enum RequestID: Equatable, Sendable {
-    /// It has none yet.
+    /// No name yet.
     case none
     /// The client's own: 1 to 64 letters, digits, `-`, `_` and `.`.
     case given(String)
-    /// The how-manieth request of a connection.
+    /// The connection and the request's number on it, counted from 1.
     case counted(ConnectionID, UInt64)
 
-    /// The client's X-Request-ID if it is sane, else one of ours.
+    /// The client's X-Request-ID if it is well formed, otherwise one made here.
     init(_ headers: HTTPHeaders, connection: ConnectionID, count: UInt64) {
         if headers.contains("x-request-id"), let given = headers.first("x-request-id"), RequestID.isSane(given) {
             self = .given(given)
@@ -39,7 +39,7 @@ extension RequestID: CustomStringConvertible {
         return text.withReadable { String(validating: $0) ?? "" }
     }
 
-    /// More than its field takes, name and line break included.
+    /// An upper bound for the whole field, including its name and line break.
     var roomBytes: Int {
         switch self {
         case .none: 0
@@ -50,7 +50,7 @@ extension RequestID: CustomStringConvertible {
 }
 
 extension ByteWriter {
-    /// Appends the text of a request's name: none of its bytes ends a line.
+    /// Appends a request's name. None of its bytes can end a line.
     mutating func append(_ id: RequestID) {
         switch id {
         case .none: break

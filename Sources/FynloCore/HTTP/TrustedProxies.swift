@@ -1,15 +1,14 @@
-// Whose connection is it, when a proxy stands between? The proxy says so in Forwarded (RFC 7239) or X-Forwarded-For, at the
-// right end of what the client itself may have written there. So the list is read from the right, and only as long as
-// those who wrote it are trusted:
+// Finds the client behind a proxy. The proxy names it in Forwarded (RFC 7239) or X-Forwarded-For, to the right of whatever the
+// client itself wrote there. So the list is read from the right, and only as far as its authors are trusted:
 //
 //     X-Forwarded-For: 6.6.6.6, 203.0.113.9, 10.0.0.7      from the peer 10.0.0.1, with 10.0.0.0/8 trusted
 //                      a lie    the client   a proxy
 
-/// FYNLO_TRUSTED_PROXIES: the proxies that are believed.
+/// FYNLO_TRUSTED_PROXIES: the proxies whose word is taken.
 public struct TrustedProxies: Sendable {
     private let networks: [IPNetwork]
 
-    /// Without networks nobody is believed.
+    /// With no networks, no proxy is trusted.
     public init(_ networks: [IPNetwork] = []) {
         self.networks = networks
     }
@@ -19,13 +18,13 @@ public struct TrustedProxies: Sendable {
         networks.contains { $0.contains(address) }
     }
 
-    /// The address of the client that sent a request over a connection from `peer`: the right-most one that is no trusted
-    /// proxy's.
+    /// The address of the client that sent a request over a connection from `peer`: the right-most address that is not a
+    /// trusted proxy's.
     ///
-    /// Where the list ends before, or goes on with something that is no address (`unknown`, a name such as `_hidden`, bytes
-    /// that cannot be read), it is the last proxy's that could be named. Where both fields are there and disagree it is the
-    /// peer's: one of them may be the client's own invention, passed on by a proxy that writes the other.
-    /// `nil` when a trusted peer names nobody: the request is its own.
+    /// If the list ends before one is found, or continues with something that is not an address (`unknown`, a name such as
+    /// `_hidden`, unreadable bytes), it is the last proxy named. If both fields are present and disagree, it is the peer: the
+    /// client may have made up one of them, which a proxy that writes the other passed on.
+    /// `nil` if a trusted peer names nobody: the request is the peer's own.
     public func client(of headers: HTTPHeaders, from peer: IPAddress) -> IPAddress? {
         guard trusts(peer) else { return peer }
         let standard = client(ForwardedField.hops(in: headers.values("forwarded")), from: peer)
@@ -45,16 +44,16 @@ public struct TrustedProxies: Sendable {
         return nearest
     }
 
-    /// True when a request says that it was forwarded, whether that is believed or not.
+    /// True if a request says that it was forwarded, whether or not that is trusted.
     public static func isForwarded(_ headers: HTTPHeaders) -> Bool {
         headers.count("forwarded") + headers.count("x-forwarded-for") > 0
     }
 }
 
-/// The grammars of the two fields. A hop is `nil` where there is no address to be read.
+/// The grammars of the two fields. A hop is `nil` if it has no readable address.
 enum ForwardedField {
-    /// The values of Forwarded, in order. One that breaks the grammar counts as one hop without an address: where its
-    /// elements begin and end can no longer be told.
+    /// The hops of Forwarded, in order. A value that breaks the grammar counts as one hop without an address: where its
+    /// elements begin and end cannot be determined.
     static func hops(in values: [String]) -> [IPAddress?] {
         values.flatMap { value in
             var reader = ForwardedReader(value)
@@ -75,7 +74,7 @@ enum ForwardedField {
     }
 
     /// RFC 7239 §6: `192.0.2.1`, `192.0.2.1:4711`, `[2001:db8::1]`, `[2001:db8::1]:4711`; `nil` for `unknown`, `_hidden` and
-    /// what is no node at all.
+    /// anything that is not a node.
     static func address(ofNode text: String) -> IPAddress? {
         let end = text.hasPrefix("[") ? text.firstIndex(of: "]") : text.firstIndex(of: ":") ?? text.endIndex
         guard let end else { return nil }
@@ -90,7 +89,7 @@ enum ForwardedField {
         return rest.hasPrefix(":") && isPort(rest.dropFirst()) ? address : nil
     }
 
-    /// §6.3: up to five digits, or a name that begins with an underscore.
+    /// RFC 7239 §6.3: up to five digits, or a name that begins with an underscore.
     private static func isPort(_ text: Substring) -> Bool {
         let bytes = text.utf8
         if (1...5).contains(bytes.count), bytes.allSatisfy(\.isDigit) { return true }
@@ -108,7 +107,7 @@ private struct ForwardedReader {
         bytes = Array(value.utf8)
     }
 
-    /// One hop for each element; `nil` when the value breaks the grammar.
+    /// One hop per element; `nil` if the value breaks the grammar.
     mutating func hops() -> [IPAddress?]? {
         var hops: [IPAddress?] = []
         while true {
@@ -170,7 +169,7 @@ private struct ForwardedReader {
 }
 
 extension Substring {
-    /// Without the spaces and tabs at both ends.
+    /// The text without the spaces and tabs at both ends.
     fileprivate func trimmingBlanks() -> Substring {
         let isBlank: (UInt8) -> Bool = { $0 == .space || $0 == .tab }
         guard let start = utf8.firstIndex(where: { !isBlank($0) }), let end = utf8.lastIndex(where: { !isBlank($0) })

@@ -1,5 +1,5 @@
-// Everything has a limit: the numbers of the POS protocol, each with its unit and its reason. Those of HTTP stand beside
-// it in HTTPLimits.swift. The ones an operator can set carry the name of their variable.
+// The limits of the POS protocol, each with its unit and reason; those of HTTP are in HTTPLimits.swift. A limit that operators
+// can set has the name of its variable.
 
 /// The limits of one server process.
 public struct Limits: Sendable {
@@ -7,11 +7,10 @@ public struct Limits: Sendable {
 
     /// FYNLO_MAX_CONNECTIONS: open sockets; beyond it a request is answered 503 before any upgrade.
     public var connections = 10_000
-    /// FYNLO_MAX_UNAUTHENTICATED: sockets that have not proved who they are; a quarter, so that strangers cannot lock
-    /// out staff.
+    /// FYNLO_MAX_UNAUTHENTICATED: WebSockets that have not authenticated. A quarter, so that strangers cannot lock out staff.
     public var unauthenticatedConnections = 2_500
-    /// FYNLO_MAX_CONNECTIONS_PER_IP: sockets of one address (of one /64 network of IPv6); 0 is no limit, since a
-    /// restaurant is one address.
+    /// FYNLO_MAX_CONNECTIONS_PER_IP: sockets of one IPv4 address or one IPv6 /64 network. 0 means no limit, since all tablets of
+    /// a restaurant share one address.
     public var connectionsPerAddress = 0
     /// FYNLO_MAX_CONNECTIONS_PER_RESTAURANT: authenticated tablets of one restaurant.
     public var connectionsPerRestaurant = 100
@@ -20,8 +19,8 @@ public struct Limits: Sendable {
 
     // MARK: Times
 
-    /// How long a socket may be idle, while all places are taken, before it has to make room for a new one: a tablet has
-    /// long sent its upgrade by then, and how long from the upgrade to `authenticate`.
+    /// While all places are taken, how long a socket may be idle, before its upgrade or between that and `authenticate`, before
+    /// it has to make room for a new one. A tablet takes far less.
     public var strangerGrace = Duration.seconds(2)
     /// FYNLO_AUTH_TIMEOUT: from the upgrade to the first message.
     public var authenticationTimeout = Duration.seconds(10)
@@ -29,13 +28,13 @@ public struct Limits: Sendable {
     public var idlePing = Duration.seconds(30)
     /// FYNLO_STALE_AFTER: silence after which a tablet counts as gone.
     public var staleAfter = Duration.seconds(60)
-    /// FYNLO_SWEEP_INTERVAL: the longest that a stale tablet stays unnoticed.
+    /// FYNLO_SWEEP_INTERVAL: the longest time for which a stale tablet may go unnoticed.
     public var sweepInterval = Duration.seconds(30)
     /// FYNLO_HEARTBEAT_INTERVAL: how often tablets are told to ping.
     public var heartbeatInterval = Duration.seconds(15)
     /// FYNLO_TOKEN_WARNING: how long before its end a token's holder is warned.
     public var tokenWarning = Duration.seconds(300)
-    /// FYNLO_JWT_LEEWAY: how long a token that was accepted after its `exp` is used on.
+    /// FYNLO_JWT_LEEWAY: how long after its `exp` a token is accepted and stays in use.
     public var tokenLeeway = Duration.seconds(30)
     /// From our close frame to the peer's, or to the end of writing: then the socket is reset.
     public var closeTimeout = Duration.seconds(5)
@@ -46,9 +45,9 @@ public struct Limits: Sendable {
     public var messagesPerSecond = 20
     /// FYNLO_RATE_BURST: messages at once, for a tablet that resends its queue.
     public var messageBurst = 100
-    /// Refusals within `rateRefusalWindow` after which the connection is closed: it does not listen.
+    /// Refusals within `rateRefusalWindow` after which the connection is closed: it ignores them.
     public var rateRefusals = 100
-    /// See `rateRefusals`.
+    /// The window in which `rateRefusals` are counted.
     public var rateRefusalWindow = Duration.seconds(10)
     /// FYNLO_MAX_MESSAGE: bytes of one message after reassembly.
     public var messageBytes = 65_536
@@ -66,12 +65,10 @@ public struct Limits: Sendable {
     public var commandIDBytes = 128
     /// Bytes of `client_type`, `client_version` and `device_id`.
     public var freeTextBytes = 64
-    /// Bytes of input kept for a connection whose answer is awaited; then it is no longer read from.
-    public var inputBytes = 65_536
 
     // MARK: Orders and notifications over REST
 
-    /// Bytes of a JSON body, whatever FYNLO_MAX_BODY allows: a page of the largest orders is still sent from memory.
+    /// Bytes of a JSON body, even if FYNLO_MAX_BODY allows more: a page of the largest orders must still fit in memory.
     public var requestBodyBytes = 131_072
     /// Items of one new order: a large party's table, several times over.
     public var orderItems = 200
@@ -85,9 +82,9 @@ public struct Limits: Sendable {
     public var noteBytes = 2_000
     /// Bytes of an item's modifiers, in JSON.
     public var modifiersBytes = 8_192
-    /// Orders on one page, at most; the menu has as many.
+    /// The most orders on one page; the same holds for the menu.
     public var ordersPerPage = 100
-    /// Events in one answer, at most: as many as a tablet is sent when it resumes.
+    /// The most events in one answer: as many as a resuming tablet is sent.
     public var eventsPerPage = 1_000
 
     // MARK: Tokens
@@ -99,21 +96,21 @@ public struct Limits: Sendable {
 
     /// Bytes of the menu's copies in this process: a thousand pages of 50 products.
     public var menuCopiesBytes = 32 << 20
-    /// Restaurants that are asked about once a second since their menus were lately read: each is 40 bytes of the question.
-    public var knownRestaurants = 4_000
-    /// Users who lately read a menu: about 300 bytes each.
-    public var knownReaders = 10_000
-    /// How long an answer of the database holds, from when it was asked for: the age of the oldest menu that anybody is
-    /// given while the database is there.
-    public var knowledgeLifetime = Duration.seconds(1)
-    /// For how long after that its users are given copies (X-Cache: STALE) while the database is away.
+    /// Restaurants that the pulse asks about because their menu was read lately: each adds 40 bytes to its query.
+    public var cachedRestaurants = 4_000
+    /// Users who read a menu lately: about 300 bytes each.
+    public var cachedReaders = 10_000
+    /// How long an answer of the database is trusted, counted from the query: the greatest age of a menu that is served while
+    /// the database is reachable.
+    public var accessCacheLifetime = Duration.seconds(1)
+    /// How long after that its users are still served copies (X-Cache: STALE) while the database is away.
     public var staleLifetime = Duration.seconds(60)
-    /// How long a restaurant is asked about after its menu was last read.
-    public var knowledgeKept = Duration.seconds(60)
+    /// How long the pulse asks about a restaurant after its menu was last read.
+    public var menuWatchLifetime = Duration.seconds(60)
     /// Pages read from the database at the same time: a quarter of the connections that serve one request each, so that
     /// menus never hold up orders.
     public var menuReads = 4
-    /// Pages that wait for that; beyond it 503. At 5 ms each they are through within half a second.
+    /// Pages that may wait to be read; more get 503. At 5 ms each, all are read within half a second.
     public var waitingMenuReads = 256
 
     public init() {}

@@ -1,6 +1,6 @@
-// Rates: a bucket that fills by itself and empties by use.
+// A rate limit: a bucket that refills with time and empties with use.
 
-/// A token bucket: `burst` uses at once, then `ratePerSecond` of them. It holds a fraction in nanoseconds, no timer.
+/// A token bucket: `burst` uses at once, then `ratePerSecond`. It stores one instant and needs no timer.
 public struct TokenBucket: Sendable {
     /// The bucket's level expressed as the instant at which it would have been empty.
     private var emptyAt: Instant
@@ -10,7 +10,7 @@ public struct TokenBucket: Sendable {
         emptyAt = TokenBucket.fullSince(now, TokenBucket.fillTime(ratePerSecond: ratePerSecond), burst)
     }
 
-    /// Takes one token if there is one. If not: how long it takes until there is.
+    /// Takes one token. If there is none, returns how long it takes until there is.
     public mutating func take(now: Instant, ratePerSecond: Int, burst: Int) -> Duration? {
         let fillTime = TokenBucket.fillTime(ratePerSecond: ratePerSecond)
         let level = max(emptyAt, TokenBucket.fullSince(now, fillTime, burst))
@@ -28,7 +28,7 @@ public struct TokenBucket: Sendable {
         return Instant(nanoseconds: isBeyond || isLongAgo ? .min : instant)
     }
 
-    /// Nanoseconds per token. Counted in plain numbers, as every message takes one.
+    /// Nanoseconds per token, as a plain number, since every message takes one.
     private static func fillTime(ratePerSecond: Int) -> Int64 {
         1_000_000_000 / Int64(max(1, ratePerSecond))
     }

@@ -1,11 +1,11 @@
-// What is read of a menu: pages of products, and the list of categories.
+// The readable parts of a menu: pages of products, and the list of categories.
 
 /// Which page of a menu.
 public struct MenuPageRequest: Hashable, Sendable {
     public let restaurant: RestaurantID
-    /// `nil`: of all of them, and of none.
+    /// The category; `nil` for all products, with or without one.
     public let category: CategoryID?
-    /// From 1.
+    /// The page's number, from 1.
     public let page: Int
     public let limit: Int
     public let includesInactive: Bool
@@ -32,18 +32,18 @@ public enum MenuPart: Hashable, Sendable {
     }
 }
 
-/// The parts of menus that this process has read, each as of one version of its menu, within a bound.
+/// The menu parts that this process has read, each for one version of its menu; bounded in bytes.
 public struct MenuCopies: Sendable {
     private var copies: RecentlyUsed<MenuPart, MenuDocument>
 
-    /// About what a copy takes besides its bytes: most of it are the fields of its answers.
+    /// Roughly what a copy takes besides its body: mostly the header fields of its responses.
     private static let overheadBytes = 2_048
 
     public init(limits: Limits) {
         copies = RecentlyUsed(limit: limits.menuCopiesBytes)
     }
 
-    /// The part as of `version`, if that is what there is. One of another version is let go of: it will not be asked for.
+    /// The part at `version`, if it is here. A copy of another version is dropped: nobody will ask for it again.
     public mutating func copy(of part: MenuPart, version: Int64) -> MenuDocument? {
         guard let document = copies.use(part) else { return nil }
         guard document.version == version else {
@@ -53,12 +53,12 @@ public struct MenuCopies: Sendable {
         return document
     }
 
-    /// Keeps a part, unless what there is of it is newer: who read it may have been slow.
+    /// Stores a part, unless a newer copy is here: the reader may have been slow.
     public mutating func keep(_ document: MenuDocument) {
         if let other = copies[document.part], other.version > document.version { return }
         copies.insert(document, for: document.part, cost: document.body.count + MenuCopies.overheadBytes)
     }
 
-    /// Bytes that the copies take, about.
+    /// Roughly how many bytes the copies take.
     public var byteCount: Int { copies.cost }
 }

@@ -1,32 +1,32 @@
-// A part of a menu as it goes out. It is read far more often than it changes: what its answers have in common, the body, its
-// tag and the fields, is made once for all who are given it.
+// A menu part in the form that is sent. It is read far more often than it changes, so what its responses have in common (the
+// body, its entity tag and the header fields) is made once.
 
 /// Where a document came from: the X-Cache field.
 public enum CacheState: String, Sendable {
     case hit = "HIT"
     case miss = "MISS"
-    /// A copy that could not be compared with Postgres, which is away.
+    /// A copy that could not be checked, because PostgreSQL is away.
     case stale = "STALE"
-    /// From Postgres, since Redis is of no use.
+    /// Read from PostgreSQL, because Redis is not usable.
     case bypass = "BYPASS"
 }
 
 /// A page, or the list of categories, at one version of the menu.
 public final class MenuDocument: Sendable {
     public let part: MenuPart
-    /// The version of the menu that it belongs to.
+    /// The version of the menu it belongs to.
     public let version: Int64
-    /// Products that match, on all pages; or categories.
+    /// The number of matching products on all pages, or of categories.
     public let total: Int64
     /// A JSON array.
     public let body: [UInt8]
-    /// The ETag field. A strong validator: of the bytes themselves, so that two nodes give the same one.
+    /// The ETag field: a strong validator made from the bytes, so that all nodes give the same one.
     public let tag: String
-    /// What a hit is answered with: to those who have the document already, and to the others.
+    /// The responses of a hit: to clients that have the document already, and to the others.
     private let unchangedHit: HTTPResponse
     private let hit: HTTPResponse
 
-    /// `digest` is that of the body, by whatever function all nodes use.
+    /// `digest` is the body's, by the function that all nodes use.
     public init(_ part: MenuPart, version: Int64, total: Int64, body: [UInt8], digest: [UInt8]) {
         self.part = part
         self.version = version
@@ -47,7 +47,7 @@ public final class MenuDocument: Sendable {
             status: 200, headers: HTTPHeaders([("Content-Type", "application/json")] + fields), body: body)
     }
 
-    /// The answer to a request: 304 if the client has the document.
+    /// The response to a request: 304 if the client has the document.
     public func response(to request: HTTPRequest, from state: CacheState) -> HTTPResponse {
         var response = request.holds(entityTag: tag) ? unchangedHit : hit
         if state != .hit { response.headers.set("X-Cache", state.rawValue) }

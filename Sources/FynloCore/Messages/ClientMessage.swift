@@ -1,6 +1,23 @@
-// All that a tablet may say.
+// Everything a tablet may say.
 
-/// The kinds of transient events: relayed to the restaurant as they are, kept nowhere.
+/// The types of a tablet's messages, besides the transient events. A new one needs its description: the tests compare
+/// this list with api/asyncapi.json and docs/protocol.md.
+public enum ClientMessageType: CaseIterable, Sendable {
+    case authenticate, reauthenticate, ping, pong, orderStatusUpdate
+
+    /// The message's `type`.
+    public var name: StaticString {
+        switch self {
+        case .authenticate: "authenticate"
+        case .reauthenticate: "reauth"
+        case .ping: "ping"
+        case .pong: "pong"
+        case .orderStatusUpdate: "order.status_update"
+        }
+    }
+}
+
+/// The kinds of transient events: relayed to every tablet of the restaurant, stored nowhere.
 public enum TransientEventType: CaseIterable, Sendable {
     case kitchenItemStarted, kitchenItemReady, kitchenOrderReady
     case tableOccupied, tableAvailable, tableReserved, tableCleaned
@@ -18,27 +35,13 @@ public enum TransientEventType: CaseIterable, Sendable {
         }
     }
 
-    /// That of a message's `type`; `nil` if it is no transient event.
+    /// The event with this `type`; `nil` if no transient event has it.
     init?(_ type: JSONValue, in text: Span<UInt8>) {
         for event in TransientEventType.allCases where JSON.equals(type, event.name, in: text) {
             self = event
             return
         }
         return nil
-    }
-}
-
-/// `order.status_update`: a command that changes an order.
-public struct OrderStatusUpdate: Equatable, Sendable {
-    public let order: OrderID
-    public let status: OrderStatus
-    /// The version the tablet believes the order has; `nil`: any.
-    public let expectedVersion: Int32?
-
-    public init(order: OrderID, status: OrderStatus, expectedVersion: Int32?) {
-        self.order = order
-        self.status = status
-        self.expectedVersion = expectedVersion
     }
 }
 
@@ -52,9 +55,9 @@ public struct AuthenticationRequest: Equatable, Sendable {
     public let clientType: String?
     /// Free text, for diagnostics.
     public let clientVersion: String?
-    /// What the tablet calls itself: its newest connection replaces its older one.
+    /// The tablet's name for itself: a new connection replaces the older one of the same device.
     public let deviceID: String?
-    /// The last event the tablet has applied: it wants those after.
+    /// The last event the tablet has applied; it asks for those after it.
     public let lastSequence: EventSequence?
 
     public init(
@@ -75,12 +78,12 @@ public struct AuthenticationRequest: Equatable, Sendable {
 public enum ClientMessage: Equatable, Sendable {
     /// `nil`: a required field is missing.
     case authenticate(AuthenticationRequest?)
-    /// `data` is the ping's, to be echoed; `lastSequence` how far the tablet has applied the events, and
-    /// `roundTripMilliseconds` how long the pong before took to come back, if it tells.
+    /// `data` is echoed in the answer. `lastSequence` is the last event the tablet has applied, `roundTripMilliseconds` how
+    /// long its previous ping took; both are `nil` if the tablet does not tell.
     case ping(data: Range<Int>?, lastSequence: EventSequence?, roundTripMilliseconds: UInt32?)
-    /// The answer to our ping; any frame proves life, so there is nothing to do.
+    /// The answer to the server's ping. Any frame proves life, so nothing is left to do.
     case pong
-    /// `nil`: there is no token in it.
+    /// `nil` if the message has no token.
     case reauthenticate(token: String?)
     case orderStatusUpdate(OrderStatusUpdate)
     /// `data` is a JSON object.

@@ -49,17 +49,17 @@ public struct MessageDecoder: Sendable {
                 APIError(.invalidMessage, "The message has no type; send {\"type\":\"…\",\"data\":{…}}."))
         }
         // The most frequent first.
-        if JSON.equals(type, "ping", in: text) {
+        if JSON.equals(type, ClientMessageType.ping.name, in: text) {
             return .success(ping(members.data, text))
         }
-        if JSON.equals(type, "pong", in: text) { return .success(.pong) }
-        if JSON.equals(type, "order.status_update", in: text) {
+        if JSON.equals(type, ClientMessageType.pong.name, in: text) { return .success(.pong) }
+        if JSON.equals(type, ClientMessageType.orderStatusUpdate.name, in: text) {
             return Result { () throws(APIError) in .orderStatusUpdate(try orderStatusUpdate(members.data, text)) }
         }
-        if JSON.equals(type, "authenticate", in: text) {
+        if JSON.equals(type, ClientMessageType.authenticate.name, in: text) {
             return .success(.authenticate(authenticate(members, text)))
         }
-        if JSON.equals(type, "reauth", in: text) {
+        if JSON.equals(type, ClientMessageType.reauthenticate.name, in: text) {
             let fields = AuthenticationFields(members, text)
             return .success(.reauthenticate(token: fields.required(fields.token, text)))
         }

@@ -7,7 +7,7 @@ public enum MessageEncoder {
         _ message: ServerMessage, id: MessageID, restaurant: RestaurantID, at time: UnixTime,
         to output: inout ByteBuffer
     ) {
-        begin(message.type, id, &output)
+        begin(message.type.name, id, &output)
         appendData(of: message, at: time, &output)
         end(restaurant, time, &output)
         output.append("}")
@@ -81,7 +81,7 @@ public enum MessageEncoder {
     }
 
     /// Appends a durable event, with its `seq`.
-    public static func append(_ event: OrderEvent, to output: inout ByteBuffer) {
+    public static func append(_ event: DurableEvent, to output: inout ByteBuffer) {
         output.append("{\"id\":")
         append(.event(event.restaurant, event.sequence), &output)
         output.append(",\"type\":")
@@ -138,21 +138,7 @@ public enum MessageEncoder {
     private static func appendData(of message: ServerMessage, at time: UnixTime, _ output: inout ByteBuffer) {
         switch message {
         case .authenticated(let data):
-            output.append("{\"user_id\":")
-            output.append(json: data.user.uuid)
-            output.append(",\"restaurant_id\":")
-            output.append(json: data.restaurant.uuid)
-            output.append(",\"connection_id\":")
-            output.append(json: data.connection)
-            output.append(",\"role\":\"")
-            output.append(data.role.rawValue)
-            output.append("\",\"seq\":")
-            output.append(decimal: data.sequence)
-            output.append(",\"heartbeat_interval_ms\":")
-            output.append(decimal: data.heartbeatInterval.inMilliseconds)
-            output.append(",\"token_expires_at\":")
-            output.append(json: data.tokenExpiresAt)
-            output.append(data.isResumed ? ",\"resumed\":true}" : ",\"resumed\":false}")
+            append(data, &output)
         case .authenticationError(let failure, let retryAfter):
             output.append("{\"error\":")
             output.append(jsonString: failure.sentence)
@@ -203,12 +189,43 @@ public enum MessageEncoder {
         }
     }
 
+    private static func append(_ data: Authenticated, _ output: inout ByteBuffer) {
+        output.append("{\"user_id\":")
+        output.append(json: data.user.uuid)
+        output.append(",\"restaurant_id\":")
+        output.append(json: data.restaurant.uuid)
+        output.append(",\"connection_id\":")
+        output.append(json: data.connection)
+        output.append(",\"role\":\"")
+        output.append(data.role.rawValue)
+        output.append("\",\"seq\":")
+        output.append(decimal: data.sequence)
+        output.append(",\"heartbeat_interval_ms\":")
+        output.append(decimal: data.heartbeatInterval.inMilliseconds)
+        output.append(",\"token_expires_at\":")
+        output.append(json: data.tokenExpiresAt)
+        output.append(data.isResumed ? ",\"resumed\":true}" : ",\"resumed\":false}")
+    }
+
     private static func append(retryAfter: Duration?, _ output: inout ByteBuffer) {
         guard let retryAfter else { return }
         // Rounded up: who comes back a fraction of a millisecond early is refused again.
         let milliseconds = (retryAfter + .nanoseconds(999_999)).inMilliseconds
         output.append(",\"retry_after_ms\":")
         output.append(decimal: max(1, milliseconds))
+    }
+}
+
+extension EventFrame {
+    /// What an event usually has beside its data.
+    private static let envelopeBytes = 256
+
+    /// Encodes an event.
+    public init(_ event: DurableEvent) {
+        var frame = ByteBuffer(capacity: event.data.count + EventFrame.envelopeBytes)
+        WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { MessageEncoder.append(event, to: &$0) }
+        self.init(
+            sequence: event.sequence, frame: frame, menuVersion: event.menuVersion, createdAt: event.createdAt)
     }
 }
 

@@ -1,4 +1,25 @@
-// All that the server may say.
+// Everything the server may say to one tablet. Events go to all tablets of a restaurant, and are not here.
+
+/// The types of the messages about a connection and its commands. A new one needs its description: the tests compare this
+/// list with api/asyncapi.json and docs/protocol.md.
+public enum ServerMessageType: CaseIterable, Sendable {
+    case authenticated, authenticationError, ping, pong, tokenExpired, acknowledgement, error, resyncRequired, reconnect
+
+    /// The message's `type`.
+    public var name: StaticString {
+        switch self {
+        case .authenticated: "authenticated"
+        case .authenticationError: "auth_error"
+        case .ping: "ping"
+        case .pong: "pong"
+        case .tokenExpired: "token_expired"
+        case .acknowledgement: "ack"
+        case .error: "error"
+        case .resyncRequired: "resync_required"
+        case .reconnect: "reconnect"
+        }
+    }
+}
 
 /// What makes a server message's `id` unique without a random number per message.
 public enum MessageID: Sendable {
@@ -14,7 +35,7 @@ public struct Authenticated: Equatable, Sendable {
     public let restaurant: RestaurantID
     public let connection: UUID128
     public let role: Role
-    /// The newest event of the restaurant's stream that the tablet will not be sent.
+    /// The head of the restaurant's stream: events after it are sent live, those before it only to a tablet that resumes.
     public let sequence: EventSequence
     public let heartbeatInterval: Duration
     public let tokenExpiresAt: UnixTime
@@ -36,7 +57,7 @@ public struct Authenticated: Equatable, Sendable {
     }
 }
 
-/// A message of the server to one tablet.
+/// A message of the server to one tablet. `pong` is the exception: it is written without being made a value.
 public enum ServerMessage: Equatable, Sendable {
     case authenticated(Authenticated)
     /// A refused `authenticate`, before the close, or a refused `reauth`; `retryAfter` is told where it is known.
@@ -49,16 +70,16 @@ public enum ServerMessage: Equatable, Sendable {
     /// The server is going away: come back after this long.
     case reconnect(retryAfter: Duration)
 
-    var type: StaticString {
+    var type: ServerMessageType {
         switch self {
-        case .authenticated: "authenticated"
-        case .authenticationError: "auth_error"
-        case .ping: "ping"
-        case .tokenExpiring: "token_expired"
-        case .acknowledgement: "ack"
-        case .error: "error"
-        case .resyncRequired: "resync_required"
-        case .reconnect: "reconnect"
+        case .authenticated: .authenticated
+        case .authenticationError: .authenticationError
+        case .ping: .ping
+        case .tokenExpiring: .tokenExpired
+        case .acknowledgement: .acknowledgement
+        case .error: .error
+        case .resyncRequired: .resyncRequired
+        case .reconnect: .reconnect
         }
     }
 }

@@ -1,19 +1,19 @@
-// The commands of one connection: one at a time, in order. While one is with the database the others wait; when its
-// outcome is unknown, so is everybody's behind it, and a resend cannot swap them.
+// The commands of one connection: one at a time, in order. While one is with the database, the others wait. When its
+// outcome is unknown, so is that of every command behind it; resending therefore cannot change their order.
 
 /// A message that asks for an effect and is answered.
 public struct Command: Sendable {
     public enum Work: Sendable {
-        /// To be done by storage.
+        /// A change that storage makes.
         case updateStatus(OrderStatusUpdate)
         /// A whole text frame, ready for every tablet of the restaurant.
         case relay(ByteBuffer)
     }
 
-    /// What the answer is sent to, and remembered by; `nil`: no answer is wanted.
+    /// Names the command in its answer, and when it is sent again; `nil`: no answer is wanted.
     public let id: String?
     public let work: Work
-    /// When it came, which may be long before it is its turn.
+    /// When it arrived, which may be long before its turn.
     public let receivedAt: Instant
 
     public init(id: String?, work: Work, receivedAt: Instant = Instant(nanoseconds: 0)) {
@@ -30,7 +30,7 @@ public struct Command: Sendable {
     }
 }
 
-/// What storage says of a command.
+/// The answer of storage to a command.
 public enum CommandAnswer: Equatable, Sendable {
     /// Committed, now or when the same id came first; `sequence` is that of its event, if it made one.
     case done(sequence: EventSequence?)
@@ -39,9 +39,9 @@ public enum CommandAnswer: Equatable, Sendable {
 
 /// The queue in front of one connection's commands.
 public struct CommandFlow: Sendable {
-    /// What becomes of a command.
+    /// What happens to a command that is submitted.
     public enum Submission: Equatable, Sendable {
-        /// To be done now.
+        /// It is done now.
         case starts
         /// It has joined the queue.
         case waits
@@ -49,7 +49,7 @@ public struct CommandFlow: Sendable {
         case refused
     }
 
-    /// Bytes that waiting commands may hold together.
+    /// Bytes that all waiting commands together may hold.
     private static let waitingBytes = 262_144
 
     /// The command that is with storage.
@@ -74,8 +74,8 @@ public struct CommandFlow: Sendable {
         return .waits
     }
 
-    /// The current command has its answer: the commands that can be done now, in order. The last of them may be the new
-    /// current one.
+    /// The current command has its answer. Returns the commands that can be done now, in order; the last of them may be
+    /// the new current one.
     public mutating func finish() -> [Command] {
         current = nil
         var ready: [Command] = []
@@ -88,7 +88,7 @@ public struct CommandFlow: Sendable {
         return ready
     }
 
-    /// The current command's outcome is unknown: it and all behind it, in order, are to be answered so.
+    /// The current command's outcome is unknown. Returns it and all commands behind it, in order, to be answered so.
     public mutating func abandon() -> [Command] {
         let all = (current.map { [$0] } ?? []) + waiting
         self = CommandFlow()

@@ -1,4 +1,4 @@
-// An order's life: where it can be, and where it can go from there.
+// The life of an order: its statuses, and the changes between them.
 
 /// The status of an order, in the order of a service.
 public enum OrderStatus: String, CaseIterable, Sendable {
@@ -6,6 +6,9 @@ public enum OrderStatus: String, CaseIterable, Sendable {
 
     /// True when an order may go from this status to `next`: forwards, also in larger steps, never back; it can be
     /// cancelled until it is completed. Staying is no change and is decided before.
+    ///
+    /// The server does not call this: the SQL function `fynlo_update_order_status` decides. This is the rule of the
+    /// tests' model of the database, which is compared with the real one.
     public func mayBecome(_ next: OrderStatus) -> Bool {
         switch (self, next) {
         case (.completed, _), (.cancelled, _): false

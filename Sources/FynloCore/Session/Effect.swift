@@ -1,10 +1,10 @@
-// Everything the core may ask the shell to do. What has an answer gets it back through one of ProtocolStack's `deliver`s.
+// Everything the core may ask the shell to do. An answer comes back through one of ProtocolStack's `deliver` methods.
 
-/// One wish of a connection.
+/// One request of a connection to the shell.
 public enum Effect: Sendable {
     /// Answer a request; `deliver(response:)`.
     case respond(HTTPRequest, Route)
-    /// The connection is a WebSocket now, not authenticated yet.
+    /// The connection has become a WebSocket; it is not authenticated yet.
     case upgraded
     /// Check who the tablet is and take it in; `deliver(authentication:)`.
     case authenticate(AuthenticationRequest, restaurant: RestaurantID, client: ClientType)
@@ -14,11 +14,11 @@ public enum Effect: Sendable {
     case storage(StorageRequest, receivedAt: Instant)
     /// Send these bytes, one text frame, to every tablet of the restaurant; they came at `receivedAt`.
     case broadcast(ByteBuffer, restaurant: RestaurantID, receivedAt: Instant)
-    /// Nothing to do: the client was answered with this error, which is to be counted.
+    /// The client has been answered with this error. Nothing is left to do but to count it.
     case refused(APIError.Code)
-    /// Send the tablet what it missed, from its `replayPosition` on, a part at a time; `deliver(replay:)`.
+    /// Send the tablet the events after its `replayPosition`, a part at a time; `deliver(replay:)`.
     case replay(restaurant: RestaurantID)
-    /// The session is over, authenticated (then it leaves the registry) or not. Once per upgraded connection.
+    /// The session is over. One that was authenticated leaves the registry. Sent once per upgraded connection.
     case sessionEnded(restaurant: RestaurantID, SessionEnd, wasAuthenticated: Bool)
 }
 
@@ -39,18 +39,18 @@ public enum ReauthenticationOutcome: Equatable, Sendable {
 public enum Replay: Sendable {
     /// The next events, in order.
     case events(ArraySlice<EventFrame>)
-    /// There are no more: live events follow.
+    /// Nothing is left to replay: live events follow.
     case finished
-    /// They are no longer there. `head` is the newest event, after which live events follow.
+    /// The missed events are no longer kept. `head` is the newest event; live events follow it.
     case lost(head: EventSequence)
 }
 
-/// Who a connection acts for, and since when in the stream.
+/// The user that a connection acts for, and its place in the stream.
 public struct AcceptedIdentity: Equatable, Sendable {
     public let user: UserID
     public let role: Role
     public let restaurant: RestaurantID
-    /// The newest event; a tablet that resumes from one before it is sent those in between.
+    /// The newest event. A tablet that resumes from an earlier one is sent the events in between.
     public let sequence: EventSequence
     /// The earliest event from which the stream can be continued: the one before the first that is kept.
     public let oldestResumable: EventSequence

@@ -1,6 +1,6 @@
-// A connection as long as it speaks HTTP: its requests become effects or answers, until one of them makes a WebSocket of it.
+// A connection while it speaks HTTP: its requests become effects or answers, until one of them upgrades it to a WebSocket.
 
-/// The HTTP of one connection.
+/// The HTTP half of one connection.
 struct HTTPSide: Sendable {
     /// What an upgrade made of the connection.
     enum Upgrade {
@@ -14,7 +14,7 @@ struct HTTPSide: Sendable {
     private let place: ProtocolStack.Origin
     /// The other end of the socket, if it is a trusted proxy.
     private let proxy: IPAddress?
-    /// Set for a connection over a limit: the one answer it gets.
+    /// Set for a connection over a limit: the only answer it gets.
     private let refusal: APIError?
     private var connection: HTTPConnection
     /// False while too many WebSockets wait for their authentication: an upgrade is then answered 503.
@@ -58,18 +58,17 @@ struct HTTPSide: Sendable {
 
     /// Takes requests from the front of `input` until one of them is answered by an upgrade, which is returned.
     mutating func receive(
-        _ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer, outputLimit: Int, log: inout SessionLog,
-        effects: inout [Effect], admits: (IPAddress) -> APIError?
+        _ input: inout ByteBuffer, _ context: inout SessionContext, outputLimit: Int, admits: (IPAddress) -> APIError?
     ) -> Upgrade? {
         while true {
             // An answer may be much longer than its request, and many requests fit in what is read at once.
-            guard output.count < outputLimit else { return nil }
-            guard let event = connection.next(&input, now: now, output: &output) else { return nil }
+            guard context.output.count < outputLimit else { return nil }
+            guard let event = connection.next(&input, now: context.now, output: &context.output) else { return nil }
             switch event {
-            case .failed(let error): respond(with: APIError(error), now: now, output: &output, effects: &effects)
+            case .failed(let error): respond(with: APIError(error), &context)
             case .request(let request):
                 let upgrade = handle(
-                    request, now: now, output: &output, log: &log, effects: &effects, admits: admits)
+                    request, &context, admits: admits)
                 if let upgrade { return upgrade }
             }
         }
@@ -81,9 +80,9 @@ struct HTTPSide: Sendable {
     }
 
     /// Does what is due.
-    mutating func tick(now: Moment, output: inout ByteBuffer, effects: inout [Effect]) {
-        if case .failed(let error) = connection.tick(now: now) {
-            respond(with: APIError(error), now: now, output: &output, effects: &effects)
+    mutating func tick(_ context: inout SessionContext) {
+        if case .failed(let error) = connection.tick(now: context.now) {
+            respond(with: APIError(error), &context)
         }
     }
 
@@ -92,14 +91,13 @@ struct HTTPSide: Sendable {
         connection.close()
     }
 
-    /// As `close`, but what has arrived of a request gets its answer.
+    /// Ends the connection as `close` does, but first answers a request that has begun to arrive.
     mutating func leave(now: Instant) {
         connection.leave(now: now)
     }
 
     private mutating func handle(
-        _ request: HTTPRequest, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect], admits: (IPAddress) -> APIError?
+        _ request: HTTPRequest, _ context: inout SessionContext, admits: (IPAddress) -> APIError?
     ) -> Upgrade? {
         requestCount += 1
         requestID = RequestID(request.headers, connection: id, count: requestCount)
@@ -111,35 +109,32 @@ struct HTTPSide: Sendable {
                 if let refusal = admits(client) { throw refusal }
             }
             if request.method == .options {
-                respond(try options(request), now: now, output: &output)
+                respond(try options(request), &context)
                 return nil
             }
             let route = try router.route(request.method, request.path)
-            switch route {
-            case .webSocket(let client, let restaurant):
+            switch route.endpoint.responder {
+            case .session:
                 return try upgrade(
-                    request, client, restaurant, now: now, output: &output, log: &log, effects: &effects)
+                    request, route.client, route.restaurant, &context)
             case .echo where request.method == .get:
-                respond(try acceptUpgrade(request).response, now: now, output: &output)
+                respond(try acceptUpgrade(request).response, &context)
                 return .echo
             case .echo:
                 var response = HTTPResponse(status: 200, body: request.body)
                 response.headers.append("Content-Type", "application/octet-stream")
-                respond(response, now: now, output: &output)
-            case .metrics where place == .remote || place == .local && request.isForwarded:
+                respond(response, &context)
+            case .handlerForThisMachine where place == .remote || place == .local && request.isForwarded:
                 throw APIError(
                     .permissionDenied,
                     "Metrics are for programs on this machine that ask directly; for others set FYNLO_ADMIN_LISTEN.")
-            case .metrics, .diagnostics, .closeConnection, .echoJSON, .menu, .menuCategories, .invalidateMenuCache,
-                .orders, .createOrder, .order,
-                .updateOrderStatus, .events, .postNotification, .health, .healthLive, .healthReady, .openAPI,
-                .profile, .console, .consoleAsset:
+            case .handler, .handlerForThisMachine:
                 var request = request
                 request.id = requestID
-                effects.append(.respond(request, route))
+                context.effects.append(.respond(request, route))
             }
         } catch {
-            respond(with: error, now: now, output: &output, effects: &effects)
+            respond(with: error, &context)
         }
         return nil
     }
@@ -147,38 +142,38 @@ struct HTTPSide: Sendable {
     // MARK: Answers
 
     /// The answer to the request under way.
-    mutating func deliver(response: HTTPResponse, now: Moment, output: inout ByteBuffer) {
+    mutating func deliver(response: HTTPResponse, _ context: inout SessionContext) {
         guard connection.isAwaitingResponse else { return }
-        respond(response, now: now, output: &output)
+        respond(response, &context)
     }
 
     private mutating func respond(
-        with error: APIError, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        with error: APIError, _ context: inout SessionContext
     ) {
-        effects.append(.refused(error.code))
+        context.effects.append(.refused(error.code))
         if requestID == .none {
             // The request was never readable.
             requestCount += 1
             requestID = .counted(id, requestCount)
         }
         if refusal != nil { connection.close() }
-        respond(error.response, now: now, output: &output)
+        respond(error.response, &context)
     }
 
-    private mutating func respond(_ response: HTTPResponse, now: Moment, output: inout ByteBuffer) {
+    private mutating func respond(_ response: HTTPResponse, _ context: inout SessionContext) {
         var response = response
         if response.status != 101 {
             settings.crossOrigin.permit(origin, to: &response)
             forwardedFor = nil
         }
-        connection.respond(response, id: requestID, now: now, output: &output)
+        connection.respond(response, id: requestID, now: context.now, output: &context.output)
         requestID = .none
         origin = nil
     }
 
     private var router: Router { place == .operations ? settings.operationsRouter : settings.router }
 
-    /// What a path takes. The router refuses OPTIONS by naming the methods there are.
+    /// The methods of a path. The router refuses OPTIONS with an error that names them.
     private func options(_ request: HTTPRequest) throws(APIError) -> HTTPResponse {
         if request.path == "*" { return HTTPResponse(status: 204) }
         do {
@@ -193,8 +188,7 @@ struct HTTPSide: Sendable {
     // MARK: Upgrade
 
     private mutating func upgrade(
-        _ request: HTTPRequest, _ client: ClientType, _ restaurant: RestaurantID, now: Moment,
-        output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
+        _ request: HTTPRequest, _ client: ClientType, _ restaurant: RestaurantID, _ context: inout SessionContext
     ) throws(APIError) -> Upgrade {
         let upgrade = try acceptUpgrade(request)
         let host = request.headers.first("host")
@@ -204,13 +198,13 @@ struct HTTPSide: Sendable {
         }
         guard admitsUpgrades else { throw AdmissionControl.full }
         var session = ServerSession(
-            connection: id, restaurant: restaurant, client: client, settings: settings, now: now)
+            connection: id, restaurant: restaurant, client: client, settings: settings, now: context.now)
         let token = settings.allowsQueryToken ? try QueryParameters(request).text("token") : nil
-        // From here on nothing is refused any more: what began is counted until its sessionEnded.
-        effects.append(.upgraded)
-        log.trace.note(.upgrade, at: now.instant)
-        if let token, !token.isEmpty { session.authenticate(queryToken: token, log: &log, effects: &effects) }
-        respond(upgrade.response, now: now, output: &output)
+        // Nothing may be refused from here on: the session is counted until its sessionEnded.
+        context.effects.append(.upgraded)
+        context.note(.upgrade)
+        if let token, !token.isEmpty { session.authenticate(queryToken: token, &context) }
+        respond(upgrade.response, &context)
         return .session(session)
     }
 

@@ -1,6 +1,6 @@
 // Is the tablet there? Any frame proves it; after a silence it is asked; after a longer one it counts as gone.
 
-/// The life signs of one connection.
+/// The signs of life of one connection.
 public struct Heartbeat: Sendable {
     /// What a silence calls for.
     public enum Finding: Equatable, Sendable {
@@ -39,7 +39,7 @@ public struct Heartbeat: Sendable {
 }
 
 extension Heartbeat {
-    /// The limits that it goes by, in nanoseconds: they are asked for with every message, and a Duration's 128 bits are dear.
+    /// The limits of a heartbeat, in nanoseconds: every message needs them, and the 128 bits of a Duration are expensive.
     public struct Terms: Sendable {
         let idlePing: Int64
         let staleAfter: Int64

@@ -10,9 +10,9 @@
 public struct ProtocolStack: Sendable {
     /// What the shell does with the socket once the output is written.
     public enum Transport: Equatable, Sendable {
-        /// Read on.
+        /// Keep reading.
         case open
-        /// Nothing more is read as long as an answer is awaited; what arrived is kept.
+        /// Read nothing until the awaited answer is there; keep what has arrived.
         case paused
         /// Write what is queued, then close.
         case closing
@@ -22,15 +22,15 @@ public struct ProtocolStack: Sendable {
 
     /// Where a connection came from.
     public enum Origin: Sendable {
-        /// A program of this machine.
+        /// A program on this machine.
         case local
         case remote
-        /// FYNLO_ADMIN_LISTEN: who may reach that may see what is there.
+        /// The listener of FYNLO_ADMIN_LISTEN: whoever can reach it may see everything it offers.
         case operations
     }
 
-    // Nearly all connections are idle WebSockets nearly always: what only others need lies elsewhere. The session is changed
-    // where it is; it is the larger part of what a connection holds.
+    // Nearly all connections are idle WebSockets nearly all the time, so state that only others need lies out of line. The
+    // session is changed in place; it is the larger part of a connection.
     /// Until it is a WebSocket, and afterwards if a trusted proxy opened that.
     private var http: OutOfLine<HTTPSide>
     private var webSocket: WebSocketConnection?
@@ -51,7 +51,7 @@ public struct ProtocolStack: Sendable {
             HTTPSide(id: id, settings: settings, peer: peer, from: place, refusal: refusal, now: now))
     }
 
-    /// That of no socket at all.
+    /// A stack without a socket.
     public init() {
         http = OutOfLine()
         isAborted = true
@@ -67,7 +67,7 @@ public struct ProtocolStack: Sendable {
         return isAuthenticating ? .paused : .open
     }
 
-    /// True once the connection is a WebSocket: its output is made of frames.
+    /// True once the connection is a WebSocket: its output consists of frames.
     public var isWebSocket: Bool { webSocket != nil }
 
     /// True while nothing is known of the peer and nothing is done for it: it has made no whole request yet, none is under
@@ -80,12 +80,12 @@ public struct ProtocolStack: Sendable {
     /// True while the answer to `authenticate` is awaited.
     public var isAuthenticating: Bool { tabletSession?.isAuthenticating ?? false }
 
-    /// What a tablet's WebSocket is, in few words; `nil` for anything else.
+    /// A summary of a tablet's WebSocket; `nil` for anything else.
     public var sessionSummary: (restaurant: RestaurantID, client: ClientType, phase: ServerSession.Phase)? {
         tabletSession.map { ($0.restaurant, $0.client, $0.phase) }
     }
 
-    /// The session of a tablet's WebSocket, to be looked at; `nil` for anything else.
+    /// A copy of the session of a tablet's WebSocket, for inspection; `nil` for anything else.
     public var session: ServerSession? { tabletSession }
 
     /// The authenticated user.
@@ -121,15 +121,40 @@ public struct ProtocolStack: Sendable {
         effects: inout [Effect], admits: (IPAddress) -> APIError? = { _ in nil }
     ) {
         if webSocket == nil {
-            let upgrade = http.change { http in
-                http.receive(
-                    &input, now: now, output: &output, outputLimit: outputLimit, log: &log, effects: &effects,
-                    admits: admits)
+            let upgrade = inContext(now: now, &output, &effects) { stack, context in
+                stack.http.change { http in
+                    http.receive(&input, &context, outputLimit: outputLimit, admits: admits)
+                }
             }
             guard let upgrade = upgrade ?? nil else { return }
             become(upgrade)
         }
-        receiveFrames(&input, now: now, output: &output, effects: &effects)
+        inContext(now: now, &output, &effects) { stack, context in stack.receiveFrames(&input, &context) }
+    }
+
+    /// Calls `body` with what the caller lends, moved into one context and out again.
+    @inline(__always)
+    private mutating func inContext<Result>(
+        now: Moment, _ output: inout ByteBuffer, _ effects: inout [Effect],
+        _ body: (inout ProtocolStack, inout SessionContext) -> Result
+    ) -> Result {
+        var context = SessionContext(now: now, output: ByteBuffer(), effects: [], log: log)
+        swap(&context.output, &output)
+        swap(&context.effects, &effects)
+        let result = body(&self, &context)
+        swap(&context.output, &output)
+        swap(&context.effects, &effects)
+        log = context.log
+        assert(!isSpeakingAfterClose, "a session that is not over belongs to a WebSocket that is open")
+        return result
+    }
+
+    /// Never true. The session writes its own frames and the broadcast ones straight into the output, past
+    /// WebSocketConnection's check that nothing follows a close frame. It writes only while it is active, and it is over by
+    /// the time a close frame is sent.
+    private var isSpeakingAfterClose: Bool {
+        guard let webSocket, let tabletSession else { return false }
+        return webSocket.state != .open && !tabletSession.isOver
     }
 
     private mutating func become(_ upgrade: HTTPSide.Upgrade) {
@@ -147,62 +172,62 @@ public struct ProtocolStack: Sendable {
     }
 
     private mutating func receiveFrames(
-        _ input: inout ByteBuffer, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
+        _ input: inout ByteBuffer, _ context: inout SessionContext
     ) {
         while !isAuthenticating {
             let available = input.count
-            guard let event = webSocket?.next(&input, now: now, output: &output) else {
-                // A part of a message proves life as well as a whole one; what was left unused before does not.
-                if input.count < available { tabletSession?.heard(now: now.instant) }
+            guard let event = webSocket?.next(&input, now: context.now, output: &context.output) else {
+                // Part of a message is as good a sign of life as a whole one; bytes left over from before are not.
+                if input.count < available { tabletSession?.heard(now: context.now.instant) }
                 return
             }
             switch event {
             case .message(let message):
                 guard message.kind == .text || isEcho else {
-                    close(.binaryRefused, now: now, output: &output, effects: &effects)
+                    endSession(.closed(.binaryRefused), effects: &context.effects)
+                    close(after: .binaryRefused, &context)
                     continue
                 }
                 switch message.body {
                 case .input(let positions):
                     input.withBytes(at: positions) { bytes in
-                        receive(message.kind, bytes, now: now, output: &output, effects: &effects)
+                        receive(message.kind, bytes, &context)
                     }
                 case .assembled(let buffer):
                     buffer.withReadable { bytes in
-                        receive(message.kind, bytes, now: now, output: &output, effects: &effects)
+                        receive(message.kind, bytes, &context)
                     }
                 }
             case .ping:
-                tabletSession?.heardPing(now: now.instant, log: &log)
+                tabletSession?.heardPing(&context)
             case .pong:
-                tabletSession?.heardPong(now: now.instant, log: &log)
+                tabletSession?.heardPong(&context)
             case .closing(let code, _):
-                log.trace.note(.closeReceived, at: now.instant)
-                endSession(.left(code: code), effects: &effects)
+                context.note(.closeReceived)
+                endSession(.left(code: code), effects: &context.effects)
             case .failed(let code, _):
-                log.trace.note(.closeSent, at: now.instant)
-                endSession(.violation(code: code), effects: &effects)
+                context.note(.closeSent)
+                endSession(.violation(code: code), effects: &context.effects)
             }
         }
     }
 
     private mutating func receive(
-        _ kind: WebSocketMessage.Kind, _ bytes: Span<UInt8>, now: Moment, output: inout ByteBuffer,
-        effects: inout [Effect]
+        _ kind: WebSocketMessage.Kind, _ bytes: Span<UInt8>, _ context: inout SessionContext
     ) {
         if isEcho {
-            webSocket?.sendFrame(kind == .text ? .text : .binary, payload: bytes, to: &output)
+            webSocket?.sendFrame(kind == .text ? .text : .binary, payload: bytes, to: &context.output)
         } else {
-            let reason = tabletSession?.receive(bytes, now: now, output: &output, log: &log, effects: &effects)
-            close(after: reason ?? nil, now: now, output: &output)
+            let reason = tabletSession?.receive(bytes, &context)
+            close(after: reason ?? nil, &context)
         }
     }
 
-    /// The peer will send nothing more (or the socket broke): no tablet talks on with half a connection.
+    /// The peer will send nothing more, or the socket broke. No tablet goes on with half a connection.
     public mutating func endOfInput(now: Moment, effects: inout [Effect]) {
         if webSocket != nil {
             endSession(.lost, effects: &effects)
-            // After both close frames the end is as it should be, and our answer may still be on its way.
+            // After both close frames this is the proper end, and our answer may still be on its way.
             if webSocket?.isFinished == false { isAborted = true }
         } else {
             http.change { $0.endOfInput() }
@@ -213,7 +238,10 @@ public struct ProtocolStack: Sendable {
 
     /// The answer to the request under way.
     public mutating func deliver(response: HTTPResponse, now: Moment, output: inout ByteBuffer) {
-        http.change { $0.deliver(response: response, now: now, output: &output) }
+        var effects: [Effect] = []
+        inContext(now: now, &output, &effects) { stack, context in
+            stack.http.change { $0.deliver(response: response, &context) }
+        }
     }
 
     /// The outcome of Effect.authenticate. What the tablet sent meanwhile is still in the input: call `receive` next.
@@ -221,9 +249,10 @@ public struct ProtocolStack: Sendable {
         authentication outcome: AuthenticationOutcome, now: Moment, output: inout ByteBuffer,
         effects: inout [Effect]
     ) {
-        let reason = tabletSession?.deliver(
-            authentication: outcome, now: now, output: &output, log: &log, effects: &effects)
-        close(after: reason ?? nil, now: now, output: &output)
+        inContext(now: now, &output, &effects) { stack, context in
+            let reason = stack.tabletSession?.deliver(authentication: outcome, &context)
+            stack.close(after: reason ?? nil, &context)
+        }
         if let bytes = tabletSession?.messageBytes { webSocket?.maximumMessageBytes = bytes }
     }
 
@@ -232,25 +261,43 @@ public struct ProtocolStack: Sendable {
         reauthentication outcome: ReauthenticationOutcome, now: Moment, output: inout ByteBuffer,
         effects: inout [Effect]
     ) {
-        let reason = tabletSession?.deliver(
-            reauthentication: outcome, now: now, output: &output, log: &log, effects: &effects)
-        close(after: reason ?? nil, now: now, output: &output)
+        inContext(now: now, &output, &effects) { stack, context in
+            let reason = stack.tabletSession?.deliver(reauthentication: outcome, &context)
+            stack.close(after: reason ?? nil, &context)
+        }
     }
 
     /// The answer to Effect.storage.
     public mutating func deliver(
         command answer: CommandAnswer, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
-        let reason = tabletSession?.deliver(
-            command: answer, now: now, output: &output, log: &log, effects: &effects)
-        close(after: reason ?? nil, now: now, output: &output)
+        inContext(now: now, &output, &effects) { stack, context in
+            let reason = stack.tabletSession?.deliver(command: answer, &context)
+            stack.close(after: reason ?? nil, &context)
+        }
     }
 
     /// A whole frame for every tablet of the restaurant: an event with its number, or a transient one without.
     public mutating func deliver(
         frame: ByteBuffer, sequence: EventSequence?, now: Moment, output: inout ByteBuffer
     ) {
-        tabletSession?.deliver(frame: frame, sequence: sequence, now: now, output: &output, log: &log)
+        // Every tablet of a restaurant gets its events this way: only a gap is worth a context.
+        switch tabletSession?.admit(sequence: sequence) ?? .pass {
+        case .pass: return
+        case .next: break
+        case .gap: sendResync(before: sequence ?? 0, now: now, output: &output)
+        }
+        log.note(.event, at: now.instant)
+        // To most tablets it is all that is to be sent now: they share its memory.
+        if output.isEmpty { output = frame } else { output.append(frame) }
+    }
+
+    private mutating func sendResync(before sequence: EventSequence, now: Moment, output: inout ByteBuffer) {
+        var effects: [Effect] = []
+        inContext(now: now, &output, &effects) { stack, context in
+            context.note(.resync)
+            stack.tabletSession?.send(.resyncRequired(head: sequence - 1), &context)
+        }
     }
 
     /// The number after which the tablet is still to be sent what it missed; `nil` once it has caught up.
@@ -258,7 +305,10 @@ public struct ProtocolStack: Sendable {
 
     /// An answer to Effect.replay.
     public mutating func deliver(replay: Replay, now: Moment, output: inout ByteBuffer) {
-        tabletSession?.deliver(replay: replay, now: now, output: &output, log: &log)
+        var effects: [Effect] = []
+        inContext(now: now, &output, &effects) { stack, context in
+            stack.tabletSession?.deliver(replay: replay, &context)
+        }
     }
 
     // MARK: Time and the end
@@ -266,12 +316,16 @@ public struct ProtocolStack: Sendable {
     /// Does what is due.
     public mutating func tick(now: Moment, output: inout ByteBuffer, effects: inout [Effect]) {
         guard webSocket != nil else {
-            http.change { $0.tick(now: now, output: &output, effects: &effects) }
+            inContext(now: now, &output, &effects) { stack, context in
+                stack.http.change { $0.tick(&context) }
+            }
             return
         }
         if webSocket?.tick(now: now) == true { isAborted = true }
-        let reason = tabletSession?.tick(now: now, output: &output, log: &log, effects: &effects)
-        close(after: reason ?? nil, now: now, output: &output)
+        inContext(now: now, &output, &effects) { stack, context in
+            let reason = stack.tabletSession?.tick(&context)
+            stack.close(after: reason ?? nil, &context)
+        }
     }
 
     /// The server ends the connection: an idle HTTP connection at once, one with a request under way after its answer, a
@@ -280,15 +334,17 @@ public struct ProtocolStack: Sendable {
         _ reason: CloseReason, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
         if webSocket != nil {
-            endSession(.closed(reason), effects: &effects)
-            close(after: reason, now: now, output: &output)
+            inContext(now: now, &output, &effects) { stack, context in
+                stack.endSession(.closed(reason), effects: &context.effects)
+                stack.close(after: reason, &context)
+            }
         } else {
             http.change { $0.close() }
         }
     }
 
-    /// As `close`, because the server is going away; a tablet is told to come back after `retryAfter`, and stays for the
-    /// answer to the command that is with storage.
+    /// Ends the connection as `close` does, because the server is going away. A tablet is told to come back after
+    /// `retryAfter`, and stays for the answer to the command that is with storage.
     public mutating func leave(
         retryAfter: Duration, now: Moment, output: inout ByteBuffer, effects: inout [Effect]
     ) {
@@ -297,9 +353,10 @@ public struct ProtocolStack: Sendable {
         } else if tabletSession == nil {
             close(.goingAway, now: now, output: &output, effects: &effects)
         } else {
-            let reason = tabletSession?.leave(
-                retryAfter: retryAfter, now: now, output: &output, log: &log, effects: &effects)
-            close(after: reason ?? nil, now: now, output: &output)
+            inContext(now: now, &output, &effects) { stack, context in
+                let reason = stack.tabletSession?.leave(retryAfter: retryAfter, &context)
+                stack.close(after: reason ?? nil, &context)
+            }
         }
     }
 
@@ -314,9 +371,10 @@ public struct ProtocolStack: Sendable {
     }
 
     /// Begins the closing handshake when the session has ended for a reason.
-    private mutating func close(after reason: CloseReason?, now: Moment, output: inout ByteBuffer) {
+    private mutating func close(after reason: CloseReason?, _ context: inout SessionContext) {
         guard let reason else { return }
-        log.trace.note(.closeSent, at: now.instant)
-        webSocket?.close(code: reason.code, reason: reason.sentence.description, now: now, output: &output)
+        context.note(.closeSent)
+        webSocket?.close(
+            code: reason.code, reason: reason.sentence.description, now: context.now, output: &context.output)
     }
 }

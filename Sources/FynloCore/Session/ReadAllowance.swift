@@ -1,17 +1,16 @@
-// Who is served at once, and who when the others have been: a connection may use so much of the loop per second.
+// Who is served at once, and who after the others: each connection may use a limited share of the loop per second.
 
 /// What a connection may make the loop do at once: bytes read from it and written in answer, which is about what they
-/// cost. One that uses more, as every flood does, is read from in its turn with its like, after all the others.
+/// cost. One that uses more, as every flood does, is read from after all the others, in turn with its like.
 public struct ReadAllowance: Sendable {
-    /// Bytes per second: a tablet at its rate limit, with ordinary messages, stays below.
+    /// Bytes per second: a tablet at its rate limit, with ordinary messages, stays below it.
     public static let bytesPerSecond = 16_384
     /// Bytes at once, after a pause: an upgrade, a token and the first messages.
     public static let burstBytes = 8_192
     /// After a flood, however long, a connection is served like the others again within this time.
-    static let longestDebt = Duration.seconds(longestDebtSeconds)
     private static let longestDebtSeconds: Int64 = 10
 
-    /// When all that was used will have been earned.
+    /// When everything used so far will have been earned.
     private var paidAt: Instant
 
     /// A full allowance.

@@ -5,16 +5,16 @@
 /// The last event a connection has been sent, or was told it need not be sent.
 public struct ResumeCursor: Sendable {
     public private(set) var sequence: EventSequence
-    /// True while the tablet is being sent what it missed; live events then reach it by the same way.
+    /// True while the tablet is being sent what it missed; live events then reach it the same way.
     public private(set) var isReplaying: Bool
 
-    /// What a live event is to a tablet.
+    /// What to do with a live event.
     public enum Verdict: Equatable, Sendable {
-        /// It has been sent, or will be in its turn.
+        /// Pass it over: it has been sent, or will be sent in its turn.
         case pass
-        /// The next one: to be sent.
+        /// Send it: it is the next one.
         case next
-        /// To be sent, but those before it are gone: the tablet has to be told that it missed some.
+        /// Send it, and tell the tablet that it missed the events before it, which are gone.
         case gap
     }
 
@@ -38,7 +38,7 @@ public struct ResumeCursor: Sendable {
         return true
     }
 
-    /// Nothing is missing any more.
+    /// Everything missed has been sent.
     public mutating func finishReplay() {
         isReplaying = false
     }

@@ -2,33 +2,32 @@
 
 extension ServerSession {
     /// The outcome of `authenticate`.
-    public mutating func deliver(
-        authentication outcome: AuthenticationOutcome, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect]
+    mutating func deliver(
+        authentication outcome: AuthenticationOutcome, _ context: inout SessionContext
     ) -> CloseReason? {
         guard case .authenticating(let lastSequence) = state else { return nil }
         switch outcome {
         case .failed(let failure, let retryAfter):
-            return fail(failure, retryAfter: retryAfter, now: now, output: &output, log: &log, effects: &effects)
+            return fail(failure, retryAfter: retryAfter, &context)
         case .accepted(let identity):
-            heartbeat.heard(now: now.instant)
+            heartbeat.heard(now: context.now.instant)
             let cursor = startingCursor(identity, lastSequence)
             var active = Active(
-                user: identity.user, tokenEnd: now.instant, cursor: cursor, role: identity.role)
+                user: identity.user, tokenEnd: context.now.instant, cursor: cursor, role: identity.role)
             renewToken(
-                of: &active, expiresAt: identity.tokenExpiresAt, endsAt: identity.tokenEndsAt, now: now)
+                of: &active, expiresAt: identity.tokenExpiresAt, endsAt: identity.tokenEndsAt, now: context.now)
             state = .active(active)
-            log.trace.note(.authenticated, at: now.instant)
+            context.note(.authenticated)
             let isResumed = lastSequence == cursor.sequence
             sendAuthenticated(
                 active, sequence: identity.sequence, tokenExpiresAt: identity.tokenExpiresAt, isResumed: isResumed,
-                now: now, output: &output)
+                &context)
             if lastSequence != nil, !isResumed {
-                log.trace.note(.resync, at: now.instant)
-                send(.resyncRequired(head: identity.sequence), now: now, output: &output)
+                context.note(.resync)
+                send(.resyncRequired(head: identity.sequence), &context)
             }
-            if cursor.isReplaying { effects.append(.replay(restaurant: restaurant)) }
-            return tickToken(now: now, output: &output, log: &log, effects: &effects)
+            if cursor.isReplaying { context.effects.append(.replay(restaurant: restaurant)) }
+            return tickToken(&context)
         }
     }
 
@@ -41,42 +40,39 @@ extension ServerSession {
     }
 
     mutating func reauthenticate(
-        _ token: String?, _ active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect]
+        _ token: String?, _ active: Active, _ context: inout SessionContext
     ) {
         guard let token, !active.isReauthenticating else {
-            log.trace.note(.authError, at: now.instant)
-            send(.authenticationError(.invalidToken, retryAfter: nil), now: now, output: &output)
+            context.note(.authError)
+            send(.authenticationError(.invalidToken, retryAfter: nil), &context)
             return
         }
         var active = active
         active.isReauthenticating = true
         state = .active(active)
-        effects.append(.reauthenticate(token: token, user: active.user))
+        context.effects.append(.reauthenticate(token: token, user: active.user))
     }
 
     /// The outcome of `reauth`; after a failure the connection stays up on its old token.
-    public mutating func deliver(
-        reauthentication outcome: ReauthenticationOutcome, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect]
+    mutating func deliver(
+        reauthentication outcome: ReauthenticationOutcome, _ context: inout SessionContext
     ) -> CloseReason? {
         guard case .active(var active) = state else { return nil }
         active.isReauthenticating = false
         switch outcome {
         case .failed(let failure):
             state = .active(active)
-            log.trace.note(.authError, at: now.instant)
-            send(.authenticationError(failure, retryAfter: nil), now: now, output: &output)
+            context.note(.authError)
+            send(.authenticationError(failure, retryAfter: nil), &context)
             return nil
         case .accepted(let token):
-            let end = token.endOfUse(acceptedAt: now.unixTime, leeway: settings.limits.tokenLeeway)
-            renewToken(of: &active, expiresAt: token.expiresAt, endsAt: end, now: now)
+            let end = token.endOfUse(acceptedAt: context.now.unixTime, leeway: settings.limits.tokenLeeway)
+            renewToken(of: &active, expiresAt: token.expiresAt, endsAt: end, now: context.now)
             state = .active(active)
-            log.trace.note(.authenticated, at: now.instant)
+            context.note(.authenticated)
             sendAuthenticated(
-                active, sequence: active.cursor.sequence, tokenExpiresAt: token.expiresAt, isResumed: false, now: now,
-                output: &output)
-            return tickToken(now: now, output: &output, log: &log, effects: &effects)
+                active, sequence: active.cursor.sequence, tokenExpiresAt: token.expiresAt, isResumed: false, &context)
+            return tickToken(&context)
         }
     }
 
@@ -87,13 +83,13 @@ extension ServerSession {
     }
 
     mutating func sendAuthenticated(
-        _ active: Active, sequence: EventSequence, tokenExpiresAt: UnixTime, isResumed: Bool, now: Moment,
-        output: inout ByteBuffer
+        _ active: Active, sequence: EventSequence, tokenExpiresAt: UnixTime, isResumed: Bool,
+        _ context: inout SessionContext
     ) {
         let message = Authenticated(
             user: active.user, restaurant: restaurant, connection: connection.uuid, role: active.role,
             sequence: sequence, heartbeatInterval: settings.limits.heartbeatInterval,
             tokenExpiresAt: tokenExpiresAt, isResumed: isResumed)
-        send(.authenticated(message), now: now, output: &output)
+        send(.authenticated(message), &context)
     }
 }

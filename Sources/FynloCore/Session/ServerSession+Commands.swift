@@ -3,13 +3,12 @@
 extension ServerSession {
     /// Returns the refusal of a command that cannot be taken.
     mutating func submit(
-        _ command: Command, _ active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect]
+        _ command: Command, _ active: Active, _ context: inout SessionContext
     ) -> APIError? {
         let limit = settings.limits.waitingCommands
         switch enqueue(command, limit: limit) {
         case .starts:
-            begin(command, active, now: now, output: &output, log: &log, effects: &effects)
+            begin(command, active, &context)
             return nil
         case .waits:
             return nil
@@ -27,58 +26,54 @@ extension ServerSession {
     }
 
     mutating func begin(
-        _ command: Command, _ active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect]
+        _ command: Command, _ active: Active, _ context: inout SessionContext
     ) {
         switch command.work {
         case .updateStatus(let update):
-            effects.append(
+            context.effects.append(
                 .storage(
                     .updateOrderStatus(update, restaurant: restaurant, user: active.user, messageID: command.id),
                     receivedAt: command.receivedAt))
         case .relay(let frame):
-            effects.append(.broadcast(frame, restaurant: restaurant, receivedAt: command.receivedAt))
-            acknowledge(command, sequence: nil, now: now, output: &output, log: &log)
+            context.effects.append(.broadcast(frame, restaurant: restaurant, receivedAt: command.receivedAt))
+            acknowledge(command, sequence: nil, &context)
         }
     }
 
     mutating func acknowledge(
-        _ command: Command, sequence: EventSequence?, now: Moment, output: inout ByteBuffer, log: inout SessionLog
+        _ command: Command, sequence: EventSequence?, _ context: inout SessionContext
     ) {
         guard let id = command.id else { return }
-        log.trace.note(.acknowledgement, at: now.instant)
-        send(.acknowledgement(id: id, sequence: sequence), now: now, output: &output)
+        context.note(.acknowledgement)
+        send(.acknowledgement(id: id, sequence: sequence), &context)
     }
 
     /// The answer of storage to the current command.
-    public mutating func deliver(
-        command answer: CommandAnswer, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect]
+    mutating func deliver(
+        command answer: CommandAnswer, _ context: inout SessionContext
     ) -> CloseReason? {
         guard case .active(let active) = state, let current = extras.read({ $0.commands.current }) ?? nil
         else { return nil }
-        take(answer, to: current, active, now: now, output: &output, log: &log, effects: &effects)
-        return isLeaving ? end(.goingAway, effects: &effects) : nil
+        take(answer, to: current, active, &context)
+        return isLeaving ? end(.goingAway, effects: &context.effects) : nil
     }
 
     mutating func take(
-        _ answer: CommandAnswer, to current: Command, _ active: Active, now: Moment, output: inout ByteBuffer,
-        log: inout SessionLog,
-        effects: inout [Effect]
+        _ answer: CommandAnswer, to current: Command, _ active: Active, _ context: inout SessionContext
     ) {
         switch answer {
         case .done(let sequence):
-            acknowledge(current, sequence: sequence, now: now, output: &output, log: &log)
+            acknowledge(current, sequence: sequence, &context)
         case .refused(let error) where error.code == .unavailable || error.code == .queryTimeout:
             for command in extras.change({ $0.commands.abandon() }) ?? [] {
-                sendError(.unavailable, id: command.id, now: now, output: &output, log: &log, effects: &effects)
+                sendError(.unavailable, id: command.id, &context)
             }
             return
         case .refused(let error):
-            sendError(error, id: current.id, now: now, output: &output, log: &log, effects: &effects)
+            sendError(error, id: current.id, &context)
         }
         for command in extras.change({ $0.commands.finish() }) ?? [] {
-            begin(command, active, now: now, output: &output, log: &log, effects: &effects)
+            begin(command, active, &context)
         }
         if extras.read({ $0.commands.current == nil && $0.refusals.isEmpty }) == true { extras.clear() }
     }

@@ -4,7 +4,7 @@
 //              │ timeout, anything else               │ failed                        │ a CloseReason
 //              └──────────────────────────────────────┴──────────────► closed ◄───────┘
 
-/// The session of one WebSocket, on the server's side. Its methods append whole text frames to `output`; one that returns
+/// The session of one WebSocket, on the server's side. Its methods append whole text frames to the output; one that returns
 /// a reason asks for the connection to be closed with it, and the session is over.
 public struct ServerSession: Sendable {
     enum State {
@@ -66,9 +66,9 @@ public struct ServerSession: Sendable {
     /// The server is going away, and the tablet knows: it is there for the answer to its last command only.
     var isLeaving = false
     /// How many messages have been sent, in 40 bits: a thousand a second for thirty years.
-    private var sentLow: UInt32 = 0
+    var sentLow: UInt32 = 0
     var state: State
-    private var sentHigh: UInt8 = 0
+    var sentHigh: UInt8 = 0
 
     public init(
         connection: ConnectionID, restaurant: RestaurantID, client: ClientType, settings: SessionSettings, now: Moment
@@ -131,115 +131,105 @@ public struct ServerSession: Sendable {
     // MARK: From the tablet
 
     /// A sign of life: anything that arrives, also a part of a message.
-    public mutating func heard(now: Instant) {
+    mutating func heard(now: Instant) {
         heartbeat.heard(now: now)
     }
 
     /// RFC 6455's own ping, which is as good as a message's.
-    public mutating func heardPing(now: Instant, log: inout SessionLog) {
-        heartbeat.heard(now: now)
-        log.counts.pings &+= 1
-        log.trace.note(.ping, at: now)
+    mutating func heardPing(_ context: inout SessionContext) {
+        heartbeat.heard(now: context.now.instant)
+        context.note(.ping)
     }
 
     /// RFC 6455's own pong.
-    public mutating func heardPong(now: Instant, log: inout SessionLog) {
-        heartbeat.heard(now: now)
-        log.counts.others &+= 1
-        log.trace.note(.pong, at: now)
+    mutating func heardPong(_ context: inout SessionContext) {
+        heartbeat.heard(now: context.now.instant)
+        context.note(.pong)
     }
 
     /// A whole text message.
-    public mutating func receive(
-        _ text: Span<UInt8>, now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
+    mutating func receive(
+        _ text: Span<UInt8>, _ context: inout SessionContext
     ) -> CloseReason? {
-        heartbeat.heard(now: now.instant)
+        heartbeat.heard(now: context.now.instant)
         switch state {
         case .awaitingAuthentication:
-            return receiveFirst(text, now: now, output: &output, log: &log, effects: &effects)
+            return receiveFirst(text, &context)
         case .active(let active):
-            return receive(text, from: active, now: now, output: &output, log: &log, effects: &effects)
+            return receive(text, from: active, &context)
         case .authenticating, .closed:
             return nil
         }
     }
 
     /// Authenticates by a token that came with the upgrade.
-    public mutating func authenticate(queryToken: String, log: inout SessionLog, effects: inout [Effect]) {
+    mutating func authenticate(queryToken: String, _ context: inout SessionContext) {
         let request = AuthenticationRequest(token: queryToken, user: nil, restaurant: restaurant.description)
         state = .authenticating(lastSequence: nil)
-        log.counts.others &+= 1
-        effects.append(.authenticate(request, restaurant: restaurant, client: client))
+        context.log.counts.count(.authenticate)
+        context.effects.append(.authenticate(request, restaurant: restaurant, client: client))
     }
 
     mutating func receiveFirst(
-        _ text: Span<UInt8>, now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
+        _ text: Span<UInt8>, _ context: inout SessionContext
     ) -> CloseReason? {
         guard let envelope = try? settings.decoder.decode(text),
             case .success(.authenticate(let request)) = envelope.message
         else {
-            log.counts.unreadable &+= 1
-            return fail(.notAuthentication, retryAfter: nil, now: now, output: &output, log: &log, effects: &effects)
+            context.log.counts.count(.unreadable)
+            return fail(.notAuthentication, retryAfter: nil, &context)
         }
-        log.counts.others &+= 1
-        log.trace.note(.authenticate, at: now.instant)
+        context.note(.authenticate)
         guard let request else {
-            return fail(.missingData, retryAfter: nil, now: now, output: &output, log: &log, effects: &effects)
+            return fail(.missingData, retryAfter: nil, &context)
         }
         state = .authenticating(lastSequence: request.lastSequence)
         isReturning = request.lastSequence != nil
-        effects.append(.authenticate(request, restaurant: restaurant, client: client))
+        context.effects.append(.authenticate(request, restaurant: restaurant, client: client))
         return nil
     }
 
     mutating func receive(
-        _ text: Span<UInt8>, from active: Active, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect]
+        _ text: Span<UInt8>, from active: Active, _ context: inout SessionContext
     ) -> CloseReason? {
         let limits = settings.limits
         if let wait = bucket.take(
-            now: now.instant, ratePerSecond: limits.messagesPerSecond, burst: limits.messageBurst)
+            now: context.now.instant, ratePerSecond: limits.messagesPerSecond, burst: limits.messageBurst)
         {
-            return refuse(text, retryAfter: wait, now: now, output: &output, log: &log, effects: &effects)
+            return refuse(text, retryAfter: wait, &context)
         }
         let envelope: ClientEnvelope
         do {
             envelope = try settings.decoder.decode(text)
         } catch {
-            log.counts.unreadable &+= 1
-            log.trace.note(.unreadable, at: now.instant)
-            sendError(error, id: nil, now: now, output: &output, log: &log, effects: &effects)
+            context.note(.unreadable)
+            sendError(error, id: nil, &context)
             return nil
         }
         switch envelope.message {
         case .success(.ping(let data, let lastSequence, let roundTrip)):
-            log.counts.pings &+= 1
-            log.trace.note(.ping, at: now.instant)
-            if let lastSequence { log.counts.toldSequence = lastSequence }
-            if let roundTrip { log.counts.roundTripMilliseconds = roundTrip }
+            context.note(.ping)
+            if let lastSequence { context.log.counts.toldSequence = lastSequence }
+            if let roundTrip { context.log.counts.roundTripMilliseconds = roundTrip }
             if let data {
-                pong(echo: text.extracting(data), now: now, output: &output)
+                pong(echo: text.extracting(data), &context)
             } else {
-                pong(echo: nil, now: now, output: &output)
+                pong(echo: nil, &context)
             }
         case .success(.pong):
-            log.counts.others &+= 1
-            log.trace.note(.pong, at: now.instant)
+            context.note(.pong)
         case .success(.reauthenticate(let token)):
-            log.counts.others &+= 1
-            log.trace.note(.reauth, at: now.instant)
-            reauthenticate(token, active, now: now, output: &output, log: &log, effects: &effects)
+            context.note(.reauth)
+            reauthenticate(token, active, &context)
         case .success(.authenticate), .success(.orderStatusUpdate), .success(.transient), .failure:
-            command(envelope, text, active, now: now, output: &output, log: &log, effects: &effects)
+            command(envelope, text, active, &context)
         }
         return nil
     }
 
     /// A message that is answered under its id.
     mutating func command(
-        _ envelope: ClientEnvelope, _ text: Span<UInt8>, _ active: Active, now: Moment, output: inout ByteBuffer,
-        log: inout SessionLog,
-        effects: inout [Effect]
+        _ envelope: ClientEnvelope, _ text: Span<UInt8>, _ active: Active, _ context: inout SessionContext
     ) {
         // Sent again, to another server: what is unanswered when the connection ends always is.
         guard !isLeaving else { return }
@@ -247,53 +237,44 @@ public struct ServerSession: Sendable {
         do {
             id = try settings.decoder.commandID(of: envelope, in: text)
         } catch {
-            log.counts.unreadable &+= 1
-            log.trace.note(.unreadable, at: now.instant)
-            sendError(error, id: nil, now: now, output: &output, log: &log, effects: &effects)
+            context.note(.unreadable)
+            sendError(error, id: nil, &context)
             return
         }
         let refusal: APIError?
         switch envelope.message {
         case .success(.orderStatusUpdate(let update)):
-            log.counts.commands &+= 1
-            log.trace.note(.command, at: now.instant)
+            context.note(.command)
             refusal = submit(
-                Command(id: id, work: .updateStatus(update), receivedAt: now.instant), active, now: now,
-                output: &output, log: &log, effects: &effects)
+                Command(id: id, work: .updateStatus(update), receivedAt: context.now.instant), active, &context)
         case .success(.transient(let event, let data)):
-            log.counts.transients &+= 1
-            log.trace.note(.transient, at: now.instant)
-            let frame = transientFrame(event, text.extracting(data), active, now: now)
+            context.note(.transient)
+            let frame = transientFrame(event, text.extracting(data), active, now: context.now)
             refusal = submit(
-                Command(id: id, work: .relay(frame), receivedAt: now.instant), active, now: now, output: &output,
-                log: &log,
-                effects: &effects)
+                Command(id: id, work: .relay(frame), receivedAt: context.now.instant), active, &context)
         case .success(.authenticate):
-            log.counts.others &+= 1
-            log.trace.note(.authenticate, at: now.instant)
+            context.note(.authenticate)
             refusal = APIError(
                 .invalidMessage, "This connection is authenticated already; send reauth to change its token.")
         case .failure(let error):
-            log.counts.unreadable &+= 1
-            log.trace.note(.unreadable, at: now.instant)
+            context.note(.unreadable)
             refusal = error
         case .success(.ping), .success(.pong), .success(.reauthenticate):
             preconditionFailure("these have no id to be answered under")
         }
-        if let refusal { sendError(refusal, id: id, now: now, output: &output, log: &log, effects: &effects) }
+        if let refusal { sendError(refusal, id: id, &context) }
     }
 
     /// Over the rate: refused by name, and closed when it goes on.
     mutating func refuse(
-        _ text: Span<UInt8>, retryAfter: Duration, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect]
+        _ text: Span<UInt8>, retryAfter: Duration, _ context: inout SessionContext
     ) -> CloseReason? {
         let limits = settings.limits
-        log.counts.rateRefusals &+= 1
-        log.trace.note(.rateRefusal, at: now.instant)
+        context.note(.rateRefusal)
+        let now = context.now.instant
         let refusals = extras.change(orFrom: Extras()) { extras in
-            extras.refusals.removeAll { now.instant - $0 > limits.rateRefusalWindow }
-            extras.refusals.append(now.instant)
+            extras.refusals.removeAll { now - $0 > limits.rateRefusalWindow }
+            extras.refusals.append(now)
             return extras.refusals.count
         }
         let id = try? settings.decoder.commandID(of: settings.decoder.decode(text), in: text)
@@ -301,56 +282,8 @@ public struct ServerSession: Sendable {
             .rateLimited,
             "More than \(limits.messagesPerSecond) messages per second; wait before you send the next.",
             retryAfter: retryAfter)
-        sendError(error, id: id ?? nil, now: now, output: &output, log: &log, effects: &effects)
-        return refusals >= limits.rateRefusals ? end(.rateLimited, effects: &effects) : nil
-    }
-
-    // MARK: From the restaurant
-
-    /// A whole frame for every tablet of the restaurant: a live event with its number, once each, or a transient message
-    /// without.
-    public mutating func deliver(
-        frame: ByteBuffer, sequence: EventSequence?, now: Moment, output: inout ByteBuffer, log: inout SessionLog
-    ) {
-        guard case .active(var active) = state else { return }
-        if let sequence {
-            let verdict = active.cursor.take(live: sequence)
-            if verdict == .pass { return }
-            state = .active(active)
-            if verdict == .gap {
-                log.trace.note(.resync, at: now.instant)
-                send(.resyncRequired(head: sequence - 1), now: now, output: &output)
-            }
-        }
-        log.trace.note(.event, at: now.instant)
-        // To most tablets it is all that is to be sent now: they share its memory.
-        if output.isEmpty { output = frame } else { output.append(frame) }
-    }
-
-    /// The number after which the tablet is still to be sent what it missed; `nil` once it has caught up.
-    public var replayPosition: EventSequence? {
-        guard case .active(let active) = state, active.cursor.isReplaying else { return nil }
-        return active.cursor.sequence
-    }
-
-    /// What the tablet missed, a part at a time; asked for by Effect.replay.
-    public mutating func deliver(replay: Replay, now: Moment, output: inout ByteBuffer, log: inout SessionLog) {
-        guard case .active(var active) = state, active.cursor.isReplaying else { return }
-        switch replay {
-        case .events(let events):
-            for event in events where active.cursor.take(replayed: event.sequence) { output.append(event.frame) }
-        case .finished:
-            active.cursor.finishReplay()
-        case .lost(let head):
-            active.cursor = ResumeCursor(after: max(head, active.cursor.sequence))
-        }
-        state = .active(active)
-        if case .lost = replay {
-            log.trace.note(.resync, at: now.instant)
-        } else {
-            log.trace.note(.replay, at: now.instant)
-        }
-        if case .lost(let head) = replay { send(.resyncRequired(head: head), now: now, output: &output) }
+        sendError(error, id: id ?? nil, &context)
+        return refusals >= limits.rateRefusals ? end(.rateLimited, effects: &context.effects) : nil
     }
 
     // MARK: Time
@@ -366,37 +299,37 @@ public struct ServerSession: Sendable {
     }
 
     /// Does what is due.
-    public mutating func tick(now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect])
+    mutating func tick(_ context: inout SessionContext)
         -> CloseReason?
     {
         switch state {
-        case .awaitingAuthentication(let deadline) where now.instant >= deadline:
-            return fail(.timeout, retryAfter: nil, now: now, output: &output, log: &log, effects: &effects)
+        case .awaitingAuthentication(let deadline) where context.now.instant >= deadline:
+            return fail(.timeout, retryAfter: nil, &context)
         case .active:
-            switch heartbeat.tick(now: now.instant, settings.heartbeat) {
-            case .stale: return end(.heartbeatTimeout, effects: &effects)
+            switch heartbeat.tick(now: context.now.instant, settings.heartbeat) {
+            case .stale: return end(.heartbeatTimeout, effects: &context.effects)
             case .ping:
-                log.trace.note(.serverPing, at: now.instant)
-                send(.ping, now: now, output: &output)
+                context.note(.serverPing)
+                send(.ping, &context)
             case nil: break
             }
-            return tickToken(now: now, output: &output, log: &log, effects: &effects)
+            return tickToken(&context)
         case .awaitingAuthentication, .authenticating, .closed:
             return nil
         }
     }
 
     mutating func tickToken(
-        now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
+        _ context: inout SessionContext
     ) -> CloseReason? {
         guard case .active(var active) = state else { return nil }
-        if now.instant >= active.tokenEnd { return end(.tokenExpired, effects: &effects) }
-        if now.instant >= active.warningTime(settings.tokenWarning) {
-            let left = active.warning == .due ? (active.tokenEnd - now.instant).inMilliseconds : 0
+        if context.now.instant >= active.tokenEnd { return end(.tokenExpired, effects: &context.effects) }
+        if context.now.instant >= active.warningTime(settings.tokenWarning) {
+            let left = active.warning == .due ? (active.tokenEnd - context.now.instant).inMilliseconds : 0
             active.warning = .done
             state = .active(active)
-            log.trace.note(.tokenWarning, at: now.instant)
-            send(.tokenExpiring(seconds: max(0, left / 1000)), now: now, output: &output)
+            context.note(.tokenWarning)
+            send(.tokenExpiring(seconds: max(0, left / 1000)), &context)
         }
         return nil
     }
@@ -406,29 +339,29 @@ public struct ServerSession: Sendable {
     /// The server is going away: the tablet is told when its turn has come to come back. Returns the reason to close with at
     /// once; `nil` while a command is with storage, whose answer is the last thing it is told. Those that wait behind it
     /// are not begun: it sends them again.
-    public mutating func leave(
-        retryAfter: Duration, now: Moment, output: inout ByteBuffer, log: inout SessionLog, effects: inout [Effect]
+    mutating func leave(
+        retryAfter: Duration, _ context: inout SessionContext
     ) -> CloseReason? {
-        guard case .active = state else { return end(.goingAway, effects: &effects) }
+        guard case .active = state else { return end(.goingAway, effects: &context.effects) }
         guard !isLeaving else { return nil }
         isLeaving = true
-        log.trace.note(.reconnect, at: now.instant)
-        send(.reconnect(retryAfter: retryAfter), now: now, output: &output)
+        context.note(.reconnect)
+        send(.reconnect(retryAfter: retryAfter), &context)
         let isWaitedFor = extras.change { extras in
             extras.commands.dropWaiting()
             return extras.commands.current != nil
         }
-        return isWaitedFor != true ? end(.goingAway, effects: &effects) : nil
+        return isWaitedFor != true ? end(.goingAway, effects: &context.effects) : nil
     }
 
     /// The server ends the session for a reason, which is returned unless it was over.
-    public mutating func end(_ reason: CloseReason, effects: inout [Effect]) -> CloseReason? {
+    mutating func end(_ reason: CloseReason, effects: inout [Effect]) -> CloseReason? {
         end(.closed(reason), effects: &effects) ? reason : nil
     }
 
     /// The session is over; true, and the one effect, the first time.
     @discardableResult
-    public mutating func end(_ end: SessionEnd, effects: inout [Effect]) -> Bool {
+    mutating func end(_ end: SessionEnd, effects: inout [Effect]) -> Bool {
         if case .closed = state { return false }
         var wasAuthenticated = false
         if case .active = state { wasAuthenticated = true }
@@ -439,46 +372,10 @@ public struct ServerSession: Sendable {
     }
 
     mutating func fail(
-        _ failure: AuthenticationFailure, retryAfter: Duration?, now: Moment, output: inout ByteBuffer,
-        log: inout SessionLog,
-        effects: inout [Effect]
+        _ failure: AuthenticationFailure, retryAfter: Duration?, _ context: inout SessionContext
     ) -> CloseReason? {
-        log.trace.note(.authError, at: now.instant)
-        send(.authenticationError(failure, retryAfter: retryAfter), now: now, output: &output)
-        return end(.refused(failure), effects: &effects) ? failure.closeReason : nil
-    }
-
-    // MARK: Writing
-
-    mutating func nextMessageID() -> MessageID {
-        sentLow &+= 1
-        if sentLow == 0 { sentHigh &+= 1 }
-        return .direct(connection, number: UInt64(sentHigh) << 32 | UInt64(sentLow))
-    }
-
-    mutating func send(_ message: ServerMessage, now: Moment, output: inout ByteBuffer) {
-        let id = nextMessageID()
-        WebSocketFrameEncoder.appendTextFrame(to: &output, mask: nil) { payload in
-            MessageEncoder.append(message, id: id, restaurant: restaurant, at: now.unixTime, to: &payload)
-        }
-    }
-
-    mutating func sendError(
-        _ error: APIError, id: String?, now: Moment, output: inout ByteBuffer, log: inout SessionLog,
-        effects: inout [Effect]
-    ) {
-        log.counts.errors &+= 1
-        log.trace.note(.error, at: now.instant)
-        send(.error(error, id: id), now: now, output: &output)
-        effects.append(.refused(error.code))
-    }
-
-    mutating func pong(echo: Span<UInt8>?, now: Moment, output: inout ByteBuffer) {
-        let id = nextMessageID()
-        WebSocketFrameEncoder.appendTextFrame(
-            to: &output, payloadAtMost: MessageEncoder.pongBytes + (echo?.count ?? 0)
-        ) { payload in
-            MessageEncoder.appendPong(echo: echo, id: id, restaurant: restaurant, at: now.unixTime, to: &payload)
-        }
+        context.note(.authError)
+        send(.authenticationError(failure, retryAfter: retryAfter), &context)
+        return end(.refused(failure), effects: &context.effects) ? failure.closeReason : nil
     }
 }

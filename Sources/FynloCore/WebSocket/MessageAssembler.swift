@@ -1,6 +1,6 @@
-// Frames -> messages: the rules of fragmentation, the size limit, and UTF-8 across the borders of frames and of reads.
+// Frames -> messages: fragmentation, the size limit, and UTF-8 across the boundaries of frames and reads.
 
-/// The message under way. Holds memory only while a message is partly received.
+/// The current message. Holds memory only while a message is partly received.
 ///
 ///     begin(header) ── append(bytes)* ── finish() ──> message       for its last frame
 ///          └────────── append(bytes)* ── begin(header) …            for the others
@@ -10,11 +10,11 @@ struct MessageAssembler: Sendable {
     private var kind: WebSocketMessage.Kind?
     private var validator = UTF8Validator()
 
-    /// True while nothing of the message under way is kept here, so that a last frame may be used where it lies.
+    /// True while nothing of the current message is stored here, so that its last frame may be used in place.
     var isEmpty: Bool { buffer.isEmpty }
 
-    /// Checks the header of a data frame against the message under way, and the size that it announces against
-    /// `limitBytes`: a message that is going to be too big is refused before any of it is kept.
+    /// Checks the header of a data frame against the current message, and its announced size against `limitBytes`: a message
+    /// that would be too big is refused before any of it is stored.
     mutating func begin(_ header: WebSocketFrameHeader, limitBytes: Int) throws(WebSocketError) {
         switch (header.opcode, kind) {
         case (.continuation, nil): throw .continuationUnexpected
@@ -23,11 +23,11 @@ struct MessageAssembler: Sendable {
         case (.text, _), (.binary, _): throw .continuationExpected
         case (.continuation, _), (.close, _), (.ping, _), (.pong, _): break
         }
-        // Subtracted on the side of the small numbers: the announced length may be close to the largest Int.
+        // The subtraction is on the side that cannot overflow: the announced length may be close to Int.max.
         guard header.payloadBytes <= limitBytes - buffer.count else { throw .messageTooBig(limitBytes: limitBytes) }
     }
 
-    /// Takes the next unmasked bytes. Text fails at the first byte after which it cannot become valid UTF-8.
+    /// Appends unmasked bytes. Text fails at the first byte that makes it invalid UTF-8.
     mutating func append(_ bytes: Span<UInt8>) throws(WebSocketError) {
         if kind == .text {
             guard validator.accept(bytes) else { throw .textNotUTF8 }
@@ -35,7 +35,7 @@ struct MessageAssembler: Sendable {
         buffer.append(bytes)
     }
 
-    /// Ends the message, hands it out and lets go of its memory.
+    /// Ends the message and returns it, with its memory.
     mutating func finish() throws(WebSocketError) -> WebSocketMessage {
         guard validator.isAtBoundary else { throw .textNotUTF8 }
         let message = WebSocketMessage(kind: kind ?? .binary, body: .assembled(buffer))
@@ -43,7 +43,7 @@ struct MessageAssembler: Sendable {
         return message
     }
 
-    /// Ends a message of which nothing is kept here and whose unmasked last frame lies whole at `positions` of `input`.
+    /// Ends a message of which nothing is stored here, and whose unmasked last frame is whole at `positions` of `input`.
     mutating func finish(
         _ input: borrowing ByteBuffer, at positions: Range<Int>
     ) throws(WebSocketError) -> WebSocketMessage {
@@ -56,7 +56,7 @@ struct MessageAssembler: Sendable {
         return WebSocketMessage(kind: kind, body: .input(positions))
     }
 
-    /// Forgets the message under way and its memory.
+    /// Drops the current message and its memory.
     mutating func reset() {
         self = MessageAssembler()
     }

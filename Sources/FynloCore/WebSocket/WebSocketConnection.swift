@@ -287,18 +287,6 @@ public struct WebSocketConnection: Sendable {
         WebSocketFrameEncoder.appendFrame(opcode, payload: payload, mask: nextMask(), to: &output)
     }
 
-    /// Sends a ping with at most 125 bytes of payload. Does nothing once closing.
-    public mutating func sendPing(payload: Span<UInt8>, to output: inout ByteBuffer) {
-        sendFrame(.ping, payload: payload, to: &output)
-    }
-
-    /// Sends frames that were encoded (without a mask) once for many connections. Does nothing once closing.
-    public func sendEncoded(_ frames: Span<UInt8>, to output: inout ByteBuffer) {
-        precondition(isServer, "a client masks each frame with a key of its own")
-        guard state == .open else { return }
-        output.append(frames)
-    }
-
     /// Starts the close handshake; does nothing if either side has. From here on messages are no longer delivered, and
     /// `next` only looks for the peer's close frame.
     ///

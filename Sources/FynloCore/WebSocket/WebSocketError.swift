@@ -1,9 +1,9 @@
-// Everything a peer can do wrong, as values. A refused handshake is answered with an HTTP status, a violation on an open
-// connection with a close code; both carry the same one sentence.
+// Everything a peer can do wrong, as values. A refused handshake is answered with an HTTP status, a violation on an open connection
+// with a close code; both carry one sentence.
 
-/// What was wrong with a handshake, a frame or a message of the peer.
+/// What was wrong with the peer's handshake, frame or message.
 public enum WebSocketError: Error, Hashable, Sendable {
-    // Handshake, found by the server (RFC 6455 §4.2.1)
+    // Handshake, as the server sees it (RFC 6455 §4.2.1)
     case methodNotGet
     case httpVersionTooOld
     case upgradeMissing
@@ -11,7 +11,7 @@ public enum WebSocketError: Error, Hashable, Sendable {
     case keyInvalid
     case versionUnsupported
 
-    // Handshake, found by the client (RFC 6455 §4.1)
+    // Handshake, as the client sees it (RFC 6455 §4.1)
     case statusNotSwitchingProtocols(Int)
     case responseUpgradeMissing
     case acceptKeyWrong
@@ -45,17 +45,12 @@ public enum WebSocketError: Error, Hashable, Sendable {
         }
     }
 
-    /// The header fields that belong to the refusal of a handshake, besides the usual ones; empty for most.
-    public var responseHeaders: [(name: String, value: String)] {
-        switch status {
-        // RFC 9110 §15.5.22: a 426 names the protocol; RFC 6455 §4.4: and the version that is spoken here.
-        case 426: [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13")]
-        case 405: [("Allow", "GET")]
-        default: []
-        }
-    }
+    /// Every value of `closeCode`.
+    public static let closeCodes = [
+        WebSocketCloseCode.protocolError, WebSocketCloseCode.invalidPayload, WebSocketCloseCode.messageTooBig,
+    ]
 
-    /// The code of the close frame that answers a violation on an open connection.
+    /// The code of the close frame that answers a violation on an open connection; one of `closeCodes`.
     public var closeCode: UInt16 {
         switch self {
         case .textNotUTF8: WebSocketCloseCode.invalidPayload

@@ -4,15 +4,15 @@
 public enum WebSocketEvent: Sendable {
     /// A whole message.
     case message(WebSocketMessage)
-    /// The peer asked for a sign of life; its pong is in the output already.
+    /// The peer sent a ping; its pong is already in the output.
     case ping
-    /// The peer gave one.
+    /// The peer sent a pong.
     case pong
-    /// The peer's close frame. Ours ends the output: as the answer, or sent before. `code` is `nil` and `reason` empty
-    /// where the frame had none.
+    /// The peer's close frame. Ours, in answer or sent before, ends the output. `code` is `nil` and `reason` is empty if the
+    /// frame had none.
     case closing(code: UInt16?, reason: String)
-    /// The peer broke the protocol. A close frame with this code and reason ends the output (unless one was sent
-    /// before); what the peer sends from now on is dropped.
+    /// The peer violated the protocol. A close frame with this code and reason ends the output, unless one was sent before.
+    /// Anything the peer sends after this is dropped.
     case failed(code: UInt16, reason: String)
 }
 
@@ -26,7 +26,7 @@ public struct WebSocketMessage: Sendable {
     public enum Body: Sendable {
         /// Still in the input: absolute positions, readable until bytes are appended to it.
         case input(Range<Int>)
-        /// It came in pieces and was put together here.
+        /// It came in pieces and was assembled.
         case assembled(ByteBuffer)
     }
 

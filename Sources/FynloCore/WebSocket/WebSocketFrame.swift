@@ -43,8 +43,8 @@ public struct WebSocketFrameHeader: Hashable, Sendable {
     }
 }
 
-/// The masking of one payload (RFC 6455 §5.3), which may be applied piece by piece: it remembers where in the key the
-/// next byte stands. Masking twice restores the bytes.
+/// The masking of one payload (RFC 6455 §5.3). It may be applied piece by piece, since it remembers its position in the key.
+/// Masking twice restores the bytes.
 struct WebSocketMask: Sendable {
     /// The key, rotated so that the least significant byte is the one for the next byte of the payload.
     private var key: UInt32
@@ -79,9 +79,9 @@ struct WebSocketMask: Sendable {
 
 /// The masking keys of a client, one per frame, from a seed: equal seeds give equal bytes.
 ///
-/// RFC 6455 §10.3 wants keys that whoever chooses the payload cannot foresee. The seed must therefore come from the
-/// system's random source, one per connection; the sequence itself (SplitMix64) need not be a secret then, because a
-/// client of ours writes only its own messages.
+/// RFC 6455 §10.3 requires keys that the author of the payload cannot predict. So the seed must come from the system's random
+/// source, one per connection. The sequence itself (SplitMix64) need not be secret, because this client sends only its own
+/// messages.
 struct WebSocketMaskGenerator: Sendable {
     private var state: UInt64
 

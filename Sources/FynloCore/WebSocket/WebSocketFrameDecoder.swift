@@ -1,4 +1,4 @@
-// Bytes -> frame header. Payloads are not touched here: they stay where they are until the header says what they are.
+// Bytes -> frame header. Payloads are not touched here: they stay in place until the header has been read.
 
 /// Reads the header at the front of the input.
 public enum WebSocketFrameDecoder {
@@ -7,8 +7,8 @@ public enum WebSocketFrameDecoder {
         case required, forbidden
     }
 
-    /// The header that `bytes` begin with, or `nil` while it has not wholly arrived. Each violation is reported by the
-    /// first byte that shows it.
+    /// The header at the start of `bytes`, or `nil` until it has arrived whole. A violation is reported at the first byte that
+    /// shows it.
     public static func header(
         of bytes: Span<UInt8>, masking: Masking
     ) throws(WebSocketError) -> WebSocketFrameHeader? {
@@ -55,7 +55,7 @@ public enum WebSocketFrameDecoder {
             isFinal: isFinal, opcode: opcode, mask: mask, payloadBytes: payloadBytes, headerBytes: headerBytes)
     }
 
-    /// A number in network order, or `nil` if it has not wholly arrived.
+    /// A number in network byte order, or `nil` until it has arrived whole.
     private static func bigEndian(_ bytes: Span<UInt8>, from start: Int, count: Int) -> UInt64? {
         guard bytes.count >= start + count else { return nil }
         var number: UInt64 = 0

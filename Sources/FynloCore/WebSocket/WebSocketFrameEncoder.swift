@@ -1,5 +1,5 @@
-// Frames -> bytes, always unfragmented and with the shortest length. A payload is written straight into the output and
-// its header is put right afterwards, so that a message is never built somewhere else first and then copied.
+// Frames -> bytes, always unfragmented and with the shortest form of the length. A payload is written straight into the output
+// and its header is corrected afterwards, so that a message is never built elsewhere and then copied.
 
 /// Appends whole frames to an output buffer. `mask` is the key of a client's frame, or `nil` for a server's.
 public enum WebSocketFrameEncoder {
@@ -15,7 +15,7 @@ public enum WebSocketFrameEncoder {
     public static func appendTextFrame(
         to output: inout ByteBuffer, payloadAtMost count: Int, _ writePayload: (inout ByteWriter) -> Void
     ) {
-        // Nearly all of them need the two bytes of a longer length: these are written as if all did.
+        // Nearly all payloads need the two-byte length, so room for it is always reserved.
         output.write(atMost: count + 10) { frame in
             frame.append(halfWord: 126 << 8 | UInt32(0x80 | WebSocketOpcode.text.rawValue))
             writePayload(&frame)
@@ -23,7 +23,7 @@ public enum WebSocketFrameEncoder {
         }
     }
 
-    /// Puts the header of a frame right whose payload begins after four bytes.
+    /// Corrects the header of a frame whose payload was written after four bytes.
     @inline(__always)
     private static func finishTextFrame(_ frame: inout ByteWriter) {
         let payloadBytes = frame.count - 4
@@ -75,7 +75,7 @@ public enum WebSocketFrameEncoder {
         }
     }
 
-    /// Writes the header for an empty payload, then the payload, then the header as it has to be.
+    /// Writes the header of an empty frame, then the payload, then corrects the header.
     private static func appendFrame(
         _ opcode: WebSocketOpcode, mask: UInt32?, to output: inout ByteBuffer,
         _ writePayload: (inout ByteBuffer) -> Void

@@ -5,7 +5,7 @@
 public struct WebSocketUpgrade: Hashable, Sendable {
     /// The value of `Sec-WebSocket-Accept`.
     public var acceptKey: String
-    /// The value of `Sec-WebSocket-Protocol`; `nil` when nothing both sides know was offered.
+    /// The value of `Sec-WebSocket-Protocol`; `nil` if the client offered no subprotocol that the server supports.
     public var selectedProtocol: String?
 
     public init(acceptKey: String, selectedProtocol: String?) {
@@ -29,10 +29,10 @@ public struct WebSocketUpgrade: Hashable, Sendable {
 public enum WebSocketHandshake {
     // MARK: Server
 
-    /// Checks a client's request (RFC 6455 §4.2.1) and gives what the answer must say. `protocols` are the subprotocols spoken
-    /// here; the first one the client offers of them is selected.
+    /// Checks a client's request (RFC 6455 §4.2.1) and returns what the response must contain. `protocols` are the supported
+    /// subprotocols; the first of them that the client offers is selected.
     ///
-    /// - Throws: with the `status`, `responseHeaders` and `sentence` of the refusal.
+    /// - Throws: with the `status` and `sentence` of the refusal.
     public static func accept(
         _ request: HTTPRequest, protocols: [String]
     ) throws(WebSocketError) -> WebSocketUpgrade {

@@ -1,9 +1,10 @@
-// What was typed -> which subcommand, with which flags.
+// Reads the command line: which subcommand, with which flags.
 
+import FynloCore
 import FynloIO
 import Glibc
 
-/// Exit codes of the program (sysexits.h).
+/// The exit codes of fynlo-server (sysexits.h). The tool `fynlo` has others: its 1 and 2 say how the server answered.
 enum ExitCode {
     static let done: Int32 = 0
     static let failed: Int32 = 1
@@ -11,7 +12,7 @@ enum ExitCode {
     static let config: Int32 = 78
 }
 
-/// A command line that cannot be understood.
+/// A command line that fynlo-server cannot understand.
 struct UsageError: Error, CustomStringConvertible {
     let description: String
     init(_ sentence: String) { description = sentence }
@@ -148,7 +149,7 @@ private func write(_ text: String, to descriptor: Int32) {
     while !rest.isEmpty {
         let written = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
         if written < 0 && errno == EINTR { continue }
-        // Nobody reads any more: there is nobody left to tell.
+        // The reader has gone: there is nobody left to tell.
         guard written > 0 else { return }
         rest = rest.dropFirst(written)
     }

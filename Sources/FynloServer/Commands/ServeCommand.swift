@@ -1,12 +1,13 @@
-// serve: the server, until it is told to stop.
+// serve: runs the server until it is told to stop.
 
 import FynloCore
 import FynloIO
 import Glibc
 
 enum ServeCommand {
+    /// Long because the steps of a start depend on each other, and their order is the point.
     static func run(_ flags: Flags) throws -> Int32 {
-        // First, so that the connection limit is counted from it.
+        // This comes first because the default limit of connections depends on it.
         let descriptors = ProcessSetup.raiseDescriptorLimit()
         ProcessSetup.forbidCoreDumps()
         let environment = try ProcessEnvironment.take()
@@ -16,31 +17,17 @@ enum ServeCommand {
                 "Neither FYNLO_JWT_SECRET nor FYNLO_JWT_JWKS_FILE is set; without a key no token can be checked.")
         }
         let listeners = try inheritedListeners(environment)
-        let log = Logger(config, journalStream: environment["JOURNAL_STREAM"])
+        let log = Logger(
+            level: config.logLevel, format: config.logFormat, journalStream: environment["JOURNAL_STREAM"])
         let systemd = SystemdNotifier(environment, log: log)
         try prepareSchema(config, environment, log, systemd)
 
         let loop = try EventLoop()
         defer { loop.close() }
         let server = try Server(
-            loop: loop, config: config, log: log, listener: listeners.main, adminListener: listeners.admin)
+            loop: loop, config: config, log: log, listener: listeners.main, operationsListener: listeners.operations)
         log.whenRepeating = { [unowned loop, unowned log] delay in loop.after(delay) { log.summarize() } }
-        let signals = try SignalSource(
-            loop: loop, signals: [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2]
-        ) { signal in
-            switch signal {
-            case SIGHUP: systemd.reloading(server.reload)
-            case SIGUSR1: log.setLevel(.debug)
-            case SIGUSR2: log.setLevel(config.logLevel)
-            case _ where server.isDraining:
-                log.warning("stopped_at_once", ["connections": String(server.hub.connectionCount)])
-                server.stop()
-                loop.stop()
-            default:
-                server.drain { loop.stop() }
-                systemd.stopping { server.status }
-            }
-        }
+        let signals = try answerSignals(loop, server, systemd, level: config.logLevel)
         log.info(
             "serving",
             [
@@ -49,19 +36,7 @@ enum ServeCommand {
             ])
         systemd.start(loop)
         let settings = try Config.postgres(environment: environment, role: .tool)
-        var isMigrating = false
-        server.whenReady {
-            systemd.ready { server.status }
-            log.info("ready")
-        } waiting: { finding in
-            guard !isMigrating else { return }
-            guard finding.lacksMigrations, config.migratesAtStart else {
-                return systemd.starting(waitingSentence(finding))
-            }
-            isMigrating = true
-            systemd.starting("Applying migrations.", extension: migrationTime)
-            migrate(settings, loop: loop, log: log) { isMigrating = false }
-        }
+        awaitReadiness(server, systemd, migrating: config.migratesAtStart ? settings : nil)
         try loop.run()
         signals.close()
         systemd.close()
@@ -70,26 +45,65 @@ enum ServeCommand {
         return ExitCode.done
     }
 
-    /// The sockets to serve on that were passed by a service manager; one named `admin` stands for FYNLO_ADMIN_LISTEN.
+    /// TERM and INT drain, and a second one stops at once; HUP reloads; USR1 and USR2 change the log's level.
+    private static func answerSignals(
+        _ loop: EventLoop, _ server: Server, _ systemd: SystemdNotifier, level: Logger.Level
+    ) throws -> SignalSource {
+        try SignalSource(loop: loop, signals: [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2]) { signal in
+            switch signal {
+            case SIGHUP: systemd.reloading(server.reload)
+            case SIGUSR1: server.log.setLevel(.debug)
+            case SIGUSR2: server.log.setLevel(level)
+            case _ where server.isDraining:
+                server.log.warning("stopped_at_once", ["connections": String(server.hub.connectionCount)])
+                server.stop()
+                loop.stop()
+            default:
+                server.drain { loop.stop() }
+                systemd.stopping { server.status }
+            }
+        }
+    }
+
+    /// Tells the service manager when the server can serve. Missing migrations are applied meanwhile, if `settings` are given.
+    private static func awaitReadiness(
+        _ server: Server, _ systemd: SystemdNotifier, migrating settings: PostgresSettings?
+    ) {
+        var isMigrating = false
+        server.whenReady {
+            systemd.ready { server.status }
+            server.log.info("ready")
+        } waiting: { finding in
+            guard !isMigrating else { return }
+            guard finding.lacksMigrations, let settings else {
+                return systemd.starting(waitingSentence(finding))
+            }
+            isMigrating = true
+            systemd.starting("Applying migrations.", extension: migrationTime)
+            migrate(settings, loop: server.loop, log: server.log) { isMigrating = false }
+        }
+    }
+
+    /// The listening sockets that a service manager passed on; one named `admin` takes the place of FYNLO_ADMIN_LISTEN.
     private static func inheritedListeners(
         _ environment: [String: String]
-    ) throws(ConfigError) -> (main: Listener?, admin: Listener?) {
+    ) throws(ConfigError) -> (main: Listener?, operations: Listener?) {
         do throws(InheritedListenerError) {
             var inherited = try InheritedListeners(environment)
-            let admin = try inherited.take(named: "admin")
-            return (try inherited.takeRest(), admin)
+            let operations = try inherited.take(named: "admin")
+            return (try inherited.takeRest(), operations)
         } catch {
             throw ConfigError(error.description)
         }
     }
 
-    private static func waitingSentence(_ finding: HealthHandler.Finding) -> String {
+    private static func waitingSentence(_ finding: DatabaseHealth.Finding) -> String {
         finding.lacksMigrations
             ? "Waiting for migrations: run fynlo-server migrate up." : "Waiting for PostgreSQL to answer."
     }
 
-    /// Applies what is missing in a database that was away when the server started; `done` is called when it may be tried
-    /// again.
+    /// Applies the missing migrations to a database that could not be reached when the server started. Calls `done` when another
+    /// attempt may follow.
     private static func migrate(
         _ settings: PostgresSettings, loop: EventLoop, log: Logger, done: @escaping () -> Void
     ) {
@@ -110,11 +124,11 @@ enum ServeCommand {
         }
     }
 
-    /// How long migrations may take before a service manager loses patience.
+    /// How long migrations may take before a service manager gives up.
     private static let migrationTime = Duration.seconds(3_600)
 
-    /// Missing migrations are applied with FYNLO_MIGRATE=1, else refused. A database that is away is no reason not to
-    /// start: it is waited for, and /health/ready tells.
+    /// Applies missing migrations with FYNLO_MIGRATE=1, and refuses to start without it. A database that cannot be reached does
+    /// not prevent the start: the server waits for it, and /health/ready says so.
     private static func prepareSchema(
         _ config: Config, _ environment: [String: String], _ log: Logger, _ systemd: SystemdNotifier
     ) throws {

@@ -12,7 +12,7 @@ enum TokenCommand {
             switch (flag, rest.popFirst()) {
             case ("--user", .some(let value)): email = value
             case ("--ttl", .some(let value)):
-                guard let duration = Duration(configuration: value), duration >= .seconds(1) else {
+                guard let duration = Duration(text: value), duration >= .seconds(1) else {
                     throw UsageError("--ttl takes a duration such as 15m, 1h or 7d, not \(value).")
                 }
                 lifetime = duration
@@ -62,7 +62,7 @@ enum TokenCommand {
         claims.append("}")
         let header = Array("{\"alg\":\"HS256\",\"typ\":\"JWT\"}".utf8)
         let signed = Base64.encode(header, as: .url) + "." + Base64.encode(claims.bytes(), as: .url)
-        let signature = SignatureVerifier.hmacSHA256(key: secret, message: Array(signed.utf8))
+        let signature = Digest.hmacSHA256(key: secret, message: Array(signed.utf8))
         return signed + "." + Base64.encode(signature, as: .url)
     }
 }

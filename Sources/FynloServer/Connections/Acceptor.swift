@@ -1,33 +1,33 @@
-// Takes in new sockets, a batch per turn, and hands them to the hub.
+// Accepts new sockets, a batch per turn, and hands them to the hub.
 
 import FynloCore
 import FynloIO
 
-/// The server's listener.
+/// Accepts the sockets of one listener.
 final class Acceptor: EventSource {
     private let loop: EventLoop
     private let hub: Hub
     private let audience: Audience
-    /// Gone once no more is accepted, so that the port is free.
+    /// `nil` once no more sockets are accepted, so that the port is free.
     private var listener: Listener?
     private var token: SourceToken?
 
-    /// Sockets accepted in one turn: the tablets that are in want to be served too.
+    /// Sockets accepted in one turn, so that connected tablets are served too.
     private static let acceptsPerTurn = 32
-    /// All who can be waiting.
+    /// Sockets accepted at the end: more than can be waiting.
     private static let acceptsAtEnd = 4_096
-    /// How long accepting rests when descriptors or memory have run out.
+    /// How long accepting pauses if descriptors or memory have run out.
     private static let pause = Duration.milliseconds(100)
 
-    /// For whom a listener is.
+    /// The clients of a listener.
     enum Audience {
         /// Tablets and programs: FYNLO_LISTEN.
         case everybody
-        /// FYNLO_ADMIN_LISTEN: plain, apart from the limits that tablets may have used up.
-        case operators
+        /// FYNLO_ADMIN_LISTEN: plain HTTP, exempt from the limits that tablets may have used up.
+        case operations
     }
 
-    /// Starts to accept.
+    /// Begins to accept.
     init(loop: EventLoop, hub: Hub, listener: Listener, for audience: Audience = .everybody) throws(SystemError) {
         self.loop = loop
         self.hub = hub
@@ -37,7 +37,7 @@ final class Acceptor: EventSource {
         token = try loop.add(self, descriptor: listener.fileDescriptor, interest: .read)
     }
 
-    /// Where it listens: the real port when 0 was asked for.
+    /// Where it listens, with the actual port if 0 was configured.
     let address: SocketAddress
 
     func ready(_ readiness: Readiness, now: Moment) {
@@ -54,7 +54,7 @@ final class Acceptor: EventSource {
                     continue
                 }
                 hub.makeRoom()
-                // Dropped without a word when even the refusals are too many.
+                // The socket is dropped if not even a refusal can be afforded.
                 if !hub.isExhausted { hub.adopt(accepted.takeDescriptor(), from: peer) }
             } catch {
                 hub.log.warning("accept_failed", ["error": error.description])
@@ -64,7 +64,7 @@ final class Acceptor: EventSource {
         }
     }
 
-    /// The kernel keeps the waiting ones; those that are in are served on.
+    /// Pauses. The kernel keeps sockets that wait, and connected clients are served as before.
     private func rest() {
         guard let token else { return }
         loop.setInterest([], for: token)
@@ -74,14 +74,14 @@ final class Acceptor: EventSource {
         }
     }
 
-    /// Accepts no more. Those who wait in a socket of the process' own are taken in before, as it takes them with it; those
-    /// who wait in an inherited one, for the next process.
+    /// Accepts no more. Sockets that wait at the process's own listener are accepted first, because they would be lost with it;
+    /// those at an inherited listener wait for the next process.
     func leave() {
         if listener?.isInherited == false { accept(atMost: Acceptor.acceptsAtEnd) }
         close()
     }
 
-    /// Lets go of the socket; whose it is keeps it.
+    /// Lets go of the listener. An inherited one stays open in the process that owns it.
     func close() {
         guard let token else { return }
         loop.remove(token)

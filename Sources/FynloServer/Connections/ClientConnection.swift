@@ -1,30 +1,35 @@
-// One accepted socket: it reads, feeds the protocol stack, carries its effects to the hub, and writes what is queued: its
-// own answers right after it was read from, all else once at the end of the turn. What the stack decides, it does.
+// One accepted socket. Bytes are read into the protocol stack, its effects are carried out by the hub, and what is queued is
+// written. The stack decides what becomes of the connection, the queue how it is written; here it is done.
+//
+//     ready ──► read ──► change the stack ──► advance ──► write, read on, linger, abort …  (+Advance)
+//     handlers ────────► change the stack ──► advance
+//     end of turn ──────────────────────────► advance
 
 import FynloCore
 import FynloIO
 
 /// A client's connection.
 final class ClientConnection: Numbered, EventSource {
-    /// Whom this connection counts for, of the clients' addresses.
+    /// Whom this connection counts for among the clients' addresses.
     enum Counted {
         case nobody
         /// The other end of the socket.
         case peer
-        /// A trusted proxy's client, while a request of its is under way, and as a WebSocket: `Extras.client`.
+        /// A trusted proxy's client, while its request is under way or its WebSocket is open: `Extras.client`.
         case client
     }
 
-    /// How the kernel takes what is written.
-    enum Outlet {
-        case open
-        /// It takes nothing since `Extras.changedAt`, when it last took something.
-        case stalled
-        /// The last byte was written at `Extras.changedAt`: the peer may still read it, so its own close is waited for.
-        case lingering
+    /// Why input is left over.
+    enum Leftover {
+        /// A message has not come whole.
+        case incomplete
+        /// An answer was awaited when it came. It can be used as soon as that is there.
+        case unread
+        /// The connection has had its share: its turn comes when the earlier answers are written.
+        case heldBack
     }
 
-    /// What few have, or have for a short time.
+    /// What few connections have, or have for a short time.
     final class Extras {
         /// Encrypts, if the connection does.
         var tls: TLSEngine?
@@ -34,17 +39,37 @@ final class ClientConnection: Numbered, EventSource {
         var isUntouched = true
         /// What was read and could not be used yet.
         var leftover = ByteBuffer()
+        var leftoverIs = Leftover.incomplete
         /// For whom a trusted proxy speaks, and whom this connection counts for.
         var client: IPAddress?
-        /// When the outlet became what it is.
-        var changedAt = Instant.never
 
-        var isEmpty: Bool {
-            tls == nil && leftover.isEmpty && ciphertext.isEmpty && client == nil && changedAt == .never
+        var isEmpty: Bool { tls == nil && leftover.isEmpty && ciphertext.isEmpty && client == nil }
+    }
+
+    /// What is true of a connection or not: a bit each.
+    struct Marks: OptionSet {
+        let rawValue: UInt8
+
+        /// It is for operators, and counts for nothing else.
+        static let isOperators = Marks(rawValue: 1 << 0)
+        /// The hub has it wait to be read from.
+        static let isWaitingToRead = Marks(rawValue: 1 << 1)
+        /// A hang-up was seen, perhaps while it waited.
+        static let isHungUp = Marks(rawValue: 1 << 2)
+        /// It will be written to at the end of the turn.
+        static let isFlushScheduled = Marks(rawValue: 1 << 3)
+        /// It is being worked on: `advance` comes at the end of that.
+        static let isBusy = Marks(rawValue: 1 << 4)
+        /// The tablet is to read some before it is sent more of what it missed.
+        static let resumesReplay = Marks(rawValue: 1 << 5)
+
+        subscript(mark: Marks) -> Bool {
+            get { contains(mark) }
+            set { self = newValue ? union(mark) : subtracting(mark) }
         }
     }
 
-    // There is one of these for every tablet, and nearly all are idle nearly always: in the order that packs best, with what
+    // Every tablet has one of these, and nearly all are idle nearly always: in the order that packs best (360 bytes), with what
     // only some need elsewhere.
     /// Where it comes from; no bits for a local socket.
     private(set) var peer = IPAddress(bits: 0)
@@ -52,44 +77,36 @@ final class ClientConnection: Numbered, EventSource {
     /// Counted by the hub, from 1.
     private(set) var number: UInt64 = 0
     /// When it was accepted, became a WebSocket, or was authenticated.
-    private(set) var since: Instant
+    var since: Instant
     var allowance: ReadAllowance
     var extras: Extras?
     /// What is queued for the peer, as plaintext.
-    var outbound = ByteBuffer()
-    var token = SourceToken.none
-    /// How many bytes at the front of `outbound` belong to a frame (or a response) that was written in part: a queue is
-    /// only ever cut behind them.
-    var partialFrameBytes: UInt32 = 0
-    /// Its descriptor, which it owns: -1 before `start` and after `leave`. A bare number, as it is asked for everywhere, and each
-    /// access to a property that cannot be copied is looked up among those under way.
-    private(set) var socket: Int32 = -1
+    var queue = OutboundQueue()
     var interest: Interest = .read
-    var outlet = Outlet.open
     var counted = Counted.nobody
-    var flags = Flags()
     /// What becomes of the socket, as the stack said when it was last changed.
     var transport = ProtocolStack.Transport.open
+    /// Its descriptor, which it owns: -1 before `start` and after `leave`. A bare number, since it is asked for everywhere and
+    /// each access to a property that cannot be copied is checked at run time.
+    private(set) var socket: Int32 = -1
+    var token = SourceToken.none
     var stack: ProtocolStack
+    var marks = Marks()
 
-    /// Bytes read at once: the others want to be served too.
+    /// Bytes read at once: the other connections want to be served, too.
     static let promptBytes = 4_096
-    /// Bytes read when all the others have been served: two hundred pings, half a millisecond or one.
+    /// Bytes read when all the others have been served: two hundred pings, half a millisecond to one.
     static let readBytesPerTurn = 32_768
     /// What a tablet missed is queued no further ahead than this.
     static let replayBytesAhead = 65_536
     /// A peer that does not read what it asked for is neither read from nor answered.
     static let backPressureBytes = 131_072
-    /// Plaintext encrypted at a time; what is not encrypted yet can still be dropped.
+    /// Plaintext encrypted at a time. What is not encrypted yet can still be dropped.
     static let encryptedBytesAhead = 65_536
     /// An answer that is worth a write of its own.
     static let pageBytes = 8_192
-    /// How long a peer may take nothing of an answer before its connection is reset.
-    static let stallTimeout = Duration.seconds(30)
-    /// How long a peer has to close its side after our last byte.
-    static let lingerTimeout = Duration.seconds(2)
 
-    /// One without a socket, for the hub's store.
+    /// A connection without a socket, for the hub's store.
     init(hub: Hub) {
         self.hub = hub
         since = hub.loop.now.instant
@@ -109,7 +126,7 @@ final class ClientConnection: Numbered, EventSource {
         self.number = number
         self.peer = peer.ipAddress ?? IPAddress(bits: 0)
         counted = countedFor == nil ? .nobody : .peer
-        self.isOperators = isOperators
+        marks[.isOperators] = isOperators
         since = hub.loop.now.instant
         allowance = ReadAllowance(now: since)
         socket = descriptor.release()
@@ -126,17 +143,19 @@ final class ClientConnection: Numbered, EventSource {
                 "connection_refused", ["connection": id.uuid.description, "error": error.description])
             return abort()
         }
-        settle(by: stack.nextDeadline)
+        wake(by: stack.nextDeadline)
+        advance()
     }
 
-    /// It has its socket.
+    // MARK: State
+
+    /// True while it has its socket.
     var isOpen: Bool { socket >= 0 }
 
     /// Its name.
     var id: ConnectionID { ConnectionID(node: hub.node, number: number) }
 
-    /// The address this connection counts for: a trusted proxy's for its client while a request is under way, and as a
-    /// WebSocket; `nil` for nobody's.
+    /// The address this connection counts for; `nil` when it counts for nobody's.
     var countedFor: IPAddress? {
         switch counted {
         case .nobody: nil
@@ -145,13 +164,31 @@ final class ClientConnection: Numbered, EventSource {
         }
     }
 
+    /// True for a connection of the operators' listener.
+    var isOperators: Bool { marks[.isOperators] }
+
+    /// True while the hub has it wait to be read from.
+    var isWaitingToRead: Bool {
+        get { marks[.isWaitingToRead] }
+        set { marks[.isWaitingToRead] = newValue }
+    }
+
+    /// True while the tablet is to read some before it is sent more of what it missed.
+    var resumesReplay: Bool {
+        get { marks[.resumesReplay] }
+        set { marks[.resumesReplay] = newValue }
+    }
+
+    /// True once the socket is used for a WebSocket.
+    var isWebSocket: Bool { queue.isFramed }
+
     /// The authenticated user, if there is one.
     var user: UserID? { stack.user }
 
-    /// The restaurant a tablet is of, or asks to be of.
+    /// The restaurant to which a tablet belongs, or asks to belong.
     var restaurant: RestaurantID? { stack.restaurant }
 
-    /// Where the client is: behind a trusted proxy, as that says it.
+    /// Where the client is. Behind a trusted proxy, as the proxy says.
     var clientAddress: String {
         stack.forwardedFor?.description ?? (peer.bits == 0 ? "local" : peer.description)
     }
@@ -159,13 +196,13 @@ final class ClientConnection: Numbered, EventSource {
     /// True when nobody loses anything by its end.
     func canMakeRoom(_ now: Instant) -> Bool {
         !isOperators
-            && (isLingering || stack.isStranger && now - since >= hub.settings.limits.strangerGrace)
+            && (queue.isLingering || stack.isStranger && now - since >= hub.settings.limits.strangerGrace)
     }
 
-    /// The session of a tablet; `nil` for what is no tablet's.
+    /// The session of a tablet; `nil` for anything else.
     var session: ServerSession? { stack.session }
 
-    /// The same in few words.
+    /// What a tablet's session is, in few words; `nil` for anything else.
     var sessionSummary: (restaurant: RestaurantID, client: ClientType, phase: ServerSession.Phase)? {
         stack.sessionSummary
     }
@@ -176,71 +213,26 @@ final class ClientConnection: Numbered, EventSource {
     /// What its session has counted.
     var counts: SessionCounts { stack.log.counts }
 
-    /// It is on its way out.
-    var isEnding: Bool { isLingering || transport == .closing || transport == .aborted }
+    /// True when it is on its way out.
+    var isEnding: Bool { queue.isLingering || transport == .closing || transport == .aborted }
+
+    /// True while `authenticate` has no answer yet.
+    var isAuthenticating: Bool { stack.isAuthenticating }
 
     /// The time to the peer and back, as the kernel has it.
     var roundTrip: Duration? {
         isOpen ? Socket.roundTrip(of: socket) : nil
     }
 
-    var isLingering: Bool { outlet == .lingering }
+    /// What waits to be written.
+    var queuedBytes: Int { queue.count + (extras?.ciphertext.count ?? 0) }
 
-    /// Room for what few have.
+    /// Room for what few connections have.
     func extra() -> Extras {
         if let extras { return extras }
         let made = Extras()
         extras = made
         return made
-    }
-
-    func setOutlet(_ outlet: Outlet, at now: Instant) {
-        self.outlet = outlet
-        if outlet != .open { extra().changedAt = now } else { extras?.changedAt = .never }
-    }
-
-    var hasLeftover: Bool { extras.map { !$0.leftover.isEmpty } ?? false }
-
-    /// True while `authenticate` has no answer yet.
-    var isAuthenticating: Bool { stack.isAuthenticating }
-
-    // MARK: The stack
-
-    /// Calls the stack with the outbound buffer, carries out its effects, and does what it decided about the socket.
-    ///
-    /// What it decided is asked while it is being changed, and kept: to read a computed property of a value that is a class'
-    /// own, the value is copied first, with a count for each thing that it refers to, and each access to one that is also
-    /// changed in place is looked up in the table of those under way. Both together were half of a message's cost.
-    func withStack(_ body: (inout ProtocolStack, inout ByteBuffer, inout [Effect]) -> Void) {
-        guard isOpen else { return }
-        var effects: [Effect] = []
-        var output = ByteBuffer()
-        swap(&output, &outbound)
-        if output.capacity == 0 { output = hub.borrowBuffer() }
-        let wasWebSocket = isWebSocket
-        let mayUpgrade = wasWebSocket || hub.admitsUpgrades
-        let deadline = change(&stack) { stack in
-            if !wasWebSocket { stack.admitsUpgrades = mayUpgrade }
-            body(&stack, &output, &effects)
-            transport = stack.transport
-            isWebSocket = stack.isWebSocket
-            return stack.nextDeadline
-        }
-        if isWebSocket, !wasWebSocket {
-            partialFrameBytes = UInt32(output.count)
-            since = hub.loop.now.instant
-        }
-        swap(&output, &outbound)
-        if counted == .client, stack.forwardedFor == nil { releaseCount() }
-        if effects.isEmpty { return settle(by: deadline) }
-        for effect in effects { hub.carryOut(effect, self) }
-        // What was answered at once may have changed it.
-        settle(by: stack.nextDeadline)
-    }
-
-    @inline(__always)
-    func change<Answer>(_ stack: inout ProtocolStack, _ body: (inout ProtocolStack) -> Answer) -> Answer {
-        body(&stack)
     }
 
     func releaseCount() {
@@ -249,136 +241,28 @@ final class ClientConnection: Numbered, EventSource {
         extras?.client = nil
     }
 
-    /// The answer to a request.
-    func deliver(response: HTTPResponse) {
-        let now = hub.loop.now
-        withStack { stack, output, _ in
-            let queued = output.count
-            stack.deliver(response: response, now: now, output: &output)
-            allowance.spend(output.count - queued, now: now.instant)
-        }
-        // A page is written at once and not at the end of the turn: one buffer serves all of the turn's, and the kernel copies
-        // it while it is in the processor's cache.
-        if isFlushScheduled, outbound.count >= ClientConnection.pageBytes { flush() }
-        readOn()
-    }
-
-    /// The outcome of an authentication.
-    func deliver(authentication outcome: AuthenticationOutcome) {
-        let now = hub.loop.now
-        withStack { stack, output, effects in
-            if case .accepted = outcome { since = now.instant }
-            stack.deliver(authentication: outcome, now: now, output: &output, effects: &effects)
-        }
-        readOn()
-    }
-
-    /// The outcome of a `reauth`.
-    func deliver(reauthentication outcome: ReauthenticationOutcome) {
-        let now = hub.loop.now
-        withStack { stack, output, effects in
-            stack.deliver(reauthentication: outcome, now: now, output: &output, effects: &effects)
-        }
-    }
-
-    /// The answer to a command.
-    func deliver(command answer: CommandAnswer) {
-        let now = hub.loop.now
-        withStack { stack, output, effects in
-            stack.deliver(command: answer, now: now, output: &output, effects: &effects)
-        }
-    }
-
-    /// What is to be done after a frame was handed over.
-    enum Delivery {
-        case nothing
-        /// `flush` at the end of the turn.
-        case flush
-        /// `settle`: there is more queued than a tablet should leave unread.
-        case settle
-    }
-
-    /// Takes a frame for every tablet of the restaurant. By far the most frequent call: it changes neither what becomes of the
-    /// socket nor a deadline, and leaves the rest to the hub.
-    func take(frame: ByteBuffer, sequence: EventSequence?, now: Moment) -> Delivery {
-        guard isOpen else { return .nothing }
-        var output = ByteBuffer()
-        swap(&output, &outbound)
-        let hadMemory = output.capacity > 0
-        change(&stack) { $0.deliver(frame: frame, sequence: sequence, now: now, output: &output) }
-        if !hadMemory, output.capacity > 0 { sharesOutbound = true }
-        swap(&output, &outbound)
-        let queued = queuedBytes
-        if queued >= ClientConnection.backPressureBytes || queued > hub.settings.limits.sendQueueBytes {
-            return .settle
-        }
-        guard isFlushDue else { return .nothing }
-        isFlushScheduled = true
-        return .flush
-    }
-
-    /// A part of what the tablet missed.
-    func deliver(replay: Replay) {
-        let now = hub.loop.now
-        withStack { stack, output, _ in stack.deliver(replay: replay, now: now, output: &output) }
-    }
-
-    /// The number after which the tablet is still to be sent what it missed; `nil` when it has caught up.
-    var replayPosition: EventSequence? { stack.replayPosition }
-
-    /// True when there is room for one more part of it.
-    var takesMore: Bool { queuedBytes < ClientConnection.replayBytesAhead }
-
-    /// Ends the connection with a reason.
-    func close(_ reason: CloseReason) {
-        let now = hub.loop.now
-        withStack { stack, output, effects in
-            stack.close(reason, now: now, output: &output, effects: &effects)
-        }
-    }
-
-    /// Ends the connection because the server is leaving; a tablet is told to come back after `retryAfter`. A request that
-    /// has arrived is answered.
-    func leave(retryAfter: Duration) {
-        let now = hub.loop.now
-        if !isWebSocket { read(now, limit: ClientConnection.promptBytes) }
-        withStack { stack, output, effects in
-            stack.leave(retryAfter: retryAfter, now: now, output: &output, effects: &effects)
-        }
-    }
+    // MARK: Time
 
     func tick(now: Moment) -> Instant? {
         guard isOpen else { return nil }
-        if let held = extras?.changedAt, held != .never {
-            if isLingering, now.instant - held >= ClientConnection.lingerTimeout {
-                finish()
-                return nil
-            }
-            if outlet == .stalled, !isWebSocket, now.instant - held >= ClientConnection.stallTimeout {
-                abort()
-                return nil
-            }
+        switch queue.ending(at: now.instant) {
+        case .reset: abort()
+        case .close: finish()
+        case nil:
+            if queue.isLingering { break }
+            withStack { stack, output, effects in stack.tick(now: now, output: &output, effects: &effects) }
         }
-        withStack { stack, output, effects in stack.tick(now: now, output: &output, effects: &effects) }
-        return isOpen ? deadline(stack.nextDeadline) : nil
+        return isOpen ? queue.nextDeadline : nil
     }
 
-    /// When to look at it next: `deadline` is the stack's.
-    func deadline(_ deadline: Instant?) -> Instant? {
-        guard let extras, extras.changedAt != .never else { return deadline }
-        switch outlet {
-        case .lingering: return extras.changedAt + ClientConnection.lingerTimeout
-        case .stalled where !isWebSocket:
-            let end = extras.changedAt + ClientConnection.stallTimeout
-            return deadline.map { min($0, end) } ?? end
-        case .open, .stalled: return deadline
-        }
+    /// Sees to it that `tick` is called by then.
+    func wake(by deadline: Instant?) {
+        if let deadline { hub.loop.wake(token, by: deadline) }
     }
 
     // MARK: The end
 
-    /// Everything is written: says so to the peer, and waits a little for it to have read it. Closing at once could
-    /// reset the connection under the peer's unread data.
+    /// Everything is written: says so to the peer, and waits a little for it to have read it.
     func linger() {
         guard !token.isNone else { return }
         if let extras, let tls = extras.tls {
@@ -387,18 +271,18 @@ final class ClientConnection: Numbered, EventSource {
             _ = try? Socket.send(socket, from: &extras.ciphertext)
             extras.ciphertext = ByteBuffer()
         }
-        Socket.shutdownWrite(socket)
-        setOutlet(.lingering, at: hub.loop.now.instant)
         extras?.leftover = ByteBuffer()
+        Socket.shutdownWrite(socket)
+        queue.linger(now: hub.loop.now.instant)
+        wake(by: queue.nextDeadline)
         updateInterest()
-        hub.loop.wake(token, by: hub.loop.now.instant + ClientConnection.lingerTimeout)
     }
 
-    /// Reads and forgets what still comes while the end is waited for.
+    /// Reads and drops what still comes while the peer's end is awaited.
     func drain() {
         guard isOpen else { return }
-        var input = hub.borrowReadBuffer()
-        defer { hub.returnReadBuffer(input) }
+        var input = hub.buffers.borrowForReading()
+        defer { hub.buffers.returnFromReading(input) }
         do {
             switch try Socket.receive(socket, into: &input, limit: ClientConnection.readBytesPerTurn) {
             case .bytes, .wouldBlock: break
@@ -415,6 +299,7 @@ final class ClientConnection: Numbered, EventSource {
         Socket.abortiveClose(descriptor)
     }
 
+    /// Closes the socket after everything was sent.
     func finish() {
         guard let descriptor = leave() else { return }
         descriptor.close()
@@ -427,7 +312,7 @@ final class ClientConnection: Numbered, EventSource {
     }
 
     /// Leaves loop and hub, once; gives back the descriptor to be closed.
-    func leave() -> FileDescriptor? {
+    private func leave() -> FileDescriptor? {
         guard let descriptor = takeSocket() else { return nil }
         if !token.isNone { hub.loop.remove(token) }
         token = .none
@@ -436,7 +321,7 @@ final class ClientConnection: Numbered, EventSource {
         hub.forget(self)
         counted = .nobody
         for effect in effects { hub.carryOut(effect, self) }
-        returnOutbound()
+        returnMemory()
         extras = nil
         return descriptor
     }

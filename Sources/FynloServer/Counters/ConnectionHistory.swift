@@ -1,12 +1,12 @@
-// What became of the tablets of each restaurant: what their diagnostics tell beyond the connections that are there. A
-// restaurant has a place here from its first authenticated tablet on, a tablet from its first connection's end; both cost
-// nothing while the tablets only work.
+// What happened to the tablets of each restaurant: what diagnostics tell beyond the present connections. A restaurant is
+// remembered from its first authenticated tablet on, a tablet from the end of its first connection. Nothing is updated while
+// the tablets simply work.
 
 import FynloCore
 
-/// Restaurants and tablets, as many as there is room for.
+/// Remembers restaurants and tablets, those used last.
 struct ConnectionHistory {
-    /// One tablet, over all of its connections: the same user and device.
+    /// Identifies a tablet across its connections: the same user and device.
     struct TabletKey: Hashable {
         let restaurant: RestaurantID
         let user: UserID
@@ -19,15 +19,15 @@ struct ConnectionHistory {
         }
     }
 
-    /// A tablet that has lost a connection, or left.
+    /// A tablet one of whose connections has ended.
     struct Tablet {
-        /// When it was first connected, moved on by the time it was away by its own choice.
+        /// When it was first connected, plus the time it was away by its own choice.
         var firstSeen: Instant
-        /// For how long it was connected, but for what is now.
+        /// How long it was connected, without its present connection.
         var connected = Duration.zero
-        /// When it left by itself; `nil` while it is here, or should be.
+        /// When it left by itself; `nil` while it is connected, or should be.
         var leftAt: Instant?
-        /// Connections in a row that held for less than half a minute.
+        /// How many connections in a row lasted less than half a minute.
         var shortLived = 0
     }
 
@@ -45,11 +45,11 @@ struct ConnectionHistory {
         var lost = 0
         var resumedEvents = 0
         var refusedTokens = 0
-        /// Errors told to tablets, by code.
+        /// Errors sent to tablets, by code.
         var errors: [APIError.Code: Int] = [:]
     }
 
-    /// Where tablets only come and work there is nothing else to be remembered.
+    /// A restaurant whose tablets only come and work needs no record.
     private struct Entry {
         let firstSeen: Instant
         var record = OutOfLine<Restaurant>()
@@ -61,27 +61,27 @@ struct ConnectionHistory {
         }
     }
 
-    // About 100 bytes each, 300 where something has happened; and 200.
+    // A restaurant takes about 100 bytes, or 300 with a record; a tablet takes 200.
     private var restaurants = RecentlyUsed<RestaurantID, Entry>(limit: 4_000)
     private var tablets = RecentlyUsed<TabletKey, Tablet>(limit: 20_000)
 
-    /// A connection that holds for less did not do its work.
+    /// A connection that lasts less than this is a failed attempt.
     static let shortLife = Duration.seconds(30)
 
-    /// What happened in a restaurant, or in all of them.
+    /// The records of one restaurant, or of all.
     func records(of restaurant: RestaurantID?) -> [Restaurant] {
         guard let restaurant else { return restaurants.keys.compactMap { restaurants[$0]?.restaurant } }
         return restaurants[restaurant].map { [$0.restaurant] } ?? []
     }
 
-    /// The tablets of a restaurant, or all, that have lost a connection, or left.
+    /// The tablets of one restaurant, or of all, one of whose connections has ended.
     func tablets(of restaurant: RestaurantID?) -> [TabletKey: Tablet] {
         var found: [TabletKey: Tablet] = [:]
         for key in tablets.keys where restaurant == nil || key.restaurant == restaurant { found[key] = tablets[key] }
         return found
     }
 
-    /// A tablet is in; true when it had been here before, as far as is known.
+    /// A tablet was admitted. True if it had been connected before, as far as is known.
     mutating func joined(_ key: TabletKey, isReturning: Bool, now: Instant) -> Bool {
         if restaurants.use(key.restaurant) == nil {
             restaurants.insert(Entry(firstSeen: now), for: key.restaurant, cost: 1)
@@ -97,12 +97,12 @@ struct ConnectionHistory {
         return isBack
     }
 
-    /// An authenticated tablet's session is over.
+    /// The session of an authenticated tablet has ended.
     mutating func ended(
         _ key: TabletKey, _ end: SessionEnd, _ totals: Metrics.SessionTotals, since: Instant, now: Instant
     ) {
         update(key.restaurant) { record in
-            record.ended = record.ended + totals
+            record.ended += totals
             switch end {
             case .closed(.heartbeatTimeout): record.stale += 1
             case .closed(.slowConsumer): record.slow += 1
@@ -121,7 +121,7 @@ struct ConnectionHistory {
         tablets.insert(tablet, for: key, cost: 1)
     }
 
-    /// Changes what is known of a restaurant, if it has a place.
+    /// Changes the record of a restaurant, if it is remembered.
     mutating func update(_ restaurant: RestaurantID, _ body: (inout Restaurant) -> Void) {
         restaurants.update(restaurant) { $0.change(body) }
     }

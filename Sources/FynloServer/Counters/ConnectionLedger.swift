@@ -1,25 +1,42 @@
-// What is kept of tablets as they come and go: the sums of what their sessions counted, what became of them, what they call
-// their programs, and a line in the log for those that went wrong.
+// What is kept of tablets as they come and go: the sums of what their sessions counted, how they ended, the names of their
+// programs, and a line in the log for each that ended abnormally.
 
 import FynloCore
 import FynloIO
 
-/// The account of a process' connections.
+/// A connection, as far as it is counted.
+protocol CountedConnection: AnyObject {
+    var id: ConnectionID { get }
+    /// When it was accepted, became a WebSocket, or was authenticated.
+    var since: Instant { get }
+    /// What its session has counted.
+    var counts: SessionCounts { get }
+    /// What happened last.
+    var log: SessionLog { get }
+    /// The address of its client, for the log.
+    var clientAddress: String { get }
+    /// The authenticated user, if there is one.
+    var user: UserID? { get }
+    /// The restaurant that a tablet belongs to, or asks to.
+    var restaurant: RestaurantID? { get }
+}
+
+/// Keeps account of a process's connections.
 final class ConnectionLedger {
-    /// What is counted.
+    /// The counters of this process.
     let metrics = Metrics()
-    /// What became of the restaurants' tablets.
+    /// What happened to the tablets of each restaurant.
     private(set) var history = ConnectionHistory()
 
     private let loop: EventLoop
     private let log: Logger
     private let heartbeatInterval: Duration
-    /// What the tablets call their programs, each once: members know theirs by its place.
+    /// The distinct names of the tablets' programs; a member stores the place of its own.
     private var versions: [String] = []
-    /// Members that were replaced by a newer connection of theirs and are about to be closed.
+    /// Members that were replaced by a newer connection of the same device and are about to be closed.
     private var leftBehind: [UInt64: ConnectionRegistry.Member] = [:]
 
-    /// More programs than are in use anywhere.
+    /// How many names are kept: more than are in use anywhere.
     private static let knownVersions = 200
 
     init(loop: EventLoop, log: Logger, heartbeatInterval: Duration) {
@@ -30,7 +47,7 @@ final class ConnectionLedger {
 
     // MARK: Coming
 
-    /// The place of a program's name among those that are known; 0: it has none, or too many are known.
+    /// The place of a program's name among the known ones, from 1; 0 if it has no name, or too many are known.
     func place(of version: String?) -> UInt16 {
         guard let version else { return 0 }
         if let known = versions.firstIndex(of: version) { return UInt16(known + 1) }
@@ -39,17 +56,17 @@ final class ConnectionLedger {
         return UInt16(versions.count)
     }
 
-    /// What a tablet called its program.
+    /// The name of a tablet's program.
     func version(of member: ConnectionRegistry.Member) -> String? {
         member.version == 0 ? nil : versions[Int(member.version) - 1]
     }
 
-    /// An older connection of `member` is no member any more and is closed next.
+    /// `member` replaces an older connection, which is about to be closed.
     func replacing(_ number: UInt64, by member: ConnectionRegistry.Member) {
         leftBehind[number] = member
     }
 
-    /// A tablet was let in, in the place of another one's connection or for the first time as far as it says.
+    /// A tablet was admitted. `isReturning`: it replaces its own connection, or says that it had one before.
     func joined(_ restaurant: RestaurantID, _ member: ConnectionRegistry.Member, isReturning: Bool) {
         let key = ConnectionHistory.TabletKey(member, in: restaurant)
         if history.joined(key, isReturning: isReturning, now: loop.now.instant) { metrics.reconnects += 1 }
@@ -57,10 +74,9 @@ final class ConnectionLedger {
 
     // MARK: Going
 
-    /// What a session has counted, with the heartbeats that were due to it.
-    func totals(of connection: ClientConnection, wasAuthenticated: Bool) -> Metrics.SessionTotals {
-        var totals = Metrics.SessionTotals()
-        totals.add(connection.counts)
+    /// What a session has counted, and how many heartbeats were due.
+    func totals(of connection: some CountedConnection, wasAuthenticated: Bool) -> Metrics.SessionTotals {
+        var totals = Metrics.SessionTotals(connection.counts)
         if wasAuthenticated {
             let interval = max(1, heartbeatInterval.inNanoseconds)
             totals.heartbeatsDue = UInt64(max(0, (loop.now.instant - connection.since).inNanoseconds) / interval)
@@ -68,13 +84,13 @@ final class ConnectionLedger {
         return totals
     }
 
-    /// A session is over. `member` is the tablet's, unless it was replaced or was never let in.
+    /// A session has ended. `member` finds the tablet; it is `nil` if the tablet was replaced or never admitted.
     func ended(
-        _ connection: ClientConnection, _ restaurant: RestaurantID, _ end: SessionEnd, wasAuthenticated: Bool,
+        _ connection: some CountedConnection, _ restaurant: RestaurantID, _ end: SessionEnd, wasAuthenticated: Bool,
         member: () -> ConnectionRegistry.Member?
     ) {
         let totals = totals(of: connection, wasAuthenticated: wasAuthenticated)
-        metrics.ended = metrics.ended + totals
+        metrics.ended += totals
         metrics.noteEnd(code: end.code)
         if case .refused(let failure) = end {
             metrics.note(failure)
@@ -101,8 +117,8 @@ final class ConnectionLedger {
 
     // MARK: In between
 
-    /// An error was told to a client.
-    func refused(_ code: APIError.Code, _ connection: ClientConnection) {
+    /// A client was sent an error.
+    func refused(_ code: APIError.Code, _ connection: some CountedConnection) {
         metrics.note(code)
         guard connection.user != nil, let restaurant = connection.restaurant else { return }
         history.update(restaurant) { $0.errors[code, default: 0] += 1 }

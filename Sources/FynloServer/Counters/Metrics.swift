@@ -1,13 +1,13 @@
 // What a process counts about its connections and what passes through them: plain numbers that belong to the loop's thread.
-// What a session counts itself (SessionCounts) is added here when it ends; what others have (the pool, Redis, the menu's
-// copies, the loop) they keep themselves. MetricsPage writes it all down when it is asked for.
+// What a session counts itself (SessionCounts) is added here when it ends. The pool, Redis, the menu's cache and the loop
+// keep their own counters. MetricsEndpoint writes them all when it is asked.
 
 import FynloCore
 import FynloIO
 
 /// The counters of one process.
 final class Metrics {
-    /// What several sessions counted.
+    /// What one session or several have counted.
     struct SessionTotals {
         var pings: UInt64 = 0
         var commands: UInt64 = 0
@@ -20,84 +20,85 @@ final class Metrics {
 
         var messages: UInt64 { pings + commands + transients + others + unreadable + rateRefusals }
 
-        mutating func add(_ counts: SessionCounts) {
-            pings += UInt64(counts.pings)
-            commands += UInt64(counts.commands)
-            transients += UInt64(counts.transients)
-            others += UInt64(counts.others)
-            unreadable += UInt64(counts.unreadable)
-            rateRefusals += UInt64(counts.rateRefusals)
+        init() {}
+
+        /// What one session has counted; it does not know how many heartbeats were due.
+        init(_ counts: SessionCounts) {
+            pings = UInt64(counts.pings)
+            commands = UInt64(counts.commands)
+            transients = UInt64(counts.transients)
+            others = UInt64(counts.others)
+            unreadable = UInt64(counts.unreadable)
+            rateRefusals = UInt64(counts.rateRefusals)
         }
 
-        mutating func add(_ other: SessionTotals) {
-            pings += other.pings
-            commands += other.commands
-            transients += other.transients
-            others += other.others
-            unreadable += other.unreadable
-            rateRefusals += other.rateRefusals
-            heartbeatsDue += other.heartbeatsDue
+        static func += (left: inout SessionTotals, right: SessionTotals) {
+            left.pings += right.pings
+            left.commands += right.commands
+            left.transients += right.transients
+            left.others += right.others
+            left.unreadable += right.unreadable
+            left.rateRefusals += right.rateRefusals
+            left.heartbeatsDue += right.heartbeatsDue
         }
 
         static func + (left: SessionTotals, right: SessionTotals) -> SessionTotals {
             var sum = left
-            sum.add(right)
+            sum += right
             return sum
         }
     }
 
     // MARK: Connections
 
-    /// Sockets taken in, those included that were served a refusal only.
+    /// Accepted sockets, including those that were only served a refusal.
     var acceptedSockets: UInt64 = 0
-    /// Sockets of the operators' listener.
+    /// Sockets of the operations listener.
     var acceptedOperationsSockets: UInt64 = 0
-    /// Sessions that are over.
+    /// What sessions that have ended counted.
     var ended = SessionTotals()
     /// Authenticated ones, from `authenticated` to their end.
     var connectionDurations = Histogram(.connection)
-    /// WebSockets that ended, by the place of their code in `closeCodes`.
-    private var ends = [32 of UInt64](repeating: 0)
+    /// WebSockets that ended, by the place of their code in `closeCodes`; those with any other code stand last.
+    private var ends = [UInt64](repeating: 0, count: closeCodes.count + 1)
     /// Authenticated tablets that had been here before.
     var reconnects: UInt64 = 0
     var slowConsumers: UInt64 = 0
     /// Events sent to tablets that had missed them.
     var replayedEvents: UInt64 = 0
 
-    /// The codes that are told apart; others, as clients may make them up, are together.
-    static let closeCodes: [UInt16] = [
-        1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011, 4000, 4001, 4002, 4003, 4004, 4005, 4006,
-        4008,
-        4010, 4011,
-    ]
+    /// The codes that are told apart: those of RFC 6455 and our own. Clients may make up others, which are counted together.
+    static let closeCodes =
+        (Set([1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011]).union(CloseReason.allCases.map(\.code)))
+        .sorted()
 
     func noteEnd(code: UInt16) {
-        ends[Metrics.closeCodes.firstIndex(of: code) ?? 31] += 1
+        ends[Metrics.closeCodes.firstIndex(of: code) ?? Metrics.closeCodes.count] += 1
     }
 
     /// How many WebSockets ended with each code, and with any other one.
     var endsByCode: [(code: String, count: UInt64)] {
-        Metrics.closeCodes.enumerated().map { ("\($1)", ends[$0]) } + [("other", ends[31])]
+        Array(zip(Metrics.closeCodes.map(String.init) + ["other"], ends))
     }
 
     // MARK: Authentication
 
     /// Tablets that were let in.
     var authenticated: UInt64 = 0
-    /// Those that were not, by the place of the failure among all.
-    private var authenticationFailures = [8 of UInt64](repeating: 0)
+    /// Those that were not.
+    private var authenticationFailures = Tally<AuthenticationFailure>()
     /// From `authenticate` to its answer.
     var authenticationTime = Histogram(.latency)
     var reauthenticated: UInt64 = 0
     var reauthenticationFailures: UInt64 = 0
 
     func note(_ failure: AuthenticationFailure) {
-        authenticationFailures[failure.place] += 1
+        authenticationFailures.add(failure)
     }
 
     /// How many tablets were refused, by `data.code`.
     var failuresByCode: [(code: String, count: UInt64)] {
-        AuthenticationFailure.allCases.map { ($0.code.description, authenticationFailures[$0.place]) }
+        authenticationFailures.counts.map { ($0.code.description, $1) }
     }
 
     // MARK: Messages
@@ -108,8 +109,8 @@ final class Metrics {
     var deliveries: UInt64 = 0
     /// Events that were handed out live.
     private(set) var events: UInt64 = 0
-    /// Errors told to clients, by the place of the code among all.
-    private var errors = [48 of UInt64](repeating: 0)
+    /// Errors told to clients.
+    private var errors = Tally<APIError.Code>()
     /// From receipt to the last tablet's socket written.
     var relayTime = Histogram(.latency)
     /// From receipt to its answer, and its event, written.
@@ -175,84 +176,36 @@ final class Metrics {
     // MARK: Errors
 
     func note(_ code: APIError.Code) {
-        errors[code.place] += 1
+        errors.add(code)
     }
 
     var errorsByCode: [(code: String, count: UInt64)] {
-        APIError.Code.allCases.map { ($0.rawValue, errors[$0.place]) }
+        errors.counts.map { ($0.rawValue, $1) }
     }
 
     // MARK: HTTP
 
-    /// Answers of routes, by the place of the route and the first digit of the status.
-    private var responses = [120 of UInt64](repeating: 0)
-    /// From a request of a route to its answer.
+    /// Answers of handlers, by the endpoint and the first digit of the status.
+    private var responses = [UInt64](repeating: 0, count: Endpoint.allCases.count * statusClasses)
+    /// From a request to a handler's answer.
     var requestTime = Histogram(.latency)
 
-    func note(_ route: Route, status: Int) {
-        responses[route.place * 5 + min(max(status / 100, 1), 5) - 1] += 1
+    private static let statusClasses = 5
+
+    func note(_ endpoint: Endpoint, status: Int) {
+        responses[endpoint.rawValue * Metrics.statusClasses + min(max(status / 100, 1), Metrics.statusClasses) - 1] += 1
     }
 
-    /// How many answers there were, by route and class of status.
+    /// How many answers there were, by the endpoint's label and class of status. Handlers send no informational ones.
     var responsesByRoute: [(route: String, status: String, count: UInt64)] {
-        Route.names.enumerated().flatMap { place, name in
-            (1..<5).map { (name, "\($0 + 1)xx", responses[place * 5 + $0]) }
-        }
-    }
-}
-
-extension AuthenticationFailure {
-    /// The place among all cases.
-    fileprivate var place: Int {
-        switch self {
-        case .timeout: 0
-        case .notAuthentication: 1
-        case .missingData: 2
-        case .invalidToken: 3
-        case .accessDenied: 4
-        case .connectionLimit: 5
-        case .unavailable: 6
-        }
-    }
-}
-
-extension APIError.Code {
-    /// The place among all cases; looked for only when there is an error.
-    fileprivate var place: Int { APIError.Code.allCases.firstIndex(of: self) ?? 0 }
-}
-
-extension Route {
-    /// A route without the values in its path, for a label.
-    static let names = [
-        "menu", "menu_categories", "invalidate_menu_cache", "orders", "create_order", "order", "update_order_status",
-        "events", "post_notification", "diagnostics", "close_connection", "metrics", "health", "health_live",
-        "health_ready", "openapi", "echo_json", "socket", "profile", "console", "console_asset",
-    ]
-
-    /// The place in `names`.
-    fileprivate var place: Int {
-        switch self {
-        case .menu: 0
-        case .menuCategories: 1
-        case .invalidateMenuCache: 2
-        case .orders: 3
-        case .createOrder: 4
-        case .order: 5
-        case .updateOrderStatus: 6
-        case .events: 7
-        case .postNotification: 8
-        case .diagnostics: 9
-        case .closeConnection: 10
-        case .metrics: 11
-        case .health: 12
-        case .healthLive: 13
-        case .healthReady: 14
-        case .openAPI: 15
-        case .echoJSON: 16
-        case .webSocket, .echo: 17
-        case .profile: 18
-        case .console: 19
-        case .consoleAsset: 20
+        var labels: [String] = []
+        for endpoint in Endpoint.allCases where !labels.contains(endpoint.label) { labels.append(endpoint.label) }
+        return labels.flatMap { label in
+            let endpoints = Endpoint.allCases.filter { $0.label == label }
+            return (1..<Metrics.statusClasses).map { place in
+                let count = endpoints.reduce(0) { $0 + responses[$1.rawValue * Metrics.statusClasses + place] }
+                return (label, "\(place + 1)xx", count)
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-// Rights that are taken away while a tablet is connected: a user deactivated, of another role, no longer of the restaurant,
-// or a restaurant closed, by whatever program.
+// Rights that are taken away while a tablet is connected: a user is deactivated, gets another role or leaves the restaurant,
+// or a restaurant is closed, by whatever program.
 
 import FynloCore
 
@@ -16,17 +16,17 @@ final class AccessHandler {
         self.log = log
     }
 
-    /// A tablet has joined, by rights that were looked up at `version`.
+    /// A tablet has joined with rights that were looked up at `version`.
     func join(_ restaurant: RestaurantID, version: Int64) {
         if watches[restaurant]?.joined(at: version) == nil { watches[restaurant] = AccessWatch(version: version) }
     }
 
-    /// The last tablet has left.
+    /// The last tablet of a restaurant has left.
     func leave(_ restaurant: RestaurantID) {
         watches[restaurant] = nil
     }
 
-    /// The restaurant's access is at `version`; `nil`: the restaurant is no more.
+    /// The version of a restaurant's access is `version`; `nil`: the restaurant no longer exists.
     func found(_ restaurant: RestaurantID, version: Int64?) {
         guard watches[restaurant]?.found(version) == true else { return }
         let members = hub.members(of: restaurant)

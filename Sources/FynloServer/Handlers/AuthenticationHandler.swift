@@ -1,9 +1,9 @@
-// Who is there? Tokens are checked here, users looked up, and tablets taken in, in the order of the contract's table.
+// Lets tablets in: checks their tokens, looks their users up, and finds room for them, in the order of the contract's table.
 
 import FynloCore
 import FynloIO
 
-/// Authenticates tablets and requests.
+/// Carries out the `authenticate` and `reauth` of tablets.
 final class AuthenticationHandler {
     private let loop: EventLoop
     private let hub: Hub
@@ -11,18 +11,18 @@ final class AuthenticationHandler {
     private let access: AccessHandler
     private let leases: Leases
     private let users: UserRepository
-    let known: RestaurantKnowledge
-    private var verifier: TokenVerifier
+    private let known: AccessLookup
+    private let tokens: TokenChecker
     private let log: Logger
 
-    /// A tablet that waits for its turn. It is handed from one closure to the next: as a value, six texts would be counted
-    /// each time.
+    /// A tablet that waits for its turn. It is a class because closures hand it on: each copy of a value would retain six
+    /// strings.
     private final class Applicant: Sendable {
         let request: AuthenticationRequest
         let restaurant: RestaurantID
         let connection: UInt64
         let receivedAt: Instant
-        /// When it is told to come back later.
+        /// When the tablet is told to come back later.
         let deadline: Instant
 
         init(_ request: AuthenticationRequest, restaurant: RestaurantID, connection: UInt64, receivedAt: Instant) {
@@ -36,18 +36,18 @@ final class AuthenticationHandler {
 
     private var applicants = FairQueue<Applicant>()
     private var lookupsUnderWay = 0
-    /// The next of them is looked up when there is time.
+    /// `admitNext` is scheduled.
     private var isAdmitting = false
 
-    /// Look-ups of tablets at the same time: those of a turn are one statement. The fewer there are, the sooner it is the turn
-    /// of a restaurant that comes late.
+    /// Tablets that are looked up at the same time; those of one turn share one statement. The fewer they are, the sooner a
+    /// restaurant that comes late gets its turn.
     private static let concurrentLookups = 64
-    /// How long a tablet waits for its turn: the others before it have then had more time than a healthy database needs.
+    /// How long a tablet waits for its turn. By then a healthy database would have served those before it.
     private static let patience = Duration.seconds(5)
 
     init(
         loop: EventLoop, hub: Hub, feeds: FeedHandler, access: AccessHandler, leases: Leases, users: UserRepository,
-        known: RestaurantKnowledge, keys: TokenKeyring, policy: TokenPolicy, log: Logger
+        known: AccessLookup, tokens: TokenChecker, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
@@ -56,32 +56,19 @@ final class AuthenticationHandler {
         self.leases = leases
         self.users = users
         self.known = known
+        self.tokens = tokens
         self.log = log
-        verifier = TokenVerifier(keys: keys, policy: policy, limitBytes: hub.settings.limits.verifiedTokensBytes)
     }
 
-    /// The keys have been read anew: every token that comes is checked with them.
-    func replaceKeys(_ keys: TokenKeyring) {
-        verifier.keys = keys
-    }
-
-    private func verify(_ token: String) -> Result<AccessToken, TokenError> {
-        Result { () throws(TokenError) in
-            try verifier.verify(token, now: loop.now.unixTime, isToBeRemembered: false)
-        }
-    }
-
-    // MARK: Tablets
-
-    /// Finds out about a tablet's `authenticate`; the connection is told, if it is still there. In a storm the tablets wait
-    /// here, the restaurants taking turns; FYNLO_MAX_UNAUTHENTICATED bounds how many.
+    /// Decides on a tablet's `authenticate` and tells the connection, if it still exists. In a storm the tablets wait here and
+    /// the restaurants take turns; FYNLO_MAX_UNAUTHENTICATED bounds how many wait.
     func authenticate(
         _ request: AuthenticationRequest, restaurant: RestaurantID, connection number: UInt64
     ) {
         applicants.append(
             Applicant(request, restaurant: restaurant, connection: number, receivedAt: loop.now.instant),
             for: restaurant)
-        // The connection is asking at this moment, and is not called back from within its own call.
+        // The connection is asking at this moment, and must not be called back from within its own call.
         admitLater()
     }
 
@@ -93,7 +80,7 @@ final class AuthenticationHandler {
         loop.later { [weak self] in self?.admitNext() }
     }
 
-    /// For as long as there is time, since each costs the check of a signature (HMAC 2 µs, RSA 30, ECDSA 100).
+    /// Goes on while the turn has time, since each tablet costs the check of a signature (HMAC 2 µs, RSA 30 µs, ECDSA 100 µs).
     private func admitNext() {
         isAdmitting = false
         repeat {
@@ -111,7 +98,7 @@ final class AuthenticationHandler {
 
     private func lookUp(_ applicant: Applicant) {
         let token: AccessToken
-        switch verify(applicant.request.token) {
+        switch tokens.check(applicant.request.token) {
         case .success(let verified): token = verified
         case .failure(let error):
             log.info(
@@ -120,7 +107,7 @@ final class AuthenticationHandler {
             return answer(applicant, .failed(.invalidToken, retryAfter: nil))
         }
         lookupsUnderWay += 1
-        // What the tablet is told of from then on is no news to this process.
+        // What the answer says of the restaurant is remembered, so that the tablet's next requests need no look-up.
         known.access(of: token.subject, to: applicant.restaurant) {
             AccessPolicy.mayAct($0, for: applicant.restaurant)
         } reply: { [weak self] result in
@@ -135,7 +122,7 @@ final class AuthenticationHandler {
         _ applicant: Applicant, _ token: AccessToken, _ result: Result<AccessRecord?, PostgresError>
     ) {
         let (request, restaurant) = (applicant.request, applicant.restaurant)
-        // Gone while it was looked up: nothing was taken yet, nothing is to be given back.
+        // The tablet may have left during the look-up. It has no slot yet, so there is nothing to give back.
         guard let connection = hub.connection(applicant.connection), connection.isAuthenticating else { return }
         let record: AccessRecord
         switch result {
@@ -156,7 +143,7 @@ final class AuthenticationHandler {
         guard let role = record.role, RestaurantID(request.restaurant) == restaurant,
             AccessPolicy.mayAct(record, for: restaurant)
         else { return answer(applicant, .failed(.accessDenied, retryAfter: nil)) }
-        // A slot is free again when somebody leaves; nobody knows when that is.
+        // A slot becomes free when a tablet leaves, and nobody knows when that will be.
         let full = AuthenticationOutcome.failed(.connectionLimit, retryAfter: .seconds(5))
         guard hub.hasRoom(for: connection, user: record.user, device: request.deviceID, in: restaurant) else {
             return answer(applicant, full)
@@ -173,7 +160,7 @@ final class AuthenticationHandler {
         }
     }
 
-    /// False when there is no room after all, or the tablet is gone, which then hears nothing of it.
+    /// False if there is no room after all, or if the tablet has left and is told nothing.
     private func takeIn(_ applicant: Applicant, _ token: AccessToken, _ record: AccessRecord, _ role: Role) -> Bool {
         let (request, restaurant) = (applicant.request, applicant.restaurant)
         guard let connection = hub.connection(applicant.connection), connection.isAuthenticating,
@@ -181,7 +168,7 @@ final class AuthenticationHandler {
                 connection, user: record.user, role: role, device: request.deviceID, version: request.clientVersion,
                 to: restaurant)
         else { return false }
-        // From here on the tablet is told of every event after `sequence`: it is told so in the same breath.
+        // From here on the tablet receives every event after `sequence`, so its answer with that number is sent in the same call.
         let sequence = feeds.join(restaurant, head: record.head)
         access.join(restaurant, version: record.accessVersion)
         answer(
@@ -190,7 +177,7 @@ final class AuthenticationHandler {
                 AcceptedIdentity(
                     user: record.user, role: role, restaurant: restaurant, sequence: sequence,
                     oldestResumable: record.oldestResumable, tokenExpiresAt: token.expiresAt,
-                    tokenEndsAt: token.endOfUse(acceptedAt: loop.now.unixTime, leeway: verifier.policy.leeway))))
+                    tokenEndsAt: tokens.endOfUse(of: token))))
         return true
     }
 
@@ -200,7 +187,7 @@ final class AuthenticationHandler {
         hub.connection(applicant.connection)?.deliver(authentication: outcome)
     }
 
-    /// The outcome of a tablet's `reauth`: a valid token of the same, active user.
+    /// Decides on a tablet's `reauth`: it takes a valid token of the same user, who is still active.
     func reauthenticate(_ token: String, user: UserID, connection number: UInt64) {
         func answer(_ outcome: ReauthenticationOutcome) {
             if case .accepted = outcome {
@@ -210,7 +197,7 @@ final class AuthenticationHandler {
             }
             loop.atEndOfTurn { [hub] in hub.connection(number)?.deliver(reauthentication: outcome) }
         }
-        guard case .success(let verified) = verify(token) else { return answer(.failed(.invalidToken)) }
+        guard case .success(let verified) = tokens.check(token) else { return answer(.failed(.invalidToken)) }
         users.access(of: verified.subject, to: nil) { result in
             switch result {
             case .success(.some(let record)) where record.userIsActive && record.user == user:
@@ -218,70 +205,6 @@ final class AuthenticationHandler {
             case .success: answer(.failed(.invalidToken))
             case .failure: answer(.failed(.unavailable))
             }
-        }
-    }
-
-    // MARK: Requests
-
-    /// Checks the token of a request.
-    func token(of request: HTTPRequest) -> Result<AccessToken, APIError> {
-        let verified = request.headers.withOnlyValue(of: "authorization") { value -> Result<AccessToken, APIError>? in
-            AuthenticationHandler.bearerToken(in: value).map { token in
-                Result { () throws(TokenError) in
-                    try verifier.verify(value.extracting(token), now: loop.now.unixTime)
-                }.mapError { _ in AuthenticationHandler.invalidToken }
-            }
-        }
-        return (verified ?? nil) ?? .failure(AuthenticationHandler.tokenMissing)
-    }
-
-    /// Looks up the user of a token, together with the restaurant a request is about, if it is about one.
-    func user(
-        of token: AccessToken, restaurant: RestaurantID?, reply: @escaping (Result<AccessRecord, APIError>) -> Void
-    ) {
-        users.access(of: token.subject, to: restaurant) { result in
-            switch result {
-            case .success(.some(let record)) where record.userIsActive: reply(.success(record))
-            case .success: reply(.failure(AuthenticationHandler.invalidToken))
-            case .failure(let error): reply(.failure(APIError(error)))
-            }
-        }
-    }
-
-    /// Refuses a request at the end of the turn.
-    func replyLater(_ error: APIError, _ reply: @escaping Reply) {
-        atEndOfTurn { reply(.failure(error)) }
-    }
-
-    /// The connection is asking at this moment, and is not called back from within its own call.
-    func atEndOfTurn(_ work: @escaping () -> Void) {
-        loop.atEndOfTurn(work)
-    }
-
-    static let invalidToken = APIError(
-        .invalidToken, "The token is invalid or has expired, or its user may not sign in.")
-
-    private static let tokenMissing = APIError(
-        .authenticationRequired, "Send a token in the Authorization field, as Bearer and the token.")
-
-    /// RFC 6750 §2.1: the scheme in any case, one space or more, the token. A field's value has no white space at its ends.
-    private static func bearerToken(in value: Span<UInt8>) -> Range<Int>? {
-        let scheme: StaticString = "bearer "
-        let length = scheme.utf8CodeUnitCount
-        guard value.count > length, value.extracting(first: length).equalsIgnoringCase(scheme) else { return nil }
-        return value.trimming(length..<value.count)
-    }
-}
-
-extension APIError {
-    /// What users are told of a failure of Postgres.
-    init(_ error: PostgresError) {
-        if error.isTimeout {
-            self = .queryTimeout
-        } else if error.isTemporary {
-            self = .unavailable
-        } else {
-            self.init(.internalError, "The server could not do this; the operator finds the reason in its log.")
         }
     }
 }

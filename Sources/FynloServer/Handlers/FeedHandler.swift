@@ -1,42 +1,42 @@
-// The event streams of the restaurants that have listeners here: hints and committed rows go in, frames go out to the
+// The event streams of the restaurants that have tablets on this node: hints and committed rows go in, frames go out to the
 // tablets, encoded once for all of them. Tablets that were away are sent what they missed, as fast as they read it.
 
 import FynloCore
 import FynloIO
 
-/// One feed per restaurant with listeners.
+/// Keeps one feed per restaurant with tablets on this node.
 final class FeedHandler {
     private let loop: EventLoop
     private let hub: Hub
     private let events: EventLog
     private let log: Logger
     private var feeds: [RestaurantID: RestaurantFeed] = [:]
-    /// A menu has a new version, which the tablets are about to be told.
-    var whenMenuUpdated: (RestaurantID, Int64) -> Void = { _, _ in }
-    /// A restaurant has its first tablet here.
-    var whenJoined: (RestaurantID) -> Void = { _ in }
-    /// This process has committed an event.
-    var whenCommitted: (RestaurantID, EventSequence) -> Void = { _, _ in }
-    /// What all feeds keep for tablets that come back.
+    /// Called when a menu has a new version, before the tablets are told.
+    @SetOnce var whenMenuUpdated: (RestaurantID, Int64) -> Void = { _, _ in }
+    /// Called when a restaurant has its first tablet on this node.
+    @SetOnce var whenJoined: (RestaurantID) -> Void = { _ in }
+    /// Called when this node has committed an event.
+    @SetOnce var whenCommitted: (RestaurantID, EventSequence) -> Void = { _, _ in }
+    /// Bytes that all feeds keep for tablets that come back.
     private var tailBytes = 0
 
     // Replays.
-    /// Tablets that wait for rows that are being read, by number.
+    /// The numbers of tablets that wait for rows that are being read.
     private var waiting: [RestaurantID: [UInt64]] = [:]
-    /// Reads that wait for their turn, and how many are under way.
+    /// Reads that wait for their turn.
     private var reads: [(restaurant: RestaurantID, read: RestaurantFeed.Read)] = []
     private var readsUnderWay = 0
     private var framesLeft = FeedHandler.framesPerTurn
-    /// Tablets whose replay goes on in the next turn.
+    /// The numbers of tablets whose replay goes on in the next turn.
     private var postponed: [UInt64] = []
 
-    /// Reads for replays at the same time: in one turn come at most this many pages.
+    /// Concurrent reads for replays: at most this many pages arrive in one turn.
     private static let concurrentReads = 4
-    /// Replayed frames in one turn, for all tablets together: half a millisecond's work.
+    /// Replayed frames in one turn, for all tablets together: half a millisecond of work.
     private static let framesPerTurn = 2_000
-    /// How long what was read for one tablet is kept for the others: those of a restaurant come back within seconds.
+    /// How long rows that were read for one tablet are kept for others: the tablets of a restaurant come back within seconds.
     private static let tailLifetime = Duration.seconds(30)
-    /// Bytes kept for all restaurants together; beyond it all is let go of, and read again for whom it is needed.
+    /// Bytes kept for all restaurants together. Beyond it the rows are dropped, and read again if a tablet needs them.
     private static let maximumTailBytes = 64 << 20
 
     init(loop: EventLoop, hub: Hub, events: EventLog, log: Logger) {
@@ -46,8 +46,8 @@ final class FeedHandler {
         self.log = log
     }
 
-    /// A tablet joins: `head` is the newest event the database knows of. Returns the newest event that the tablet will
-    /// not be sent live.
+    /// A tablet joins; `head` is the newest event in the database. Returns the newest event that the tablet will not be sent
+    /// live.
     func join(_ restaurant: RestaurantID, head: EventSequence) -> EventSequence {
         guard let cursor = feeds[restaurant]?.cursor else {
             feeds[restaurant] = RestaurantFeed(head: head)
@@ -58,10 +58,10 @@ final class FeedHandler {
         return max(head, cursor)
     }
 
-    /// The newest event that is known of a restaurant with listeners.
+    /// The newest known event of a restaurant with tablets.
     func head(of restaurant: RestaurantID) -> EventSequence? { feeds[restaurant]?.head }
 
-    /// The last tablet has left.
+    /// The last tablet of a restaurant has left.
     func leave(_ restaurant: RestaurantID) {
         if let feed = feeds.removeValue(forKey: restaurant) { tailBytes -= feed.tailBytes }
         waiting[restaurant] = nil
@@ -77,14 +77,14 @@ final class FeedHandler {
         return result
     }
 
-    /// Somebody says how far the stream goes.
+    /// A hint says how far a stream goes.
     func hint(_ restaurant: RestaurantID, head: EventSequence) {
         guard let step = update(restaurant, { $0.hint(head: head) }) else { return }
         take(step, restaurant)
     }
 
-    /// This process committed an event.
-    func committed(_ event: OrderEvent) {
+    /// This node has committed an event.
+    func committed(_ event: DurableEvent) {
         whenCommitted(event.restaurant, event.sequence)
         guard let step = update(event.restaurant, { $0.committed(event) }) else { return }
         take(step, event.restaurant)
@@ -102,9 +102,9 @@ final class FeedHandler {
     }
 
     private func read(
-        _ restaurant: RestaurantID, after cursor: EventSequence, _ result: Result<[OrderEvent], PostgresError>
+        _ restaurant: RestaurantID, after cursor: EventSequence, _ result: Result<[DurableEvent], PostgresError>
     ) {
-        // A feed that was closed and opened meanwhile has another cursor, or none to read for.
+        // A feed that was closed and opened again meanwhile does not wait for this read.
         guard feeds[restaurant]?.isReading(after: cursor) == true else { return }
         switch result {
         case .success(let rows):
@@ -117,7 +117,7 @@ final class FeedHandler {
 
     // MARK: Replay
 
-    /// Sends a tablet what it missed, as long as it takes it; it is called again when the tablet has read some.
+    /// Sends a tablet what it missed, as long as the tablet takes it. Called again when the tablet has read some.
     func replay(to connection: ClientConnection, of restaurant: RestaurantID) {
         while let position = connection.replayPosition, connection.takesMore {
             guard framesLeft > 0 else { return postpone(connection) }
@@ -157,7 +157,7 @@ final class FeedHandler {
     }
 
     private func finish(
-        _ read: RestaurantFeed.Read, _ restaurant: RestaurantID, _ result: Result<[OrderEvent], PostgresError>
+        _ read: RestaurantFeed.Read, _ restaurant: RestaurantID, _ result: Result<[DurableEvent], PostgresError>
     ) {
         readsUnderWay -= 1
         switch result {
@@ -167,14 +167,14 @@ final class FeedHandler {
             scheduleRead(restaurant)
             askAgain(restaurant)
         case .failure(let error):
-            // Tried again by the next pulse.
+            // The next pulse tries again.
             log.warning("events_unread", ["error": error.description])
             update(restaurant) { $0.replayReadFailed() }
         }
         startReads()
     }
 
-    /// Those who wait for rows ask for them again: the rows have come, or what was to be read for them was let go of.
+    /// Tablets that wait for rows ask again: the rows have arrived, or have been dropped meanwhile.
     private func askAgain(_ restaurant: RestaurantID) {
         for number in waiting.removeValue(forKey: restaurant) ?? [] {
             if let connection = hub.connection(number) { replay(to: connection, of: restaurant) }
@@ -208,7 +208,7 @@ final class FeedHandler {
         forgetTails(unusedSince: loop.now.instant + .seconds(1))
     }
 
-    /// What is due once a pulse: reads that failed are made again, and what is kept for nobody is let go of.
+    /// Done with each pulse: failed reads are repeated, and rows that nobody uses are dropped.
     func tick() {
         if tailBytes > 0 { forgetTails(unusedSince: loop.now.instant + (.zero - FeedHandler.tailLifetime)) }
         for restaurant in waiting.keys { askAgain(restaurant) }

@@ -1,90 +1,83 @@
-// The other processes: what happens here is told to them, and what they tell is handed to the feeds, the tablets and the
-// knowledge of menus. Alone, or without Redis, nothing of this happens, and the pulse finds what is durable.
+// The other processes ("nodes"): what happens here is told to them, and what they tell goes to the feeds, the tablets and
+// the knowledge of menus. Without a bus nothing of this happens, and the pulse finds what is durable.
 
 import FynloCore
 import FynloIO
 
-/// Speaks for this process on the bus.
+/// Speaks for this node on the bus.
 final class NodeHandler {
     private let loop: EventLoop
     private let hub: Hub
     private let feeds: FeedHandler
-    private let known: RestaurantKnowledge
-    private let bus: EventBus?
-    private let directory: NodeDirectory?
+    private let known: AccessLookup
+    /// `nil`: this node is alone.
+    private let bus: (any NodeBus)?
     private let log: Logger
     /// Asks the database for heads and versions at once.
-    var askPulse: () -> Void = {}
-    /// How the tablets of a restaurant, or of all, are in this process.
-    var describe: (RestaurantID?, NodeMessage.ReportForm) -> [UInt8]? = { _, _ in nil }
+    @SetOnce var askPulse: () -> Void = {}
+    /// Describes this node's tablets of one restaurant, or of all; `nil`: the description is too long.
+    @SetOnce var describe: (RestaurantID?, NodeMessage.ReportForm) -> [UInt8]? = { _, _ in nil }
 
-    /// What becomes of the answers to questions of this process.
+    /// Takes the answers to this node's questions, by request.
     private var questions: [UInt64: (_ answer: NodeMessage.Content, _ node: UInt64) -> Void] = [:]
     private var lastRequest: UInt64 = 0
 
-    /// How long other processes have to answer.
+    /// How long other nodes have to answer.
     private static let patience = Duration.seconds(1)
-    /// Reports of all the others together; one that is too much is left out.
+    /// The most bytes of the other nodes' reports together; a report that exceeds them is left out.
     private static let gatheredBytes = 8 << 20
 
-    /// `bus` and `directory`: `nil` without Redis.
     init(
-        loop: EventLoop, hub: Hub, feeds: FeedHandler, known: RestaurantKnowledge, bus: EventBus?,
-        directory: NodeDirectory?, log: Logger
+        loop: EventLoop, hub: Hub, feeds: FeedHandler, known: AccessLookup, bus: (any NodeBus)?, log: Logger
     ) {
         self.loop = loop
         self.hub = hub
         self.feeds = feeds
         self.known = known
         self.bus = bus
-        self.directory = directory
         self.log = log
     }
 
     func start() {
-        guard let bus else { return }
-        bus.received = { [weak self] content, node in self?.receive(content, from: node) }
-        bus.whenCaughtUp = { [weak self] in
-            self?.directory?.register()
-            // What was said meanwhile was not heard.
-            self?.askPulse()
-        }
-        feeds.whenJoined = { [weak bus] in bus?.want($0, true) }
-        feeds.whenCommitted = { [weak bus] in bus?.announce($0, head: $1) }
-        bus.open()
-        directory?.start()
+        bus?.open()
     }
 
     func stop() {
-        askPulse = {}
-        feeds.whenJoined = { _ in }
-        feeds.whenCommitted = { _, _ in }
-        describe = { _, _ in nil }
         questions = [:]
-        directory?.stop()
         bus?.close()
     }
 
     // MARK: Telling
 
-    /// The last tablet has left.
+    /// The first tablet of a restaurant has joined.
+    func join(_ restaurant: RestaurantID) {
+        bus?.want(restaurant, true)
+    }
+
+    /// The last tablet of a restaurant has left.
     func leave(_ restaurant: RestaurantID) {
         bus?.want(restaurant, false)
     }
 
-    /// A tablet here says something to the whole restaurant: one text frame.
+    /// This node has committed an event.
+    func committed(_ restaurant: RestaurantID, head: EventSequence) {
+        bus?.announce(restaurant, head: head)
+    }
+
+    /// A tablet of this node says something to its whole restaurant: one text frame.
     func relay(_ frame: ByteBuffer, to restaurant: RestaurantID) {
         bus?.relay(frame, to: restaurant)
     }
 
-    /// A menu was invalidated here.
+    /// A menu was invalidated on this node.
     func menuUpdated(_ restaurant: RestaurantID, to version: Int64) {
-        bus?.publish(.menu(restaurant, version: version), to: .all)
+        bus?.tellAll(.menu(restaurant, version: version))
     }
 
     // MARK: Hearing
 
-    private func receive(_ content: NodeMessage.Content, from node: UInt64) {
+    /// Takes a message of another node.
+    func receive(_ content: NodeMessage.Content, from node: UInt64) {
         switch content {
         case .head(let restaurant, let head):
             feeds.hint(restaurant, head: head)
@@ -94,24 +87,24 @@ final class NodeHandler {
             WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { $0.append(payload) }
             hub.relay(frame, receivedAt: nil, to: restaurant)
         case .menu(let restaurant, let version):
-            // Not believed, but asked about, and what is known is not relied on before that is answered.
+            // Only a hint: the pulse asks Postgres, and until it has the answer, what is known is not relied on.
             known.hint(StreamCounters(restaurant: restaurant, head: 0, menuVersion: version, accessVersion: 0))
             if hub.hasListeners(restaurant) || known.watched.contains(restaurant) { askPulse() }
         case .locate(let id, let request):
-            bus?.publish(.located(tablet(id)?.restaurant, request: request), to: .node(node))
+            bus?.tell(node, .located(tablet(id)?.restaurant, request: request))
         case .close(let id, let cause, let request):
             let connection = tablet(id)
             if let connection { close(connection, cause) }
-            bus?.publish(.closed(wasThere: connection != nil, request: request), to: .node(node))
+            bus?.tell(node, .closed(wasThere: connection != nil, request: request))
         case .gather(let restaurant, let form, let request):
             guard let body = describe(restaurant, form) else { return }
-            bus?.publish(.report(body: body, request: request), to: .node(node))
+            bus?.tell(node, .report(body: body, request: request))
         case .located(_, let request), .closed(_, let request), .report(_, let request):
             questions[request]?(content, node)
         }
     }
 
-    /// An authenticated connection of this process.
+    /// An authenticated connection of this node.
     private func tablet(_ id: ConnectionID) -> ClientConnection? {
         guard let connection = hub.connection(id.number), connection.id == id, connection.user != nil else {
             return nil
@@ -131,18 +124,18 @@ final class NodeHandler {
 
     // MARK: Asking
 
-    /// What came of asking one process.
+    /// The outcome of a question to one node.
     private enum Answer {
         case content(NodeMessage.Content)
-        /// There is no such process: what it had is gone.
+        /// There is no such node: its connections are gone.
         case nobody
         case silence
     }
 
-    /// True for a connection that another process would know of.
+    /// True for a connection that belongs to another node.
     func isElsewhere(_ connection: ConnectionID) -> Bool { bus != nil && connection.node != hub.node }
 
-    /// Which restaurant a connection of another process belongs to; `nil`: there is no such connection.
+    /// Asks which restaurant a connection of another node belongs to; `nil`: there is no such connection.
     func locate(_ connection: ConnectionID, reply: @escaping (Result<RestaurantID?, APIError>) -> Void) {
         let request = newRequest()
         ask(connection.node, .locate(connection, request: request), request) { answer in
@@ -154,7 +147,7 @@ final class NodeHandler {
         }
     }
 
-    /// Closes a connection of another process with 4006; true if it was there.
+    /// Closes a connection of another node with 4006; the reply is true if it was there.
     func revoke(_ connection: ConnectionID, reply: @escaping (Result<Bool, APIError>) -> Void) {
         let request = newRequest()
         ask(connection.node, .close(connection, .revoked, request: request), request) { answer in
@@ -166,10 +159,10 @@ final class NodeHandler {
         }
     }
 
-    /// A connection of another process gives way to a newer one of the same device. If this is lost, that process finds out
-    /// when it reviews its slots.
+    /// Has another node close a connection that gives way to a newer one of the same device. If this message is lost, that node
+    /// finds out when it reviews its slots.
     func replace(_ connection: ConnectionID) {
-        bus?.publish(.close(connection, .replaced, request: 0), to: .node(connection.node))
+        bus?.tell(connection.node, .close(connection, .replaced, request: 0))
     }
 
     private func newRequest() -> UInt64 {
@@ -188,35 +181,41 @@ final class NodeHandler {
             if sender == node { finish(.content(content)) }
         }
         loop.after(NodeHandler.patience) { finish(.silence) }
-        bus.publish(question, to: .node(node)) { [weak self] listeners in
-            guard let listeners else { return finish(.silence) }
-            guard listeners == 0 else { return }
-            // It may have lost its Redis for a moment.
-            self?.directory?.isLeased(node) { finish($0 == false ? .nobody : .silence) }
+        bus.tell(node, question) { [weak bus] receipt in
+            switch receipt {
+            case .unsent: finish(.silence)
+            case .sent(receivers: 0):
+                // Nobody has heard the question, but the node may only have lost its bus for a moment.
+                bus?.exists(node) { finish($0 == false ? .nobody : .silence) }
+            case .sent: break
+            }
         }
     }
 
     // MARK: Gathering
 
-    /// What other processes tell of their tablets.
+    /// What other nodes report of their tablets.
     struct Reports {
-        /// By process.
+        /// In the order of the nodes' names.
         var bodies: [(node: UInt64, body: [UInt8])] = []
-        /// Those that did not answer; `nil`: Redis cannot tell.
+        /// The nodes that did not answer; `nil`: nobody can tell which nodes there are.
         var silent: [UInt64]?
     }
 
     private final class Gathering {
         var bodies: [UInt64: [UInt8]] = [:]
         var bytes = 0
-        /// Those that are known to be there.
+        /// The other nodes, once they are known.
         var others: Set<UInt64>?
-        /// Processes that heard the question, this one included.
-        var listeners: Int64?
+        /// What became of the question, once that is known.
+        var receipt: NodeBusReceipt?
 
+        /// Every node that is known, or that is counted as having heard the question, has answered. This node hears it too.
         var isComplete: Bool {
-            guard let others, let listeners else { return false }
-            return others.isSubset(of: bodies.keys) && bodies.count >= listeners - 1
+            guard let others, case .sent(let receivers) = receipt, others.isSubset(of: bodies.keys) else {
+                return false
+            }
+            return receivers.map { bodies.count >= $0 - 1 } ?? true
         }
 
         var reports: Reports {
@@ -226,10 +225,10 @@ final class NodeHandler {
         }
     }
 
-    /// Asks all other processes how the tablets of a restaurant, or of all, are; the reply comes when all have answered, or
-    /// after a second.
+    /// Asks all other nodes about the tablets of one restaurant, or of all. The reply comes when all have answered, and after a
+    /// second at the latest.
     func gather(_ restaurant: RestaurantID?, _ form: NodeMessage.ReportForm, reply: @escaping (Reports) -> Void) {
-        guard let bus, let directory else { return reply(Reports(silent: [])) }
+        guard let bus else { return reply(Reports(silent: [])) }
         guard bus.isListening else { return reply(Reports(silent: nil)) }
         let request = newRequest()
         let gathering = Gathering()
@@ -245,11 +244,11 @@ final class NodeHandler {
             if gathering.isComplete { finish() }
         }
         loop.after(NodeHandler.patience) { finish() }
-        bus.publish(.gather(restaurant, form, request: request), to: .all) { listeners in
-            gathering.listeners = listeners
-            if listeners == nil || gathering.isComplete { finish() }
+        bus.tellAll(.gather(restaurant, form, request: request)) { receipt in
+            gathering.receipt = receipt
+            if receipt == .unsent || gathering.isComplete { finish() }
         }
-        directory.others { others in
+        bus.others { others in
             gathering.others = others.map(Set.init)
             if others == nil || gathering.isComplete { finish() }
         }
@@ -257,11 +256,11 @@ final class NodeHandler {
 }
 
 extension APIError {
-    /// A process that holds a connection could not be asked.
+    /// The node that holds a connection could not be asked.
     static func silentNode(_ node: UInt64) -> APIError {
         APIError(
             .unavailable,
-            "Node \(EventBus.name(of: node)), which this connection is on, did not answer within a second; try again.",
+            "Node \(ConnectionID.nodeName(node)), which this connection is on, did not answer within a second; try again.",
             retryAfter: .seconds(1))
     }
 }

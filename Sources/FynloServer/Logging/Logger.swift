@@ -1,5 +1,5 @@
-// The log: one line per event on standard error, written with one call, never waited for. What happens again and again is
-// counted instead. Tokens, passwords and personal data have no field to be in.
+// The log: one line per event on standard error, written with one call that never waits. Repeated events are counted instead
+// of written. No field may hold tokens, passwords or personal data.
 
 import FynloCore
 import FynloIO
@@ -44,15 +44,15 @@ final class Logger {
     private let isJournal: Bool
     private let descriptor: Int32
     private var repetition: LogRepetition
-    /// Lines are being left out: `summarize` is to be called after this time.
-    var whenRepeating: (Duration) -> Void = { _ in }
-    /// Lines that nobody was there to take.
+    /// Called when lines are being left out: `summarize` has to be called after this time.
+    @SetOnce var whenRepeating: (Duration) -> Void = { _ in }
+    /// Lines that were lost because nobody read them in time.
     private(set) var droppedLines = 0
 
-    /// Longer lines are cut: a pipe takes this much at once or nothing (PIPE_BUF).
+    /// Longer lines are dropped: only up to this length does a pipe take all of a line or nothing (PIPE_BUF).
     private static let maximumLineBytes = 4_096
 
-    /// `journalStream` is what JOURNAL_STREAM says: where the journal reads, each line says how urgent it is.
+    /// `journalStream` is the value of JOURNAL_STREAM: if the journal reads the log, each line begins with its priority.
     init(
         level: Level, format: Format, descriptor: Int32 = STDERR_FILENO, journalStream: String? = nil,
         repetition: LogRepetition = LogRepetition()
@@ -62,11 +62,6 @@ final class Logger {
         self.descriptor = descriptor
         self.repetition = repetition
         isJournal = journalStream.map { $0 == Logger.stream(of: descriptor) } ?? false
-    }
-
-    /// As it is configured.
-    convenience init(_ config: Config, journalStream: String?) {
-        self.init(level: config.logLevel, format: config.logFormat, journalStream: journalStream)
     }
 
     /// Device and inode, as JOURNAL_STREAM has them (systemd.exec(5)).
@@ -81,22 +76,22 @@ final class Logger {
     func warning(_ event: StaticString, _ fields: KeyValuePairs<String, String> = [:]) { log(.warning, event, fields) }
     func error(_ event: StaticString, _ fields: KeyValuePairs<String, String> = [:]) { log(.error, event, fields) }
 
-    /// Changes what is written, and writes that it did.
+    /// Changes the level, and logs the change.
     func setLevel(_ level: Level) {
         self.level = level
         write(.info, "log_level", ["now": level.name])
     }
 
-    /// Writes how often lines were left out whose time is over, or all.
+    /// Writes how often lines were left out: those whose time is over, or finally all of them.
     func summarize(isFinal: Bool = false) {
         for summary in repetition.take(isFinal ? nil : SystemClock.instant) {
             write(summary.level, summary.event, [:], repeated: summary.count)
         }
     }
 
-    private func log(_ level: Level, _ event: StaticString, _ fields: KeyValuePairs<String, String>) {
+    func log(_ level: Level, _ event: StaticString, _ fields: KeyValuePairs<String, String>) {
         guard level >= self.level else { return }
-        // Who asks for every detail gets it.
+        // At the level of debugging nothing is left out.
         if level > .debug {
             switch repetition.admit(level, event, now: SystemClock.instant) {
             case .written: break
@@ -108,7 +103,7 @@ final class Logger {
         write(level, event, fields)
     }
 
-    /// One line; `repeated` says how many more of them were left out.
+    /// Writes one line; `repeated` is how many more were left out.
     private func write(
         _ level: Level, _ event: StaticString, _ fields: KeyValuePairs<String, String>, repeated: Int? = nil
     ) {
@@ -153,8 +148,8 @@ final class Logger {
         write(line)
     }
 
-    /// A field's value, cut so that a line with several of them stays whole. Counted in bytes, as a character may have any
-    /// number of them; each may become six when it is escaped.
+    /// A field's value, shortened so that a line with several fields fits. Counted in bytes, since a character may consist of any
+    /// number of them; escaping may turn each into six.
     private static func shortened(_ value: String) -> String {
         value.utf8.count <= 320 ? value : String(decoding: value.utf8.prefix(317), as: UTF8.self) + "…"
     }

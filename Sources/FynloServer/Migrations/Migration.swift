@@ -23,7 +23,7 @@ struct Migration {
             else { preconditionFailure("migrations come in pairs, NNNN_name.up.sql and .down.sql: \(file)") }
             return Migration(
                 version: version, name: String(parts[1]), up: up, down: down,
-                checksum: SignatureVerifier.sha256Hexadecimal(of: Array(up.utf8)))
+                checksum: Digest.sha256Hexadecimal(of: Array(up.utf8)))
         }
     }()
 

@@ -1,13 +1,13 @@
-// Connection slots that all nodes count together. Redis holds the table; a node keeps its slots by renewing its lease every
-// 3 s, and writes them anew when the lease was gone: Redis was emptied or restarted, or the node stood still. Nobody waits
-// for Redis longer than the budget: then a node's own count decides, and the table is told afterwards.
+// Connection slots that all nodes count together. Redis holds the table. A node keeps its slots by renewing its lease every
+// 3 s, and writes them again if the lease had expired: Redis was emptied or restarted, or the node stood still. Nobody waits
+// for Redis longer than the budget; then the node's own count decides, and the table is updated afterwards.
 
 import FynloCore
 import FynloIO
 
-/// This node's part in the limits of restaurants and users.
+/// Applies the limits of restaurants and users across nodes.
 final class Leases: EventSource {
-    /// Who asks for a slot.
+    /// A connection that asks for a slot.
     struct Applicant {
         let connection: UInt64
         let restaurant: RestaurantID
@@ -15,17 +15,17 @@ final class Leases: EventSource {
         let device: String?
     }
 
-    /// What becomes of one who asks.
+    /// The answer to an applicant.
     enum Decision {
-        /// All nodes have counted.
+        /// The count of all nodes allows it.
         case admitted
-        /// The restaurant or the user has all the connections it may have.
+        /// The restaurant or the user has as many connections as it may have.
         case refused
-        /// The node's own count is all there is.
+        /// Only this node's own count is known.
         case unknown
     }
 
-    /// What it counts.
+    /// Counters for the metrics.
     struct Figures {
         var decidedByAll: UInt64 = 0
         var decidedAlone: UInt64 = 0
@@ -34,13 +34,12 @@ final class Leases: EventSource {
         var notRenewed: UInt64 = 0
     }
 
-    /// Its numbers.
+    /// What does not change while the node runs.
     struct Settings {
-        /// Begins every key: `fynlo:1:`.
-        let space: String
+        let keys: RedisKeys
         let limits: Limits
         let terms: LeaseTerms
-        /// Redis gets this long for one who waits.
+        /// How long an applicant waits for Redis.
         let redisBudget: Duration
     }
 
@@ -48,8 +47,8 @@ final class Leases: EventSource {
     private let redis: RedisConnection?
     private let settings: Settings
     private let node: UInt64
-    private let table: SlotScripts
-    /// The key of this node's own.
+    private let keys: RedisKeys
+    /// The key of this node's lease.
     private let lease: RedisArgument
     private let log: Logger
     private var book: LeaseBook
@@ -59,20 +58,21 @@ final class Leases: EventSource {
     private var isRenewing = false
     private var hasLoggedRefusal = false
     private(set) var figures = Figures()
-    /// How many wait for the answer of Redis.
+    /// How many applicants wait for Redis.
     private(set) var applicants = 0
 
-    /// This node's tablets, by restaurant.
-    var restaurants: () -> [RestaurantID] = { [] }
-    var members: (RestaurantID) -> [ConnectionRegistry.Member] = { _ in [] }
-    /// One of this node's connections has no slot any more, and why.
-    var close: (UInt64, CloseReason) -> Void = { _, _ in }
-    /// A connection of another node has lost its slot to a newer one of the same device.
-    var whenReplacedElsewhere: (ConnectionID) -> Void = { _ in }
+    /// The restaurants that have tablets on this node.
+    @SetOnce var restaurants: () -> [RestaurantID] = { [] }
+    /// This node's tablets of a restaurant.
+    @SetOnce var members: (RestaurantID) -> [ConnectionRegistry.Member] = { _ in [] }
+    /// Called when one of this node's connections has no slot any more, with the reason.
+    @SetOnce var close: (UInt64, CloseReason) -> Void = { _, _ in }
+    /// Called when a connection of another node has lost its slot to a newer one of the same device.
+    @SetOnce var whenReplacedElsewhere: (ConnectionID) -> Void = { _ in }
 
-    /// Restaurants whose slots are being written at the same time: the tablets' own commands find room between them.
+    /// Restaurants whose slots are written at the same time, so that other commands to Redis find room between them.
     private static let concurrentWrites = 32
-    /// For what nobody waits for.
+    /// The budget of commands that nobody waits for.
     private static let patience = Duration.seconds(2)
 
     init(loop: EventLoop, redis: RedisConnection?, node: UInt64, settings: Settings, log: Logger) {
@@ -81,33 +81,28 @@ final class Leases: EventSource {
         self.node = node
         self.settings = settings
         self.log = log
-        table = SlotScripts(space: settings.space)
-        lease = .text(table.lease(EventBus.name(of: node)))
+        keys = settings.keys
+        lease = .text(keys.lease(node))
         book = LeaseBook(terms: settings.terms)
     }
 
-    /// Takes part from the moment that Redis is there.
+    /// Takes part as soon as Redis is connected.
     func start() {
-        guard let redis else { return }
-        redis.readyHandler = { [weak self] in self?.renew() }
+        guard redis != nil else { return }
         let token = loop.add(timer: self)
         self.token = token
         loop.wake(token, by: loop.now.instant + settings.terms.renewalInterval)
     }
 
-    /// Gives up all slots at once.
+    /// Gives up all slots at once, by deleting the lease.
     func stop() {
         if let token { loop.remove(token) }
         token = nil
         guard let redis else { return }
-        redis.readyHandler = nil
         if redis.isReady { redis.send(["DEL", lease]) { _ in } }
-        (restaurants, members) = ({ [] }, { _ in [] })
-        close = { _, _ in }
-        whenReplacedElsewhere = { _ in }
     }
 
-    /// True when the limits are those of all nodes together.
+    /// True if the limits hold for all nodes together.
     var isShared: Bool {
         guard let redis, redis.isReady else { return false }
         return book.isShared(now: loop.now.instant)
@@ -115,8 +110,8 @@ final class Leases: EventSource {
 
     // MARK: Asking for a slot
 
-    /// Asks for a slot. The reply comes at once when there is no Redis to ask, and within the budget otherwise; whoever
-    /// does not use what he was given says so by `left`.
+    /// Asks for a slot. The reply comes at once if there is no Redis, and within the budget otherwise. A caller that does not
+    /// use the slot gives it back by `left`.
     func admit(_ applicant: Applicant, reply: @escaping (Decision) -> Void) {
         guard let redis else { return reply(.unknown) }
         guard redis.isReady else {
@@ -127,9 +122,9 @@ final class Leases: EventSource {
         applicants += 1
         redis.run(
             SlotScripts.admit,
-            keys: [table.slots(applicant.restaurant), lease],
+            keys: [keys.slots(applicant.restaurant), lease],
             [
-                .text(table.leasePrefix), .slot(slot), .uuid(applicant.user.uuid),
+                .text(keys.leasePrefix), .slot(slot), .uuid(applicant.user.uuid),
                 .text(applicant.device ?? ""), .integer(Int64(settings.limits.connectionsPerRestaurant)),
                 .integer(Int64(settings.limits.connectionsPerUser)),
             ], budget: settings.redisBudget
@@ -169,7 +164,7 @@ final class Leases: EventSource {
             applicant.connection, to: applicant.restaurant, mayBeWritten: wasAsked, now: loop.now.unixTime)
     }
 
-    /// This node's own are closed by who takes in the newer one.
+    /// Connections of this node are skipped: the hub closes them when it admits the newer one.
     private func tell(replaced names: some Sequence<RedisReply>) {
         for case .string(let name) in names {
             guard let connection = ConnectionID(slotName: name), connection.node != node else { continue }
@@ -177,7 +172,7 @@ final class Leases: EventSource {
         }
     }
 
-    /// Redis refuses what it is asked: that is the operator's to know, once.
+    /// Logs, once, that Redis refuses commands: the operator has to know.
     private func note(_ result: Result<RedisReply, RedisError>) {
         guard case .success(.error(let text)) = result, !hasLoggedRefusal else { return }
         hasLoggedRefusal = true
@@ -186,7 +181,7 @@ final class Leases: EventSource {
 
     // MARK: Giving it back
 
-    /// A connection that had asked for a slot has ended, or was not taken in.
+    /// A connection that asked for a slot has ended, or was not admitted.
     func left(_ connection: UInt64, _ restaurant: RestaurantID) {
         book.left(connection, restaurant)
         guard redis != nil, !isReturnScheduled else { return }
@@ -202,7 +197,7 @@ final class Leases: EventSource {
         for (restaurant, connections) in book.takeReturned() {
             let names = connections.map { RedisArgument.slot(ConnectionID(node: node, number: $0)) }
             redis.send(
-                ["HDEL", table.slots(restaurant)] + names, budget: Leases.patience
+                ["HDEL", keys.slots(restaurant)] + names, budget: Leases.patience
             ) { [weak self] result in
                 if case .success(.integer) = result { return }
                 self?.book.notReturned(connections, restaurant)
@@ -219,7 +214,8 @@ final class Leases: EventSource {
         return now.instant + settings.terms.renewalInterval
     }
 
-    private func renew() {
+    /// Renews the lease; also called as soon as Redis is connected.
+    func renew() {
         guard let redis, redis.isReady, !isRenewing else { return }
         isRenewing = true
         let sentAt = SystemClock.instant
@@ -258,7 +254,7 @@ final class Leases: EventSource {
             write(restaurant) { [weak self] isDone in
                 guard let self else { return }
                 self.writesUnderWay -= 1
-                // What failed is tried again with the next renewal.
+                // The next renewal tries again.
                 guard isDone else { return self.book.notWritten(restaurant) }
                 self.book.written(restaurant)
                 self.writeAll()
@@ -266,18 +262,18 @@ final class Leases: EventSource {
         }
     }
 
-    /// Compares the slots of a restaurant with the table: what was lost on the way is found here.
+    /// Compares the slots of a restaurant with the table, which finds whatever was lost on the way.
     private func review(_ restaurant: RestaurantID) {
         write(restaurant) { _ in }
     }
 
-    /// Writes the slots of a restaurant, and closes the connections for which there is none.
+    /// Writes the slots of a restaurant, and closes the connections that get none.
     private func write(_ restaurant: RestaurantID, done: @escaping (Bool) -> Void) {
         let members = Dictionary(uniqueKeysWithValues: members(restaurant).map { ($0.connection, $0) })
         let slots = book.write(members.keys)
         guard let redis, !slots.isEmpty else { return loop.atEndOfTurn { done(true) } }
         var arguments: [RedisArgument] = [
-            .text(table.leasePrefix), .integer(Int64(settings.limits.connectionsPerRestaurant)),
+            .text(keys.leasePrefix), .integer(Int64(settings.limits.connectionsPerRestaurant)),
             .integer(Int64(settings.limits.connectionsPerUser)),
         ]
         for (connection, order) in slots {
@@ -289,7 +285,7 @@ final class Leases: EventSource {
         }
         redis.run(
             SlotScripts.readmit,
-            keys: [table.slots(restaurant), lease], arguments,
+            keys: [keys.slots(restaurant), lease], arguments,
             budget: Leases.patience
         ) { [weak self] result in
             guard let self else { return }
@@ -308,7 +304,7 @@ final class Leases: EventSource {
 
     private func take(_ verdict: RedisReply, _ connection: UInt64, _ restaurant: RestaurantID) {
         guard book.holds(connection) else {
-            // It ended meanwhile, and may have been written after it was struck off.
+            // The connection has ended, and its slot may have been written after it was given back.
             book.notReturned([connection], restaurant)
             return giveBack()
         }

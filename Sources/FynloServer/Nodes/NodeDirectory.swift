@@ -1,19 +1,17 @@
-// Which processes there are, in Redis, so that one that does not answer can be named.
+// Which nodes there are, in Redis, so that one that does not answer can be named: a hash of all nodes, beside each node's
+// lease (see RedisKeys for both).
 //
-//     fynlo:1:nodes          a hash   node -> what it says of itself
-//     fynlo:1:node:{node}    there as long as a node renews it
-//
-// A node that ended without a word is struck off by whoever looks next: it neither listens nor is its key there.
+// A node that ended without saying so neither listens nor has a lease; whoever looks next deletes it.
 
 import FynloCore
 import FynloIO
 
-/// The processes that share a Redis.
+/// The nodes that share a Redis.
 final class NodeDirectory: EventSource {
     private let loop: EventLoop
     private let redis: RedisConnection
     private let node: UInt64
-    private let space: String
+    private let keys: RedisKeys
     private let started: UnixTime
     private var timer: SourceToken?
 
@@ -22,12 +20,11 @@ final class NodeDirectory: EventSource {
     /// More nodes than serve one database.
     private static let maximumNodes = 1_024
 
-    /// Keys begin with `space`.
-    init(loop: EventLoop, redis: RedisConnection, node: UInt64, space: String) {
+    init(loop: EventLoop, redis: RedisConnection, node: UInt64, keys: RedisKeys) {
         self.loop = loop
         self.redis = redis
         self.node = node
-        self.space = space
+        self.keys = keys
         started = loop.now.unixTime
     }
 
@@ -37,12 +34,12 @@ final class NodeDirectory: EventSource {
         loop.wake(timer, by: loop.now.instant + NodeDirectory.interval)
     }
 
-    /// Strikes this process off.
+    /// Deletes this node.
     func stop() {
         if let timer { loop.remove(timer) }
         timer = nil
         guard redis.isReady else { return }
-        redis.send(["HDEL", .text(space + "nodes"), .text(EventBus.name(of: node))]) { _ in }
+        redis.send(["HDEL", .text(keys.nodes), .text(ConnectionID.nodeName(node))]) { _ in }
     }
 
     func ready(_ readiness: Readiness, now: Moment) {}
@@ -52,20 +49,20 @@ final class NodeDirectory: EventSource {
         return now.instant + NodeDirectory.interval
     }
 
-    /// Puts this process in, again if it is there.
+    /// Enters this node, whether it is there already or not.
     func register() {
         guard redis.isReady else { return }
         redis.send(
             [
-                "HSET", .text(space + "nodes"), .text(EventBus.name(of: node)),
+                "HSET", .text(keys.nodes), .text(ConnectionID.nodeName(node)),
                 .text("{\"started\":\(started.milliseconds)}"),
             ], budget: NodeDirectory.budget
         ) { _ in }
     }
 
-    /// The other processes that are there; `nil`: Redis cannot tell.
+    /// The other nodes; `nil`: Redis cannot tell.
     func others(reply: @escaping ([UInt64]?) -> Void) {
-        redis.send(["HKEYS", .text(space + "nodes")], budget: NodeDirectory.budget) { [weak self] result in
+        redis.send(["HKEYS", .text(keys.nodes)], budget: NodeDirectory.budget) { [weak self] result in
             guard let self, case .success(.array(let fields)) = result else { return reply(nil) }
             let nodes = fields.prefix(NodeDirectory.maximumNodes).compactMap { field -> UInt64? in
                 guard case .string(let name) = field, name.count == 16 else { return nil }
@@ -75,26 +72,24 @@ final class NodeDirectory: EventSource {
         }
     }
 
-    /// Is this process there, as far as its key tells? `nil`: Redis cannot tell.
+    /// Whether a node has its lease; `nil`: Redis cannot tell.
     func isLeased(_ node: UInt64, reply: @escaping (Bool?) -> Void) {
-        redis.send(["EXISTS", .text(lease(node))], budget: NodeDirectory.budget) { result in
+        redis.send(["EXISTS", .text(keys.lease(node))], budget: NodeDirectory.budget) { result in
             guard case .success(.integer(let count)) = result else { return reply(nil) }
             reply(count > 0)
         }
     }
 
-    private func lease(_ node: UInt64) -> String { "\(space)node:\(EventBus.name(of: node))" }
-
-    /// Those of the nodes whose key is there, or that listen; the others are struck off.
+    /// The nodes that have a lease or listen; the others are deleted.
     private func present(_ nodes: [UInt64], reply: @escaping ([UInt64]?) -> Void) {
         guard !nodes.isEmpty else { return reply([]) }
         var leased: [RedisReply]?
-        redis.send(["MGET"] + nodes.map { .text(lease($0)) }, budget: NodeDirectory.budget) { result in
+        redis.send(["MGET"] + nodes.map { .text(keys.lease($0)) }, budget: NodeDirectory.budget) { result in
             if case .success(.array(let values)) = result { leased = values }
         }
-        let channels = nodes.map { RedisArgument.text("\(space)n:\(EventBus.name(of: $0))") }
+        let channels = nodes.map { RedisArgument.text(keys.channel(ofNode: $0)) }
         redis.send(["PUBSUB", "NUMSUB"] + channels, budget: NodeDirectory.budget) { [weak self] result in
-            // Answers come in the order of the questions.
+            // Redis answers in order, so `leased` has been set.
             guard let self, let leased, leased.count == nodes.count, case .success(.array(let counts)) = result,
                 counts.count == 2 * nodes.count
             else { return reply(nil) }
@@ -103,7 +98,7 @@ final class NodeDirectory: EventSource {
                 if leased[place] != .null || counts[2 * place + 1] != .integer(0) {
                     there.append(node)
                 } else {
-                    self.redis.send(["HDEL", .text(self.space + "nodes"), .text(EventBus.name(of: node))]) { _ in }
+                    self.redis.send(["HDEL", .text(self.keys.nodes), .text(ConnectionID.nodeName(node))]) { _ in }
                 }
             }
             reply(there)

@@ -1,64 +1,16 @@
-// The table of slots that all nodes share, and the scripts that read and change it, each at once. The limits of a
-// restaurant and of a user are exact across nodes because Redis runs one script at a time.
+// The scripts that read and change the table of slots that all nodes share. The limits of a restaurant and of a user are
+// exact across nodes because Redis runs one script at a time.
 //
-//     fynlo:1:slots:{restaurant}   a hash   node-number -> user order device      one field per connection
-//     fynlo:1:node:{node}          a lease: there while the node renews it; without it the slots of the node are free
-//
-// A node is 16 hexadecimal digits, `number` hexadecimal too. `order` grows with time: who came later has more. The device
-// is last, as it is any text, also none.
+// The table of a restaurant is a hash with one field per connection: `node-number` -> `user order device`. The slots of a
+// node whose lease has expired are free (see RedisKeys for both keys). `number` is hexadecimal. `order` grows with time, so
+// that a later connection has a greater one. The device comes last because it may be any text, including none.
 
 import FynloCore
 
-/// A Lua script, known to Redis by the digest of its text.
-struct RedisScript {
-    let text: String
-    let digest: String
-
-    init(_ text: String) {
-        self.text = text
-        digest = SHA1.digest(text.utf8Span.span).hexadecimal
-    }
-}
-
-extension RedisConnection {
-    /// Runs a script, with its text if Redis does not know it yet. Otherwise as `send`.
-    func run(
-        _ script: RedisScript, keys: [RedisArgument], _ arguments: [RedisArgument], budget: Duration,
-        reply: @escaping PendingRequest.Reply
-    ) {
-        var command: [RedisArgument] = []
-        command.reserveCapacity(3 + keys.count + arguments.count)
-        command.append("EVALSHA")
-        command.append(.text(script.digest))
-        command.append(.integer(Int64(keys.count)))
-        command += keys
-        command += arguments
-        send(command, budget: budget) { [weak self] result in
-            guard let self, case .success(.error(let text)) = result, text.hasPrefix("NOSCRIPT") else {
-                return reply(result)
-            }
-            self.send(["EVAL", .text(script.text)] + command.dropFirst(2), budget: budget, reply: reply)
-        }
-    }
-}
-
-/// Keys and scripts.
-struct SlotScripts {
-    let leasePrefix: String
-    private let slotsPrefix: String
-
-    /// `space` begins every key: `fynlo:1:`.
-    init(space: String) {
-        leasePrefix = space + "node:"
-        slotsPrefix = space + "slots:"
-    }
-
-    func slots(_ restaurant: RestaurantID) -> RedisArgument { .uuid(restaurant.uuid, after: slotsPrefix) }
-
-    func lease(_ node: String) -> String { leasePrefix + node }
-
-    /// Both begin so: reads all slots, drops those of nodes that are gone, and what is none, and calls `each` for the others.
-    /// An order of 16 digits lasts until 2286, and is exact in Lua's numbers.
+/// The scripts.
+enum SlotScripts {
+    /// The beginning of two scripts: reads all slots, deletes those of nodes that are gone and fields that are not slots, and
+    /// calls `each` for the others. An order of 16 digits suffices until 2286 and is exact as a number of Lua.
     private static let reading = """
         local alive = {}
         local function read(each)
@@ -78,12 +30,12 @@ struct SlotScripts {
 
         """
 
-    /// One connection more. The older one of the same user and device makes room before anything is counted; it stays if
-    /// there is no room all the same.
+    /// Admits one connection. An older one of the same user and device makes room before anything is counted; it stays if
+    /// there is no room nevertheless.
     ///
     ///     KEYS   slots, the node's lease
     ///     ARGV   prefix of leases, the connection, user, device, limit per restaurant, limit per user
-    ///     answer "in", order, connections replaced… | "full" | "lapsed": the node has no lease, and is to see to it
+    ///     answer "in", order, connections replaced… | "full" | "lapsed": the node has no lease and has to renew it
     static let admit = RedisScript(
         reading + """
             if redis.call('EXISTS', KEYS[2]) == 0 then return {'lapsed'} end
@@ -109,12 +61,12 @@ struct SlotScripts {
             return answer
             """)
 
-    /// Connections that a node has let in already, oldest first: each is kept as long as there is room, and as no newer
-    /// one of the same user and device is there.
+    /// Readmits connections that a node has let in already, oldest first: each is kept if there is room for it and no newer
+    /// one of the same user and device.
     ///
     ///     KEYS   slots, the node's lease
     ///     ARGV   prefix of leases, limit per restaurant, limit per user, then per connection: it, user, order, device
-    ///     answer "lapsed", or per connection "kept" | "full" | "replaced"; then connections that they replaced
+    ///     answer "lapsed", or per connection "kept" | "full" | "replaced"; then the connections that these replaced
     static let readmit = RedisScript(
         reading + """
             if redis.call('EXISTS', KEYS[2]) == 0 then return {'lapsed'} end
@@ -154,11 +106,11 @@ struct SlotScripts {
             return answer
             """)
 
-    /// The node lives.
+    /// Renews a node's lease.
     ///
     ///     KEYS   the node's lease
     ///     ARGV   lifetime in ms
-    ///     answer 1: the lease had not run out | 0: it is new
+    ///     answer 1: the lease had not expired | 0: it is new
     static let renew = RedisScript(
         """
         local wasThere = redis.call('EXISTS', KEYS[1])
@@ -168,7 +120,7 @@ struct SlotScripts {
 }
 
 extension ConnectionID {
-    /// Reads the name of a slot; anything else is `nil`.
+    /// Reads the name of a slot; `nil` for anything else.
     init?(slotName: [UInt8]) {
         let parts = String(decoding: slotName, as: UTF8.self).split(separator: "-", omittingEmptySubsequences: false)
         guard parts.count == 2, parts[0].utf8.count == 16, let node = UInt64(parts[0], radix: 16),

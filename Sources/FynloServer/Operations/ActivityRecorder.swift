@@ -1,18 +1,18 @@
-// The last quarter of an hour, for whoever opens a page now: every 15 s, what the counters grew by, of each restaurant and of
-// all. Nothing is added to what a message costs: the connections have their counters anyway, and are looked at one restaurant
-// after another, a part of them in each turn.
+// The last quarter of an hour, for whoever opens a page now: what the counters grew by in every 15 s, per restaurant and in
+// total. A message costs no more for it: the connections have their counters anyway, and are inspected one restaurant after
+// another, some in each turn.
 
 import FynloCore
 import FynloIO
 
-/// Notes what happened in this process, and keeps it.
+/// Records what happened in this process.
 final class ActivityRecorder: EventSource {
-    /// What is known of one restaurant.
+    /// The record of one restaurant.
     private struct Place {
         var history: ActivityHistory
-        /// What the tablets that were there had counted when they were last looked at.
+        /// What its tablets had counted when they were last inspected.
         var live = Counts()
-        /// In which look it was last seen.
+        /// The inspection in which it was last seen.
         var look: UInt32
     }
 
@@ -32,7 +32,7 @@ final class ActivityRecorder: EventSource {
     private var places: [RestaurantID: Place] = [:]
     private var all = ActivityHistory()
 
-    // The look at all restaurants that is under way, a part of it in each turn.
+    // The inspection that is under way, some restaurants in each turn.
     private var isLooking = false
     private var looks: UInt32 = 0
     private var number: Int64 = 0
@@ -42,9 +42,8 @@ final class ActivityRecorder: EventSource {
     private var reads: [RestaurantID: MenuReads] = [:]
     private var sum = ActivitySample()
 
-    static let interval = Duration.seconds(15)
-    /// Restaurants that have a place without a tablet: they had one, or a reader of their menu, in the last quarter of an hour.
-    /// Those with a tablet always have one, as there are no more of them than connections.
+    /// How many restaurants without tablets are recorded: they had a tablet or a menu reader in the last quarter of an hour.
+    /// Restaurants with tablets are always recorded, since there are no more of them than connections.
     private static let placesWithoutTablets = 4_000
 
     init(loop: EventLoop, hub: Hub, cache: MenuCache, interval: Duration) {
@@ -65,13 +64,13 @@ final class ActivityRecorder: EventSource {
         token = nil
     }
 
-    /// What happened in a restaurant, or in all of them.
+    /// The record of one restaurant, or of all together.
     func history(of restaurant: RestaurantID?) -> ActivityHistory {
         guard let restaurant else { return all }
         return places[restaurant]?.history ?? ActivityHistory(idleAs: all)
     }
 
-    /// Restaurants that something is kept of.
+    /// How many restaurants are recorded.
     var restaurantCount: Int { places.count }
 
     // MARK: Looking
@@ -94,13 +93,13 @@ final class ActivityRecorder: EventSource {
         ended = hub.metrics.takeRecent()
         reads = cache.takeRecentAnswers()
         sum = ActivitySample()
-        // Some are in it several times.
+        // Some restaurants are in the queue several times.
         queue = hub.restaurants + Array(places.keys) + Array(ended.keys) + Array(reads.keys)
         next = 0
         goOn()
     }
 
-    /// Looks at as many restaurants as there is time for, and at the others in the next turns.
+    /// Inspects as many restaurants as the turn has time for, and the others in the next turns.
     private func goOn() {
         while next < queue.count {
             look(at: queue[next])
@@ -112,7 +111,7 @@ final class ActivityRecorder: EventSource {
             }
         }
         all.append(sum, at: number)
-        // A large crowd's memory is not kept for a small one.
+        // The memory of a large crowd is not kept for a small one.
         (isLooking, queue, ended, reads) = (false, [], [:], [:])
     }
 
@@ -122,7 +121,7 @@ final class ActivityRecorder: EventSource {
         if let reads = reads.removeValue(forKey: restaurant) { sample.menuReads = reads }
         guard let place = places.index(forKey: restaurant) else {
             let isNew = !members.isEmpty || sample != ActivitySample()
-            // Else it was seen already, and is not kept any more.
+            // Otherwise it was inspected already, and is no longer recorded.
             guard isNew else { return }
             var place = Place(history: ActivityHistory(idleAs: all), look: looks)
             grow(&place.live, to: live(members), &sample)
@@ -152,11 +151,11 @@ final class ActivityRecorder: EventSource {
         return counts
     }
 
-    /// Adds to a sample, which has what those counted that have left, what the others have counted since they were last looked at.
+    /// Adds to a sample, which contains what tablets that have left counted, the growth of the others since the last inspection.
     private func grow(_ old: inout Counts, to new: Counts, _ sample: inout ActivitySample) {
         func growth(_ old: inout UInt64, _ new: UInt64, _ ended: inout UInt64) {
             let (before, now) = (old, new &+ ended)
-            // A connection that has been replaced counts as gone a moment before it counts as ended: that is made up for next time.
+            // A replaced connection is gone a moment before it counts as ended. The next sample makes up for the difference.
             old = now >= before ? new : before &- ended
             ended = now >= before ? now &- before : 0
         }

@@ -1,25 +1,25 @@
-// After a crowd has come or left: what it used goes back to the system.
+// After a crowd has come or left, returns the memory that it used to the system.
 
 import FynloCore
 import FynloIO
 
-/// The C library keeps small blocks that were freed. It is told to let go of them when many connections have ended, or have
-/// been made: tokens, requests and answers of a thousand at a time are a third of what the connections themselves take.
+/// The C library keeps small blocks that were freed. It is told to release them when many connections have ended or have been
+/// made: the tokens, requests and answers of a thousand connections take a third of what the connections themselves do.
 final class MemoryTrimmer: EventSource {
     private let loop: EventLoop
     private let hub: Hub
     private var token: SourceToken?
-    /// Sockets accepted when it was last looked, and when memory was last given back.
+    /// The sockets accepted by the last tick, and by the last release of memory.
     private var lastAccepted: UInt64 = 0
     private var trimmedAccepted: UInt64 = 0
-    /// Many have ended since then.
+    /// Many connections have ended since the last release.
     private var haveLeft = false
 
     private static let interval = Duration.seconds(5)
-    /// Below this, what they leave behind is soon used again.
+    /// With fewer connections, what they leave behind is soon used again.
     private static let connections = 500
-    /// As long as more come within the interval, or more than a fiftieth of those that are there, it is not over: to give
-    /// memory back takes milliseconds, and what is given back would be asked for again.
+    /// While more than this, and more than a fiftieth of all connections, come within the interval, the crowd is still coming:
+    /// releasing memory takes milliseconds, and the memory would be needed again.
     private static let trickle = 50
 
     init(loop: EventLoop, hub: Hub) {

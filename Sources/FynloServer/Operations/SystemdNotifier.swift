@@ -1,31 +1,31 @@
-// How the server is, told to systemd (sd_notify(3)): that it serves, reloads or leaves, one sentence on what it does, and
-// at half of the time that the watchdog allows, that the loop turns.
+// Tells systemd (sd_notify(3)) that the server serves, reloads or stops, one sentence on what it is doing, and, twice in the
+// time that the watchdog allows, that the loop turns.
 
 import FynloCore
 import FynloIO
 import Glibc
 
-/// Tells a service manager, if there is one; without NOTIFY_SOCKET it does nothing.
+/// Notifies a service manager; does nothing without NOTIFY_SOCKET.
 final class SystemdNotifier: EventSource {
     private let socket: NotifySocket?
     private let log: Logger
-    /// Between two signs of life; `nil` when nobody waits for them.
+    /// The interval of watchdog messages; `nil` if nobody waits for them.
     private let beat: Duration?
     private var loop: EventLoop?
     private var token: SourceToken?
-    /// What the server does, asked for again and again.
+    /// Says what the server is doing; called regularly.
     private var status: () -> String = { "" }
     private var lastStatus = ""
     private var isReady = false
     private var nextBeat = Instant(nanoseconds: 0)
     private var nextStatus = Instant(nanoseconds: 0)
-    /// What the manager had no room for.
+    /// Messages that the manager's socket had no room for.
     private var unsent: [String] = []
     private var hasFailed = false
 
     private static let statusInterval = Duration.seconds(2)
     private static let retryInterval = Duration.milliseconds(100)
-    /// More than a service has to say at once.
+    /// How many of them are kept: more than a service has to say at once.
     private static let unsentMessages = 16
 
     /// Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID.
@@ -49,9 +49,9 @@ final class SystemdNotifier: EventSource {
         beat = isOurs && limit > 0 ? .microseconds(max(limit / 2, 1_000)) : nil
     }
 
-    // MARK: What happens
+    // MARK: States
 
-    /// Says what is waited for before the server serves; `extension` is the time that it may take.
+    /// Says what the server waits for before it serves; `extension` is how long that may take.
     func starting(_ status: String, extension time: Duration? = nil) {
         guard status != lastStatus else { return }
         lastStatus = status
@@ -59,7 +59,7 @@ final class SystemdNotifier: EventSource {
         send("STATUS=\(status)" + more)
     }
 
-    /// From now on the loop's turns are the signs of life.
+    /// Joins the loop: from now on watchdog messages show that it turns.
     func start(_ loop: EventLoop) {
         guard socket != nil, self.loop == nil else { return }
         self.loop = loop
@@ -68,7 +68,7 @@ final class SystemdNotifier: EventSource {
         loop.wake(token, by: loop.now.instant)
     }
 
-    /// The server serves. `status` tells what it does from now on.
+    /// The server serves. `status` says what it is doing from now on.
     func ready(status: @escaping () -> String) {
         guard socket != nil else { return }
         self.status = status
@@ -77,13 +77,13 @@ final class SystemdNotifier: EventSource {
         send("READY=1\nSTATUS=\(lastStatus)")
     }
 
-    /// Certificates and keys are read anew by `work`, which returns why they could not be used.
+    /// `work` reads certificates and keys again, and returns why they could not be used.
     func reloading(_ work: () -> ConfigError?) {
         guard socket != nil, isReady else {
             _ = work()
             return
         }
-        // The manager tells an old answer from the one to its own request by this clock.
+        // By this clock the manager tells the answer to its own request from an older one.
         send("RELOADING=1\nMONOTONIC_USEC=\(SystemClock.instant.nanoseconds / 1_000)")
         let problem = work()
         lastStatus = problem.map { "Not reloaded, the old files stay in force: \($0)" } ?? status()
@@ -91,7 +91,7 @@ final class SystemdNotifier: EventSource {
         nextStatus = SystemClock.instant + SystemdNotifier.statusInterval * (problem == nil ? 1 : 30)
     }
 
-    /// The server leaves. `status` tells how far it is.
+    /// The server stops. `status` says how far it has come.
     func stopping(status: @escaping () -> String) {
         guard socket != nil else { return }
         self.status = status
@@ -145,7 +145,7 @@ final class SystemdNotifier: EventSource {
         }
     }
 
-    /// In the order in which it was said, when there is room again; a sign of life is no longer one then.
+    /// Keeps a message until there is room again, in order. A watchdog message would come too late and is dropped.
     private func keep(_ message: String) {
         guard message != "WATCHDOG=1", unsent.count < SystemdNotifier.unsentMessages else { return }
         unsent.append(message)

@@ -108,10 +108,10 @@ final class PostgresPool {
 
     private var lanes: [Lane] { [shortReads, live, exclusives] }
 
-    /// What programs say by NOTIFY on this channel is told to `whenNotified`, as long as there is a connection; what was said
-    /// while there was none is not.
+    /// The channel of the programs that change the database.
     static let channel = "fynlo_changes"
-    var whenNotified: (String) -> Void = { _ in }
+    /// Called with the payload of each NOTIFY on `channel`. Notifications sent while there is no connection are lost.
+    @SetOnce var whenNotified: (String) -> Void = { _ in }
     private static let listen = PostgresStatement(name: "listen", sql: "listen \(channel)")
 
     /// Closes everything; requests under way are answered as lost.

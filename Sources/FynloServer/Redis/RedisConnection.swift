@@ -1,6 +1,6 @@
-// One connection to Redis on the loop: commands are pipelined, written once per turn, and answered in order. It connects
-// again by itself for ever, and nobody ever waits for it longer than his budget: without a connection a command fails at
-// once, so that the caller goes on without the cache.
+// One connection to Redis on the loop: commands are pipelined, written once per turn, and answered in order. After a loss it
+// reconnects by itself, without end. Nobody waits for it longer than their budget: without a connection a command fails at
+// once, so that the caller goes on without Redis.
 //
 //     closed -> resolving -> connecting -> greeting (AUTH, SELECT, PING) -> ready
 //                   ^            any failure or loss: waiting, 50 ms to 2 s      |
@@ -9,75 +9,42 @@
 import FynloCore
 import FynloIO
 
-/// The driver. The loop keeps it from `open` to `close`.
+/// The driver. The loop retains it from `open` to `close`.
 final class RedisConnection: EventSource {
-    /// All its limits. Tests lower them.
-    struct Limits {
-        /// Commands whose answers have not come, those included that have timed out.
-        var outstandingRequests = 8192
-        /// Bytes of commands that the kernel has not taken. It takes few only when Redis does not read.
-        var outputBytes = 16 << 20
-        /// Bytes of one answer, give or take one `receive`. More is not for a cache.
-        var replyBytes = 8 << 20
-        /// Bytes received in one turn, so that a flood of answers does not hold up the tablets.
-        var receiveBytesPerTurn = 256 << 10
-        /// The connection is given up when nothing has come for so long although answers are due.
-        var silence: Duration = .seconds(1)
-        /// For one address to accept the connection.
-        var connect: Duration = .seconds(1)
-        /// Between two attempts: doubled with each failure, and then a random part of its upper half.
-        var backoff: ClosedRange<Duration> = .milliseconds(50)...(.seconds(2))
-    }
-
-    /// How Redis has done.
-    struct Figures {
-        /// From sending a command to its answer, whether somebody still waited for it or not.
-        var commands = Histogram(.latency)
-        /// Commands whose answer did not come within their budget.
-        var timeouts: UInt64 = 0
-        /// Commands that were not sent: no connection, or too much under way.
-        var refusals: UInt64 = 0
-        /// Commands answered by an error.
-        var errors: UInt64 = 0
-        /// Connections that were lost or could not be made.
-        var losses: UInt64 = 0
-    }
-
     private enum State {
         case closed
-        /// The name is being looked up on the helper thread.
+        /// The helper thread is resolving the host's name.
         case resolving
-        /// The socket is not connected yet; `others` are tried if this address fails.
+        /// The socket is not connected yet. If this address fails, `others` are tried.
         case connecting(until: Instant, others: ArraySlice<SocketAddress>)
-        /// Redis has not let us in, or has not proved that it answers.
+        /// The greeting has not been answered completely.
         case greeting
         case ready(since: Instant)
         case waiting(until: Instant)
     }
 
-    /// Called each time Redis can be used (again), from a turn of the loop. The place to subscribe.
-    var readyHandler: (() -> Void)?
-    /// For a connection that subscribes: is given the messages of its channels (`["message", channel, payload]`,
-    /// `["pmessage", pattern, channel, payload]`). The answer to SUBSCRIBE, of one channel each, goes to its `reply`. A
-    /// subscriber that only listens does not notice a silent Redis: let it PING from time to time.
+    /// Called each time Redis becomes ready, from a turn of the loop. This is the place to subscribe.
+    @SetOnce var whenReady: () -> Void = {}
+    /// Called with the messages of subscribed channels (`["message", channel, payload]`,
+    /// `["pmessage", pattern, channel, payload]`). The answer to SUBSCRIBE, for one channel each, goes to its `reply`. A
+    /// subscriber that only listens does not notice a silent Redis, so it has to PING from time to time.
     var pushHandler: ((RedisReply) -> Void)?
 
-    /// Messages of channels whose payload begins so are dropped unread: what one says oneself to others. Set before `open`.
+    /// Messages whose payload begins with these bytes are dropped unread: they are this node's own. Set before `open`.
     var ownBeginning: [UInt8] = []
 
     private let loop: EventLoop
     private let settings: RedisSettings
     private let limits: Limits
-    private let log: (String, String) -> Void
+    private let log: (Logger.Level, String) -> Void
 
     private var state = State.closed
-    /// For `tick`; nil when closed.
+    /// The timer for `tick`; nil when closed.
     private var timer: SourceToken?
-    /// Counts the connects, so that a late answer of the name service is not taken for that of a later one.
+    /// Counts the attempts, so that a late answer of the resolver is not mistaken for that of a newer attempt.
     private var attempt = 0
-    /// Failures since Redis was last in use for a while.
-    private var failures = 0
-    /// What was last logged about Redis being away; nil once it is back.
+    private var backoff: RedisBackoff
+    /// The reason last logged for Redis being unavailable; nil once it is ready.
     private var reported: String?
 
     private var socket: FileDescriptor?
@@ -90,40 +57,42 @@ final class RedisConnection: EventSource {
     /// How it has done.
     private(set) var figures = Figures()
     private var isFlushScheduled = false
-    /// Answers have been received for which the turn had no time.
+    /// Answers have been received that the turn had no time to deliver.
     private var isDeliveryPutOff = false
-    /// The kernel takes no more for now.
+    /// The kernel takes no more bytes for now.
     private var isOutputBlocked = false
 
-    /// `log` gets a level ("info" or "warning") and a sentence: one when Redis is there, one for each new reason why not.
+    /// `log` is called with a sentence when Redis is connected, and with a warning for each new reason why it is not.
     init(
-        loop: EventLoop, settings: RedisSettings, limits: Limits = Limits(), log: @escaping (String, String) -> Void
+        loop: EventLoop, settings: RedisSettings, limits: Limits = Limits(),
+        log: @escaping (Logger.Level, String) -> Void
     ) {
         self.loop = loop
         self.settings = settings
         self.limits = limits
         self.log = log
+        backoff = RedisBackoff(limits.backoff)
     }
 
-    /// Redis has let us in and has answered.
+    /// Redis has answered the greeting.
     var isReady: Bool {
         if case .ready = state { true } else { false }
     }
 
-    /// Commands whose answers have not come, those included that have timed out.
+    /// Commands whose answers have not come, including those that have timed out.
     var outstandingRequests: Int { pending.count }
 
-    /// Connects, and again whenever the connection is lost. Does nothing when it is open.
+    /// Connects, and reconnects whenever the connection is lost. Does nothing if it is open.
     func open() {
         guard case .closed = state else { return }
         timer = loop.add(timer: self)
-        failures = 0
+        backoff.reset()
         reported = nil
         connect()
     }
 
-    /// Gives the kernel what it takes of the commands already sent, and closes. Their replies fail with `closed` soon after this
-    /// call has returned; to be sure that a command is carried out, wait for its answer before. Does nothing when it is closed.
+    /// Hands the commands already sent to the kernel, as far as it takes them, and closes. Their replies fail with `closed` soon
+    /// after this call has returned. To be sure that a command is carried out, wait for its answer first. Does nothing if closed.
     func close() {
         if let timer { loop.remove(timer) }
         timer = nil
@@ -134,22 +103,22 @@ final class RedisConnection: EventSource {
         tell(untold, .closed)
     }
 
-    /// There may be thousands of them, each with work to do.
+    /// Each in a later turn: there may be thousands of replies, each with work to do.
     private func tell(_ replies: [PendingRequest.Reply], _ error: RedisError) {
         for reply in replies { loop.later { reply(.failure(error)) } }
     }
 
     /// Sends a command and calls `reply` exactly once, after this call has returned: with the answer, which may be
-    /// `RedisReply.error`, with `timeout` when `budget` is over, or with why it was not sent. An answer that comes too late is
-    /// thrown away. No budget outlasts `Limits.silence` with nothing coming in.
+    /// `RedisReply.error`, with `timeout` when `budget` is over, or with the reason why it was not sent. An answer that comes too
+    /// late is dropped. While nothing comes in, no budget outlasts `Limits.silence`.
     func send(
         _ arguments: [RedisArgument], budget: Duration = .milliseconds(50), reply: @escaping PendingRequest.Reply
     ) {
         send(atMost: arguments.boundBytes, budget: budget, reply: reply) { $0.append(command: arguments) }
     }
 
-    /// As `send(_:budget:reply:)`, for a command that `write` appends, of at most so many bytes: what is sent often need not be
-    /// made into words first.
+    /// Sends a command of at most `bytes` bytes that `write` appends, so that a frequent command need not be made into arguments
+    /// first. Calls `reply` as `send(_:budget:reply:)` does.
     func send(
         atMost bytes: Int, budget: Duration, reply: @escaping PendingRequest.Reply,
         _ write: (inout ByteBuffer) -> Void
@@ -158,7 +127,7 @@ final class RedisConnection: EventSource {
         guard pending.count < limits.outstandingRequests, bytes <= limits.outputBytes - output.count else {
             return refuse(reply, .overloaded)
         }
-        // Not the time of the turn: whatever the turn has taken until here is not the fault of Redis.
+        // The current time rather than the turn's: Redis is not to blame for what the turn has taken so far.
         let now = SystemClock.instant
         let deadline = now + min(max(budget, .zero), .seconds(3600))
         enqueue(PendingRequest(sentAt: now, deadline: deadline, reply: reply), write)
@@ -222,7 +191,7 @@ final class RedisConnection: EventSource {
     }
 
     private func lookAtDeadlines(_ now: Instant) -> Instant? {
-        // Their answers may be among those for which there was no time yet.
+        // The answers that are due may be among those that wait to be delivered.
         guard !isDeliveryPutOff else { return now + .milliseconds(1) }
         let (expired, nextDeadline) = pending.expire(by: now)
         figures.timeouts += UInt64(expired.count)
@@ -258,7 +227,7 @@ final class RedisConnection: EventSource {
         }
     }
 
-    /// Tries the next of the addresses; when there is none, `reason` is why.
+    /// Tries the next of the addresses. If there is none left, the attempt has failed for `reason`.
     private func connect(to addresses: ArraySlice<SocketAddress>, after reason: String) {
         _ = disconnect()
         var others = addresses
@@ -279,86 +248,50 @@ final class RedisConnection: EventSource {
         lose(reason)
     }
 
-    /// AUTH and SELECT as far as they are needed, and PING: a Redis that does not answer, or is still loading, is not ready.
+    /// Sends the greeting. Its last answer means that Redis is ready.
     private func greet() {
         state = .greeting
         reader = RedisReplyReader(passingOver: ownBeginning)
         lastHeard = SystemClock.instant
-        if let password = settings.password {
-            let user = settings.user.map { [RedisArgument.bytes($0)] } ?? []
-            ask(["AUTH"] + user + [.bytes(password)]) { error in
-                // The text is logged only where it is known not to repeat the password.
-                error.hasPrefix("DENIED") || error.hasPrefix("ERR max number of clients")
-                    ? "It refuses us: \(Self.printable(error))." : "It refuses the user or password of REDIS_URL."
+        for step in RedisGreeting.steps(settings) {
+            // `Limits.silence` bounds how long Redis may take.
+            let never = Instant(nanoseconds: .max)
+            let request = PendingRequest(sentAt: SystemClock.instant, deadline: never) { [weak self] result in
+                guard let self, case .success(let reply) = result else { return }
+                if case .error(let text) = reply, let reason = step.refusal(text) { return lose(reason) }
+                if step.isLast { becomeReady() }
             }
-        }
-        if settings.database != 0 {
-            ask(["SELECT", .integer(Int64(settings.database))]) { "It refuses the database: \(Self.printable($0))." }
-        }
-        ask(["PING"]) { error in
-            // A user who may not PING has been let in all the same.
-            error.hasPrefix("NOPERM")
-                ? nil
-                : error.hasPrefix("NOAUTH")
-                    ? "It wants a password, and REDIS_URL has none." : "It refuses us: \(Self.printable(error))."
-        } then: { connection in
-            connection.becomeReady()
+            enqueue(request) { $0.append(command: step.command) }
         }
         flush()
-    }
-
-    /// `refusal` says why an error reply is the end of the attempt; nil when it is not.
-    private func ask(
-        _ arguments: [RedisArgument], refusal: @escaping (String) -> String?,
-        then: @escaping (RedisConnection) -> Void = { _ in }
-    ) {
-        let never = Instant(nanoseconds: .max)  // what holds is `Limits.silence`
-        let request = PendingRequest(sentAt: SystemClock.instant, deadline: never) { [weak self] result in
-            guard let self, case .success(let reply) = result else { return }
-            if case .error(let text) = reply, let reason = refusal(text) { return lose(reason) }
-            then(self)
-        }
-        enqueue(request) { $0.append(command: arguments) }
     }
 
     private func becomeReady() {
         state = .ready(since: SystemClock.instant)
         reported = nil
-        log("info", "Redis is connected (\(settings)).")
-        readyHandler?()
+        log(.info, "Redis is connected (\(settings)).")
+        whenReady()
     }
 
-    /// The beginning of a text of Redis on one line, without its full stop.
-    private static func printable(_ text: String) -> String {
-        let characters = text.unicodeScalars.prefix(200).map { scalar in
-            scalar.value < 0x20 || scalar.value == 0x7f ? " " : Character(scalar)
-        }
-        let line = String(characters)
-        return line.hasSuffix(".") ? String(line.dropLast()) : line
-    }
+    // MARK: Losing the connection
 
-    // MARK: Losing it
-
-    /// Ends this connection, or this attempt, for a reason (a sentence), and goes on to the next.
+    /// Ends this connection, or this attempt, for a reason (a sentence), and schedules the next attempt.
     private func lose(_ reason: String) {
         let now = SystemClock.instant
-        if case .ready(let since) = state, now - since >= limits.backoff.upperBound { failures = 0 }
+        if case .ready(let since) = state { backoff.lost(after: now - since) }
         let untold = disconnect()
-        let longest = min(limits.backoff.lowerBound * (2 << min(failures, 16)), limits.backoff.upperBound)
-        let shortest = max(longest / 2, limits.backoff.lowerBound)
-        failures += 1
         figures.losses += 1
-        let until = now + .nanoseconds(Int64.random(in: shortest.inNanoseconds...longest.inNanoseconds))
+        let until = now + backoff.nextDelay()
         state = .waiting(until: until)
         wake(by: until)
         if reported != reason {
             reported = reason
-            log("warning", "Redis (\(settings)) is not available and is tried again until it is: \(reason)")
+            log(.warning, "Redis (\(settings)) is not available and is tried again until it is: \(reason)")
         }
         tell(untold, .connectionLost)
     }
 
-    /// Lets go of the socket and of all that belongs to this connection. Returns the replies that have been told nothing.
+    /// Lets go of the socket and of everything that belongs to this connection. Returns the replies that have not been called.
     private func disconnect() -> [PendingRequest.Reply] {
         if let socketToken { loop.remove(socketToken) }
         socketToken = nil
@@ -379,7 +312,7 @@ final class RedisConnection: EventSource {
                 guard try Socket.send(number, from: &output) != .wouldBlock else { break }
             }
         } catch {
-            // Redis may have said why before it went.
+            // Redis may have said why before it closed the connection.
             receive(at: SystemClock.instant)
             if self.socketToken == socketToken { lose(error.description) }
             return
@@ -390,11 +323,11 @@ final class RedisConnection: EventSource {
     }
 
     private func receive(at now: Instant) {
-        // hiredis moves what it holds with each KiB that it has used up: much less than what comes all the time to a subscriber.
+        // hiredis moves its buffer with each KiB that it has consumed, so a subscriber, which receives all the time, feeds it little.
         let atOnce = pushHandler == nil ? 65_536 : 8_192
         var left = limits.receiveBytesPerTurn
         let reader = reader
-        // A reply may close the connection, or open another one.
+        // A reply may close this connection, or open another one.
         while left > 0, !isDeliveryPutOff, let reader, reader === self.reader, let number = socket?.rawValue {
             do {
                 switch try Socket.receive(number, into: &input, limit: atOnce) {
@@ -435,7 +368,7 @@ final class RedisConnection: EventSource {
         }
     }
 
-    /// Nothing more is received before.
+    /// Delivers the rest in a later turn; nothing more is received before.
     private func deliverLater() {
         isDeliveryPutOff = true
         loop.later { [self] in
@@ -454,7 +387,7 @@ final class RedisConnection: EventSource {
 }
 
 extension RedisReply {
-    /// A message of a channel: such an array answers no command of a subscriber.
+    /// True for a message of a channel. No command of a subscriber is answered by such an array.
     fileprivate var isPush: Bool {
         guard case .array(let elements) = self, case .string(let kind)? = elements.first else { return false }
         return kind.elementsEqual("message".utf8) || kind.elementsEqual("pmessage".utf8)

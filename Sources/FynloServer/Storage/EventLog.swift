@@ -4,7 +4,7 @@ import FynloCore
 
 /// A piece of an event stream, and how far the stream went when it was read.
 struct EventPage: Equatable {
-    let events: [OrderEvent]
+    let events: [DurableEvent]
     let head: EventSequence
 }
 
@@ -34,16 +34,16 @@ struct EventLog {
     /// Up to `limit` events after `sequence`, in order.
     func events(
         of restaurant: RestaurantID, after sequence: EventSequence, limit: Int,
-        reply: @escaping (Result<[OrderEvent], PostgresError>) -> Void
+        reply: @escaping (Result<[DurableEvent], PostgresError>) -> Void
     ) {
         pool.send(
             EventLog.after, [.uuid(restaurant.uuid), .integer(sequence), .integer(Int64(limit))], .live
         ) { result in
             reply(
                 result.flatMap { rows in
-                    var events: [OrderEvent] = []
+                    var events: [DurableEvent] = []
                     for row in rows.rows {
-                        guard let event = OrderEvent(row, at: 0, of: restaurant) else {
+                        guard let event = DurableEvent(row, at: 0, of: restaurant) else {
                             return .failure(.unexpectedAnswer("restaurant_events"))
                         }
                         events.append(event)
@@ -66,7 +66,7 @@ struct EventLog {
                     guard let head = rows.first?.integer(0) else {
                         return .failure(.unexpectedAnswer("restaurant_streams"))
                     }
-                    let events = rows.rows.compactMap { OrderEvent($0, at: 1, of: restaurant) }
+                    let events = rows.rows.compactMap { DurableEvent($0, at: 1, of: restaurant) }
                     return .success(EventPage(events: events, head: head))
                 })
         }

@@ -1,18 +1,18 @@
-// The menu's copies, in this process and in Redis. A copy carries the version of the menu that it is of, and is given only
-// to who asks for that version: an old one is never taken for the menu, and invalidating is one counter moved on, however
-// many copies there are. How the version is known without asking Postgres each time: KnownRestaurants.
+// Copies of menus, in this process and in Redis. A copy carries the version of its menu and is given only to readers who ask
+// for that version. So an old copy is never mistaken for the menu, and a menu is invalidated by raising one counter, however
+// many copies there are. AccessCache knows the version without asking Postgres each time.
 //
 //     asked ──► own copy ──► Redis, 50 ms at most ──► Postgres, few at a time ──► answered, and copied to both
 
 import FynloCore
 import FynloIO
 
-/// Parts of menus.
+/// Caches parts of menus.
 final class MenuCache {
-    /// What a reader is given.
+    /// Gives a reader the document, and says where it came from.
     typealias Reply = (Result<(MenuDocument, CacheState), PostgresError>) -> Void
 
-    /// One part at one version: what simultaneous readers share.
+    /// A look-up of one part at one version, which simultaneous readers share.
     private struct Flight: Hashable {
         let part: MenuPart
         let version: Int64
@@ -28,7 +28,7 @@ final class MenuCache {
     private let loop: EventLoop
     private let redis: RedisConnection?
     private let menus: MenuRepository
-    private let known: RestaurantKnowledge
+    private let known: AccessLookup
     private let settings: Settings
 
     private var copies: MenuCopies
@@ -37,27 +37,27 @@ final class MenuCache {
     private var waiting: [Waiting] = []
     /// Readers' answers, by where they came from.
     private(set) var answers = MenuReads()
-    /// The same of each restaurant.
+    /// Readers' answers per restaurant.
     private var answersByRestaurant = RecentlyUsed<RestaurantID, MenuReads>(limit: 4_000)
-    /// The same since it was last taken.
+    /// Readers' answers per restaurant since they were last taken.
     private var recentAnswers: [RestaurantID: MenuReads] = [:]
-    /// The last copy was refused: it has no room, for one.
+    /// Redis refused the last copy, for example because it is full.
     private var isRedisRefusing = false
 
-    /// Its numbers.
+    /// What does not change while the node runs.
     struct Settings {
         let limits: Limits
-        /// Redis gets this long; then Postgres is asked.
+        /// How long Redis has to answer before Postgres is asked.
         let redisBudget: Duration
-        /// How long a reader waits for the turn to read from Postgres.
+        /// How long a reader waits for its turn to read from Postgres.
         let patience: Duration
     }
 
-    /// More products than any restaurant has: pages are counted from it, which must not overflow.
+    /// More products than any restaurant has. Pages are computed from the total, which must not overflow.
     private static let maximumTotal: Int64 = 1_000_000_000_000
 
     init(
-        loop: EventLoop, redis: RedisConnection?, menus: MenuRepository, known: RestaurantKnowledge, settings: Settings
+        loop: EventLoop, redis: RedisConnection?, menus: MenuRepository, known: AccessLookup, settings: Settings
     ) {
         self.loop = loop
         self.redis = redis
@@ -69,9 +69,9 @@ final class MenuCache {
 
     // MARK: Reading
 
-    /// The part at `version` or newer; simultaneous readers share the way to it.
+    /// Finds the part at `version` or newer; simultaneous readers share one look-up.
     func document(_ part: MenuPart, version: Int64, reply: @escaping Reply) {
-        // Who has lost Redis asks Postgres, as long as it has room for that.
+        // A node without its Redis asks Postgres, as long as few reads are under way.
         let isPreferred = redis?.isReady ?? true || readsUnderWay >= settings.limits.menuReads
         if isPreferred, let copy = copies.copy(of: part, version: version) {
             count(.process, 1, part)
@@ -95,7 +95,7 @@ final class MenuCache {
         }
     }
 
-    /// The part at `version`, for when Postgres is away; `nil`: there is no copy.
+    /// Finds a copy of the part at `version` while Postgres is unavailable; `nil`: there is none.
     func copy(of part: MenuPart, version: Int64, reply: @escaping (MenuDocument?) -> Void) {
         if let copy = copies.copy(of: part, version: version) {
             count(.stale, 1, part)
@@ -128,13 +128,13 @@ final class MenuCache {
         answersByRestaurant.insert(first, for: part.restaurant, cost: 1)
     }
 
-    /// How many readers of one restaurant's menu were answered from where, or of all.
+    /// How many readers of one restaurant's menu, or of all, were answered from each source.
     func answers(of restaurant: RestaurantID?) -> MenuReads {
         guard let restaurant else { return answers }
         return answersByRestaurant[restaurant] ?? MenuReads()
     }
 
-    /// The same of each restaurant, since this was last asked.
+    /// Readers' answers per restaurant since the last call.
     func takeRecentAnswers() -> [RestaurantID: MenuReads] {
         defer { recentAnswers = [:] }
         return recentAnswers
@@ -178,7 +178,7 @@ final class MenuCache {
         case .success(let document):
             known.menuUpdated(flight.part.restaurant, to: document.version)
             copies.keep(document)
-            // A Redis that was slow just now is left alone.
+            // A Redis that has just been slow gets no copy.
             if state == .miss || isRedisRefusing { store(document) }
             finish(flight, .success((document, state)))
         case .failure(let error):
@@ -193,27 +193,23 @@ final class MenuCache {
 
     private enum Answer {
         case document(MenuDocument)
-        /// No copy, an older one, or rubbish under our key.
+        /// There is no copy, an older one, or something else under the key.
         case nothing
-        /// It is away, slow, or does not do what it is asked to.
+        /// Redis is unavailable, slow, or refuses.
         case failure
     }
 
-    /// The key and lifetime, in seconds, of a part.
-    static func key(_ part: MenuPart) -> (name: String, seconds: Int64) {
+    /// How long Redis keeps a copy, in seconds.
+    private static func lifetimeSeconds(of part: MenuPart) -> Int64 {
         switch part {
-        case .page(let page):
-            let category = page.category?.description ?? "all"
-            let inactive = page.includesInactive ? "True" : "False"
-            return ("menu:v3:\(page.restaurant):\(category):\(page.page):\(page.limit):\(inactive)", 300)
-        case .categories(let restaurant):
-            return ("menu_categories:v2:\(restaurant)", 600)
+        case .page: 300
+        case .categories: 600
         }
     }
 
     private func ask(_ flight: Flight, reply: @escaping (Answer) -> Void) {
         guard let redis, redis.isReady else { return reply(.failure) }
-        redis.send(["GET", .text(MenuCache.key(flight.part).name)], budget: settings.redisBudget) { result in
+        redis.send(["GET", .text(RedisKeys.menu(flight.part))], budget: settings.redisBudget) { result in
             switch result {
             case .success(.string(let bytes)):
                 if let document = MenuCache.decode(bytes, as: flight.part, version: flight.version) {
@@ -222,7 +218,7 @@ final class MenuCache {
                     reply(.nothing)
                 }
             case .success(.null): reply(.nothing)
-            // Rubbish of another type, which a new copy replaces.
+            // A value of another type, which a new copy replaces.
             case .success(.error(let text)) where text.hasPrefix("WRONGTYPE"): reply(.nothing)
             case .success, .failure: reply(.failure)
             }
@@ -231,17 +227,18 @@ final class MenuCache {
 
     private func store(_ document: MenuDocument) {
         guard let redis, redis.isReady else { return }
-        let key = MenuCache.key(document.part)
         redis.send(
-            ["SET", .text(key.name), .bytes(MenuCache.encode(document)), "EX", .integer(key.seconds)],
-            budget: settings.redisBudget
+            [
+                "SET", .text(RedisKeys.menu(document.part)), .bytes(MenuCache.encode(document)), "EX",
+                .integer(MenuCache.lifetimeSeconds(of: document.part)),
+            ], budget: settings.redisBudget
         ) { [self] result in
-            // A lost copy is a miss for the next reader.
+            // If the copy is lost, the next reader has a miss.
             if case .success(let answer) = result { isRedisRefusing = answer != .status("OK") }
         }
     }
 
-    // A value: "version total\n", and the body.
+    // A value is "version total\n", followed by the body.
 
     private static func encode(_ document: MenuDocument) -> [UInt8] {
         Array("\(document.version) \(document.total)\n".utf8) + document.body
@@ -254,14 +251,14 @@ final class MenuCache {
             (0...MenuCache.maximumTotal).contains(total)
         else { return nil }
         let body = Array(bytes[(end + 1)...])
-        // Rubbish that begins like a value of ours is not passed on as a menu.
+        // Something else that only begins like a value must not be passed on as a menu.
         guard (try? JSON.scan(body.span))?.kind == .array else { return nil }
-        return MenuDocument(part, version: version, total: total, body: body, digest: SignatureVerifier.sha1(of: body))
+        return MenuDocument(part, version: version, total: total, body: body, digest: Digest.sha1(of: body))
     }
 }
 
 extension MenuReads.Source {
-    /// Where what a flight brought came from.
+    /// The source of the result of a look-up.
     fileprivate init(_ result: Result<(MenuDocument, CacheState), PostgresError>) {
         self =
             switch result {

@@ -119,6 +119,6 @@ struct MenuRepository {
         else { return .failure(.unexpectedAnswer("a menu")) }
         return .success(
             MenuDocument(
-                part, version: version, total: total, body: body, digest: SignatureVerifier.sha1(of: body)))
+                part, version: version, total: total, body: body, digest: Digest.sha1(of: body)))
     }
 }

@@ -19,7 +19,7 @@ struct NotificationRepository {
     /// Writes an event; the reply, with its place in the stream, comes after the commit.
     func post(
         _ notification: Notification, by user: UserID, messageID: String?,
-        reply: @escaping (Result<CommandOutcome<EventSequence>, PostgresError>) -> Void
+        reply: @escaping (Result<StorageOutcome<EventSequence>, PostgresError>) -> Void
     ) {
         let parameters: [PostgresValue] = [
             .uuid(notification.restaurant.uuid), .uuid(user.uuid), .optional(messageID), .text(notification.json),
@@ -32,18 +32,18 @@ struct NotificationRepository {
 
     private static func read(
         _ result: PostgresResult, _ restaurant: RestaurantID
-    ) -> Result<CommandOutcome<EventSequence>, PostgresError> {
+    ) -> Result<StorageOutcome<EventSequence>, PostgresError> {
         guard let row = result.first, let outcome = row.string(0) else {
             return .failure(.unexpectedAnswer("fynlo_post_notification"))
         }
         switch (outcome, row.integer(1)) {
         case ("posted", .some(let sequence)), ("duplicate", .some(let sequence)):
-            return .success(CommandOutcome(sequence, OrderEvent(row, at: 2, of: restaurant)))
+            return .success(StorageOutcome(sequence, DurableEvent(row, at: 2, of: restaurant)))
         case ("id_reused", _):
-            return .success(CommandOutcome(refusal: .idReused))
+            return .success(StorageOutcome(refusal: .idReused))
         case ("unknown_restaurant", _):
             // It was there when the user was looked up.
-            return .success(CommandOutcome(refusal: .permissionDenied))
+            return .success(StorageOutcome(refusal: .permissionDenied))
         default:
             return .failure(.unexpectedAnswer("fynlo_post_notification: outcome \(outcome)"))
         }

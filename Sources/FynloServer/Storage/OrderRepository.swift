@@ -7,7 +7,7 @@ import FynloCore
 struct OrderCommandResult {
     let answer: CommandAnswer
     /// The event this very call made; `nil` if it made none, or another call of the same id did.
-    let event: OrderEvent?
+    let event: DurableEvent?
 }
 
 /// An order as clients see it.
@@ -60,7 +60,7 @@ struct OrderRepository {
                     return OrderRepository.refusal(outcome, row, update).map { refusal in
                         if let refusal { return OrderCommandResult(answer: .refused(refusal), event: nil) }
                         return OrderCommandResult(
-                            answer: .done(sequence: row.integer(1)), event: OrderEvent(row, at: 3, of: restaurant))
+                            answer: .done(sequence: row.integer(1)), event: DurableEvent(row, at: 3, of: restaurant))
                     }
                 })
         }
@@ -69,7 +69,7 @@ struct OrderRepository {
     /// The same command, answered by the order as it now is.
     func updateStatusAndRead(
         _ update: OrderStatusUpdate, in restaurant: RestaurantID, by user: UserID, messageID: String?,
-        reply: @escaping (Result<CommandOutcome<OrderDocument>, PostgresError>) -> Void
+        reply: @escaping (Result<StorageOutcome<OrderDocument>, PostgresError>) -> Void
     ) {
         let parameters = parameters(update, restaurant, user, messageID)
         pool.send(OrderRepository.updateStatusAndRead, parameters, .exclusive) { result in
@@ -79,14 +79,14 @@ struct OrderRepository {
                         return .failure(.unexpectedAnswer("fynlo_update_order_status_and_read"))
                     }
                     return OrderRepository.refusal(outcome, row, update).map { refusal in
-                        if let refusal { return CommandOutcome(refusal: refusal) }
+                        if let refusal { return StorageOutcome(refusal: refusal) }
                         // Deleted since an earlier call of the same id.
                         guard let json = row.bytes(7), let head = row.integer(8) else {
-                            return CommandOutcome(refusal: .orderNotFound)
+                            return StorageOutcome(refusal: .orderNotFound)
                         }
-                        return CommandOutcome(
+                        return StorageOutcome(
                             OrderDocument(id: update.order, json: json, head: head),
-                            OrderEvent(row, at: 3, of: restaurant))
+                            DurableEvent(row, at: 3, of: restaurant))
                     }
                 })
         }
@@ -142,7 +142,7 @@ struct OrderRepository {
     /// Makes an order for a user; the reply comes after the commit.
     func create(
         _ order: NewOrder, by user: UserID, messageID: String?,
-        reply: @escaping (Result<CommandOutcome<OrderDocument>, PostgresError>) -> Void
+        reply: @escaping (Result<StorageOutcome<OrderDocument>, PostgresError>) -> Void
     ) {
         let parameters: [PostgresValue] = [
             .uuid(order.restaurant.uuid), .uuid(user.uuid), .optional(messageID), .text(order.json), windowSeconds,
@@ -154,7 +154,7 @@ struct OrderRepository {
 
     private static func readCreation(
         _ result: PostgresResult, _ restaurant: RestaurantID
-    ) -> Result<CommandOutcome<OrderDocument>, PostgresError> {
+    ) -> Result<StorageOutcome<OrderDocument>, PostgresError> {
         guard let row = result.first, let outcome = row.string(0) else {
             return .failure(.unexpectedAnswer("fynlo_create_order"))
         }
@@ -164,16 +164,17 @@ struct OrderRepository {
                 return .failure(.unexpectedAnswer("fynlo_create_order: answer"))
             }
             return .success(
-                CommandOutcome(
-                    OrderDocument(id: OrderID(id), json: json, head: sequence), OrderEvent(row, at: 5, of: restaurant)))
+                StorageOutcome(
+                    OrderDocument(id: OrderID(id), json: json, head: sequence), DurableEvent(row, at: 5, of: restaurant)
+                ))
         case "unknown_product":
             let item = row.integer(4) ?? 0
             return .success(
-                CommandOutcome(
+                StorageOutcome(
                     refusal: APIError(
                         .invalidParameter, "items[\(item)].product_id is not a product of this restaurant.")))
         case "id_reused":
-            return .success(CommandOutcome(refusal: .idReused))
+            return .success(StorageOutcome(refusal: .idReused))
         default:
             return .failure(.unexpectedAnswer("fynlo_create_order: outcome \(outcome)"))
         }

@@ -1,31 +1,31 @@
-// One question a second: how far are the streams of the restaurants that have listeners or readers of the menu here, and
-// the versions of their menus and their access? Whatever hint was lost, the pulse finds what it told of.
+// One question a second: how far are the event streams of the restaurants with tablets or menu readers on this node, and
+// which versions do their menus and their access have? Whatever hint was lost, the pulse finds what it told.
 
 import FynloCore
 import FynloIO
 
-/// Reads the counters of the watched restaurants at most a second apart.
+/// Reads the counters of the watched restaurants at a fixed interval.
 final class Pulse: EventSource {
     private let loop: EventLoop
     private let pool: PostgresPool
     private let interval: Duration
-    private let restaurants: () -> Set<RestaurantID>
-    private let found: (Finding) -> Void
+    /// The restaurants to ask about.
+    @SetOnce var watched: () -> Set<RestaurantID> = { [] }
+    /// Called with what a question found.
+    @SetOnce var found: (Finding) -> Void = { _ in }
     private var token: SourceToken?
     private var isAsking = false
-    /// Somebody said that there is something to find when a question was already on its way.
+    /// `ask` was called while a question was under way.
     private var isAskedAgain = false
 
     /// What one question found.
     struct Finding {
         let counters: [StreamCounters]
-        /// Restaurants that are no more.
+        /// Restaurants that no longer exist.
         let missing: [RestaurantID]
-        /// When the question was sent: what was committed before is in it.
+        /// When the question was sent: the counters include everything that was committed before.
         let askedAt: Instant
     }
-
-    static let interval = Duration.milliseconds(900)
 
     private static let counters = PostgresStatement(
         name: "pulse",
@@ -34,17 +34,10 @@ final class Pulse: EventSource {
             from restaurant_streams where restaurant_id = any($1::uuid[])
             """)
 
-    /// `restaurants` are asked about; `found` is told what was found.
-    init(
-        loop: EventLoop, pool: PostgresPool, interval: Duration = Pulse.interval,
-        restaurants: @escaping () -> Set<RestaurantID>,
-        found: @escaping (Finding) -> Void
-    ) {
+    init(loop: EventLoop, pool: PostgresPool, interval: Duration) {
         self.loop = loop
         self.pool = pool
         self.interval = interval
-        self.restaurants = restaurants
-        self.found = found
     }
 
     func start() {
@@ -65,13 +58,13 @@ final class Pulse: EventSource {
         return now.instant + interval
     }
 
-    /// Asks at once: somebody says that there is something to find.
+    /// Asks at once, because a hint says that something has changed.
     func ask() {
         if isAsking {
             isAskedAgain = true
             return
         }
-        let watched = restaurants()
+        let watched = watched()
         isAskedAgain = false
         guard !watched.isEmpty else { return }
         isAsking = true
@@ -80,7 +73,7 @@ final class Pulse: EventSource {
         pool.send(Pulse.counters, [.text(list)], .live) { [weak self] result in
             guard let self else { return }
             self.isAsking = false
-            // A failed pulse is followed by the next one; the pool has logged why.
+            // The next pulse follows anyway, and the pool has logged the reason.
             guard case .success(let rows) = result else { return }
             let counters = rows.rows.compactMap { row -> StreamCounters? in
                 guard let restaurant = row.uuid(0), let head = row.integer(1), let menu = row.integer(2),

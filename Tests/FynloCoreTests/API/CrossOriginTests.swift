@@ -14,7 +14,7 @@ struct CrossOriginTests {
         var tablet = Tablet(settings)
         tablet.sendHTTP(
             "\(method) \(path) HTTP/1.1\r\nHost: api.example.com\r\n\(fields.map { $0 + "\r\n" }.joined())\r\n")
-        if tablet.takeEffects().contains(where: { $0.route != nil }) {
+        if tablet.takeEffects().contains(where: { $0.endpoint != nil }) {
             tablet.deliver(HTTPResponse(status: 200, headers: ["ETag": "\"1\""], body: [91, 93]))
         }
         var buffer = ByteBuffer(tablet.takeOutput())

@@ -7,7 +7,7 @@ private enum Given: Equatable {
     case caughtUp, waiting, lost
 }
 
-private func rows(_ sequences: ClosedRange<EventSequence>) -> [OrderEvent] {
+private func rows(_ sequences: ClosedRange<EventSequence>) -> [DurableEvent] {
     sequences.map(Sample.event)
 }
 

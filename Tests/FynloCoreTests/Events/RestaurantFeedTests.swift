@@ -20,8 +20,8 @@ private struct Feed {
     var cursor: EventSequence { feed.cursor }
     func isReading(after sequence: EventSequence) -> Bool { feed.isReading(after: sequence) }
     mutating func hint(head: EventSequence) -> Step { plain(feed.hint(head: head)) }
-    mutating func committed(_ event: OrderEvent) -> Step { plain(feed.committed(event)) }
-    mutating func deliver(_ rows: [OrderEvent]) -> Step { plain(feed.deliver(rows)) }
+    mutating func committed(_ event: DurableEvent) -> Step { plain(feed.committed(event)) }
+    mutating func deliver(_ rows: [DurableEvent]) -> Step { plain(feed.deliver(rows)) }
     mutating func readFailed() { feed.readFailed() }
 
     private func plain(_ step: RestaurantFeed.Step) -> Step {
@@ -29,7 +29,7 @@ private struct Feed {
     }
 }
 
-private func rows(_ sequences: ClosedRange<EventSequence>) -> [OrderEvent] {
+private func rows(_ sequences: ClosedRange<EventSequence>) -> [DurableEvent] {
     sequences.map(Sample.event)
 }
 
@@ -142,7 +142,7 @@ struct RestaurantFeedTests {
         var feed = Feed(head: head)
         var out: [EventSequence] = []
         /// The read under way, with what the table held at the time it looked.
-        var reading: (after: EventSequence, rows: [OrderEvent]?)?
+        var reading: (after: EventSequence, rows: [DurableEvent]?)?
         func take(_ step: Step) {
             out += step.events
             if let after = step.readAfter {

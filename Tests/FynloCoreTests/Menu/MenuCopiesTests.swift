@@ -74,7 +74,7 @@ struct MenuCopiesTests {
             ("order.updated", #"{"version": 7}"#, nil),
         ] as [(String, String, Int64?)])
     func event(type: String, data: String, version: Int64?) {
-        let event = OrderEvent(
+        let event = DurableEvent(
             restaurant: Sample.restaurant, sequence: 1, type: type, data: Array(data.utf8), createdAt: Sample.time)
         #expect(event.menuVersion == version)
         #expect(EventFrame(event).menuVersion == version)

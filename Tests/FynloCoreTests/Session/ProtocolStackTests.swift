@@ -63,11 +63,11 @@ struct ProtocolStackHTTPTests {
         tablet.sendHTTP(
             get("/health/live") + get("/health/ready", "X-Request-ID: b\r\n") + get("/nothing") + get("/health"))
         #expect(tablet.stack.transport == .paused)
-        #expect(tablet.takeEffects().map(\.route) == [.healthLive])
+        #expect(tablet.takeEffects().map(\.endpoint) == [.healthLive])
         tablet.deliver(HTTPResponse(status: 200, body: Array("one".utf8)))
-        #expect(tablet.takeEffects().map(\.route) == [.healthReady])
+        #expect(tablet.takeEffects().map(\.endpoint) == [.healthReady])
         tablet.deliver(HTTPResponse(status: 503, body: Array("two".utf8)))
-        #expect(tablet.takeEffects().map(\.route) == [.health])
+        #expect(tablet.takeEffects().map(\.endpoint) == [.health])
         tablet.deliver(HTTPResponse(status: 200))
         let responses = tablet.responses()
         #expect(responses.map(\.status) == [200, 503, 404, 200])
@@ -338,7 +338,7 @@ struct ProtocolStackUpgradeTests {
         tablet.sendHTTP(Tablet.handshake() + get("/health/live"))
         let response = tablet.responses().first
         #expect(response?.status == 503 && response?["retry-after"] == "5")
-        #expect(tablet.takeEffects().map(\.route) == [.healthLive], "requests are served")
+        #expect(tablet.takeEffects().map(\.endpoint) == [.healthLive], "requests are served")
         tablet.deliver(HTTPResponse(status: 200))
         tablet.stack.admitsUpgrades = true
         tablet.sendHTTP(Tablet.handshake())
@@ -349,7 +349,7 @@ struct ProtocolStackUpgradeTests {
     func otherRequests() {
         var tablet = Tablet()
         tablet.sendHTTP(get("/health/live", "Origin: https://evil.com\r\n"))
-        #expect(tablet.takeEffects().map(\.route) == [.healthLive])
+        #expect(tablet.takeEffects().map(\.endpoint) == [.healthLive])
     }
 }
 
@@ -403,7 +403,7 @@ struct ProtocolStackTests {
             "POST /debug/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
         #expect(tablet.responses().map(\.body) == ["abc"])
         tablet.sendHTTP("POST /debug/json HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}")
-        #expect(tablet.takeEffects().map(\.route) == [.echoJSON])
+        #expect(tablet.takeEffects().map(\.endpoint) == [.echoJSON])
     }
 
     @Test("an echo without an upgrade says that there has to be one")

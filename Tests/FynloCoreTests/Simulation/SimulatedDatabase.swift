@@ -26,8 +26,8 @@ struct Applicant {
 /// What the database says; `unavailable` for what did not come in time as well.
 enum Answer {
     case access(AccessRecord?)
-    case command(CommandAnswer, OrderEvent?)
-    case events([OrderEvent])
+    case command(CommandAnswer, DurableEvent?)
+    case events([DurableEvent])
     case counters([StreamCounters])
     case rights(version: Int64, [UserID: AccessRecord])
     case unavailable

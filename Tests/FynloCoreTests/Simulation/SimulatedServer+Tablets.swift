@@ -120,7 +120,7 @@ extension SimulatedServer {
         if let step = feeds[restaurant]?.hint(head: head) { take(step, restaurant) }
     }
 
-    mutating func committed(_ event: OrderEvent) {
+    mutating func committed(_ event: DurableEvent) {
         if let step = feeds[event.restaurant]?.committed(event) { take(step, event.restaurant) }
     }
 
@@ -133,7 +133,7 @@ extension SimulatedServer {
 
     mutating func replay(to number: UInt64, of restaurant: RestaurantID) {
         while let connection = connections[number], let position = connection.stack.replayPosition,
-            connection.outbound.count < SimulatedServer.replayBytesAhead
+            connection.queue.count < SimulatedServer.replayBytesAhead
         {
             guard framesLeft > 0 else { return postponed.append(number) }
             guard let page = feeds[restaurant]?.replay(after: position, now: now.instant) else { return }
@@ -179,7 +179,7 @@ extension SimulatedServer {
     }
 
     /// The rows of a replay's read; `nil`: it failed, and is made again by the next pulse.
-    mutating func finish(_ read: RestaurantFeed.Read, _ restaurant: RestaurantID, _ rows: [OrderEvent]?) {
+    mutating func finish(_ read: RestaurantFeed.Read, _ restaurant: RestaurantID, _ rows: [DurableEvent]?) {
         readsUnderWay -= 1
         if let rows {
             feeds[restaurant]?.deliver(rows, to: read)

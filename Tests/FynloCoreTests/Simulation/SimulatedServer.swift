@@ -1,27 +1,26 @@
 // A server process without a kernel and without a database: the core's values, and around them what FynloServer's
-// connections, hub and handlers do, as short as it can be said. What it wants of the world it leaves in its outbox.
+// connections, hub and handlers do, in as few words as possible. What it wants from the world it leaves in its outbox.
 
 import FynloCore
 
 /// One life of a server.
 struct SimulatedServer {
+    /// Bytes of input that may be kept for a connection whose answer is awaited; then it is no longer read from.
+    static let inputBytes = 65_536
+
     /// One socket.
     struct Connection {
         let link: Int
         var stack: ProtocolStack
         var leftover = ByteBuffer()
-        var outbound = ByteBuffer()
-        /// See ClientConnection.
-        var partialFrameBytes = 0
-        var isStalled = false
-        var isSlow = false
+        var queue = OutboundQueue()
         var isFlushScheduled = false
         var resumesReplay = false
         /// When it is going to be ticked.
         var wakeUp: Instant?
         var wire: Wire
 
-        var canRead: Bool { stack.transport == .open && outbound.count < SimulatedServer.backPressureBytes }
+        var canRead: Bool { stack.transport == .open && queue.count < SimulatedServer.backPressureBytes }
     }
 
     /// What a turn leaves to be done by the world.
@@ -29,6 +28,8 @@ struct SimulatedServer {
         var questions: [Question] = []
         /// Connections with bytes to be written.
         var unflushed: [UInt64] = []
+        /// Links on which the server will say nothing more.
+        var halfClosed: [Int] = []
         /// Sockets that are closed; the bytes on their way arrive, or are lost with a reset.
         var closed: [(link: Int, isReset: Bool)] = []
         /// Connections that want to be ticked, and when.
@@ -89,96 +90,6 @@ struct SimulatedServer {
         admission = AdmissionControl(limits: settings.limits)
     }
 
-    // MARK: Sockets
-
-    /// Accepts a socket; returns its number.
-    mutating func adopt(link: Int, restaurant: RestaurantID) -> UInt64 {
-        let refusal = admission.accepted(from: nil)
-        lastNumber += 1
-        let id = ConnectionID(node: node, number: lastNumber)
-        connections[lastNumber] = Connection(
-            link: link, stack: ProtocolStack(id: id, settings: settings, refusal: refusal, now: now),
-            wire: Wire(restaurant: restaurant))
-        settle(lastNumber)
-        return lastNumber
-    }
-
-    /// Bytes have arrived, in which the commands with these numbers end.
-    mutating func receive(_ bytes: [UInt8], commands: [Int], from number: UInt64) {
-        guard var connection = connections.removeValue(forKey: number) else { return }
-        connection.wire.arrived(commands)
-        var input = connection.leftover
-        connection.leftover = ByteBuffer()
-        input.append(bytes)
-        connections[number] = connection
-        process(&input, from: number)
-    }
-
-    private mutating func process(_ input: inout ByteBuffer, from number: UInt64) {
-        withStack(number) { [now] stack, output, effects in
-            stack.receive(&input, now: now, output: &output, effects: &effects)
-        }
-        connections[number]?.leftover = input
-        if input.count > settings.limits.inputBytes { violations.append("\(input.count) bytes of input are kept") }
-    }
-
-    mutating func endOfInput(from number: UInt64) {
-        withStack(number) { [now] stack, _, effects in stack.endOfInput(now: now, effects: &effects) }
-    }
-
-    private mutating func readLeftover(_ number: UInt64) {
-        guard let connection = connections[number], !connection.leftover.isEmpty, connection.canRead else { return }
-        var input = connection.leftover
-        connections[number]?.leftover = ByteBuffer()
-        process(&input, from: number)
-    }
-
-    mutating func tick(_ number: UInt64) {
-        connections[number]?.wakeUp = nil
-        withStack(number) { [now] stack, output, effects in
-            stack.tick(now: now, output: &output, effects: &effects)
-        }
-    }
-
-    /// Up to `window` bytes for the kernel.
-    mutating func write(_ number: UInt64, window: Int) -> [UInt8] {
-        guard var connection = connections.removeValue(forKey: number) else { return [] }
-        connection.isFlushScheduled = false
-        let queue = connection.outbound
-        let bytes = Array(queue.bytes().prefix(max(0, window)))
-        connection.outbound.consume(bytes.count)
-        connection.isStalled = !connection.outbound.isEmpty
-        if connection.isStalled {
-            if connection.stack.isWebSocket {
-                connection.partialFrameBytes =
-                    WebSocketFrameEncoder.frameBoundary(
-                        in: queue, startingAt: connection.partialFrameBytes, atOrAfter: bytes.count) - bytes.count
-            }
-        } else {
-            connection.partialFrameBytes = 0
-            connection.outbound = ByteBuffer()
-        }
-        connections[number] = connection
-        if connection.isStalled { return bytes }
-        if connection.stack.transport == .closing {
-            leave(number, isReset: false)
-        } else {
-            readLeftover(number)
-            if connections[number]?.resumesReplay == true, let restaurant = connection.stack.restaurant {
-                connections[number]?.resumesReplay = false
-                replay(to: number, of: restaurant)
-            }
-        }
-        return bytes
-    }
-
-    /// The tablet has read some.
-    mutating func becameWritable(_ number: UInt64) {
-        guard connections[number]?.isStalled == true else { return }
-        connections[number]?.isStalled = false
-        settle(number)
-    }
-
     // MARK: The stack
 
     /// Calls a connection's stack, looks at what it wrote, and carries out what it asked for.
@@ -189,12 +100,12 @@ struct SimulatedServer {
         var effects: [Effect] = []
         let wasWebSocket = connection.stack.isWebSocket
         if !wasWebSocket { connection.stack.admitsUpgrades = !isLeaving && admission.admitsUpgrades }
-        let before = connection.outbound.count
-        body(&connection.stack, &connection.outbound, &effects)
-        if !wasWebSocket, connection.stack.isWebSocket { connection.partialFrameBytes = connection.outbound.count }
-        if wasWebSocket, connection.outbound.count > before {
-            connection.wire.wrote(Array(connection.outbound.bytes()[before...]))
-        }
+        var output = connection.queue.lend()
+        let before = output.count
+        body(&connection.stack, &output, &effects)
+        if wasWebSocket, output.count > before { connection.wire.wrote(Array(output.bytes()[before...])) }
+        connection.queue.giveBack(output)
+        if !wasWebSocket, connection.stack.isWebSocket { connection.queue.beginFrames() }
         for case .storage(.updateOrderStatus(_, _, _, let id), _) in effects { connection.wire.began(id) }
         report(&connection.wire, number)
         connections[number] = connection
@@ -214,7 +125,7 @@ struct SimulatedServer {
         wire.violations = []
     }
 
-    private mutating func carryOut(_ effect: Effect, for number: UInt64) {
+    mutating func carryOut(_ effect: Effect, for number: UInt64) {
         switch effect {
         case .respond: violations.append("a tablet made an HTTP request")
         case .upgraded: admission.beganAuthentication()
@@ -235,32 +146,6 @@ struct SimulatedServer {
         }
     }
 
-    /// Brings the socket in line with what the stack decided.
-    private mutating func settle(_ number: UInt64) {
-        guard var connection = connections.removeValue(forKey: number) else { return }
-        if connection.stack.transport == .aborted {
-            connections[number] = connection
-            return leave(number, isReset: true)
-        }
-        if connection.stack.isWebSocket, !connection.isSlow, connection.outbound.count > settings.limits.sendQueueBytes
-        {
-            connection.isSlow = true
-            connection.outbound.truncate(to: min(connection.partialFrameBytes, connection.outbound.count))
-            connections[number] = connection
-            return close(number, .slowConsumer)
-        }
-        let isClosing = connection.stack.transport == .closing
-        if !connection.isFlushScheduled, !connection.outbound.isEmpty && !connection.isStalled || isClosing {
-            connection.isFlushScheduled = true
-            outbox.unflushed.append(number)
-        }
-        if let deadline = connection.stack.nextDeadline, connection.wakeUp.map({ deadline < $0 }) ?? true {
-            connection.wakeUp = deadline
-            outbox.wakeUps.append((number, deadline))
-        }
-        connections[number] = connection
-    }
-
     mutating func close(_ number: UInt64, _ reason: CloseReason) {
         withStack(number) { [now] stack, output, effects in
             stack.close(reason, now: now, output: &output, effects: &effects)
@@ -275,16 +160,6 @@ struct SimulatedServer {
                 stack.leave(retryAfter: .milliseconds(250), now: now, output: &output, effects: &effects)
             }
         }
-    }
-
-    /// The socket is gone.
-    mutating func leave(_ number: UInt64, isReset: Bool) {
-        guard var connection = connections.removeValue(forKey: number) else { return }
-        var effects: [Effect] = []
-        connection.stack.abandon(effects: &effects)
-        admission.closed(from: nil)
-        outbox.closed.append((connection.link, isReset))
-        for effect in effects { carryOut(effect, for: number) }
     }
 
     mutating func broadcast(_ frame: ByteBuffer, sequence: EventSequence?, to restaurant: RestaurantID) {
@@ -377,8 +252,8 @@ struct SimulatedServer {
             if connection.stack.user != nil, connection.wire.unanswered.count > limits.waitingCommands + 1 {
                 broken.append("connection \(number): \(connection.wire.unanswered.count) commands wait")
             }
-            if connection.outbound.count > limits.sendQueueBytes {
-                broken.append("connection \(number): \(connection.outbound.count) bytes are queued")
+            if connection.queue.count > limits.sendQueueBytes {
+                broken.append("connection \(number): \(connection.queue.count) bytes are queued")
             }
         }
         if authenticated != registry.count {

@@ -43,6 +43,8 @@ extension Simulation {
                 send(bytes, .down, on: link)
             }
         }
+        for link in server.outbox.halfClosed { finish(.down, link) }
+        server.outbox.halfClosed = []
         swap(&closedLinks, &server.outbox.closed)
         for (link, isReset) in closedLinks { closeByServer(link, isReset: isReset) }
         for (number, deadline) in server.outbox.wakeUps { agenda.plan(.tickConnection(life, number), at: deadline) }
@@ -149,7 +151,7 @@ extension Simulation {
         guard !link.isSilent, !link.isClosedByServer, isAlive(link.server),
             let connection = servers[link.server.server]?.connections[link.connection]
         else { return }
-        guard connection.canRead else {
+        guard connection.canRead || connection.queue.isLingering else {
             // The kernel keeps it.
             return plan(.arrive(link: index, .up), in: .milliseconds(20))
         }

@@ -42,7 +42,8 @@ struct SimulationTests {
         "refused: unavailable", "closed by the server: 4000", "closed by the server: 4003",
         "closed by the server: 4004",
         "closed by the server: 4005", "closed by the server: 4006", "closed by the server: 4008",
-        "closed by the server: 4010", "closed by the server: 4011",
+        "closed by the server: 4010", "closed by the server: 4011", "cuts within a frame", "ends that were awaited",
+        "ends that never came",
     ]
 
     @Test("a database that breaks a promise is found out", arguments: Scenario.Mistake.allCases)

@@ -14,8 +14,8 @@ enum Sample {
         UserID(UUID128(high: 0xaaaa_aaaa_aaaa_4aaa, low: UInt64(number)))
     }
 
-    static func event(_ sequence: EventSequence) -> OrderEvent {
-        OrderEvent(
+    static func event(_ sequence: EventSequence) -> DurableEvent {
+        DurableEvent(
             restaurant: restaurant, sequence: sequence, type: "order.updated", data: Array("{\"n\":\(sequence)}".utf8),
             createdAt: time)
     }

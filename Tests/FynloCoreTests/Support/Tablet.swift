@@ -1,4 +1,5 @@
 import FynloCore
+import TestSupport
 import Testing
 
 /// A client joined to a server's ProtocolStack without a network: it sends in pieces of any size, and keeps what the stack
@@ -18,11 +19,11 @@ struct Tablet {
     private var input = ByteBuffer()
     private var output = ByteBuffer()
     private var effects: [Effect] = []
-    /// The most that was left in the input.
+    /// The most bytes that were left in the input.
     private(set) var largestLeftover = 0
-    /// The errors it was answered with, in all.
+    /// All errors it was answered with.
     private(set) var refusals: [APIError.Code] = []
-    /// Sessions that ended, in all.
+    /// The number of sessions that ended.
     private(set) var endedSessions = 0
 
     init(_ settings: SessionSettings = SessionSettings(), arrival: FrameArrival = .whole, refusal: APIError? = nil) {
@@ -85,7 +86,7 @@ struct Tablet {
         stack.deliver(frame: frame, sequence: sequence, now: clock.now, output: &output)
     }
 
-    /// A part of what it missed.
+    /// Some of the events it missed.
     mutating func deliver(replay: Replay) {
         stack.deliver(replay: replay, now: clock.now, output: &output)
     }
@@ -135,6 +136,16 @@ struct Tablet {
 
     // MARK: What comes back
 
+    private static let sessionTypes = Set(ServerMessageType.allCases.map(\.name.description))
+
+    /// True for what the session itself says. Events, orders and the wait for a free place are the shell's part, which the
+    /// tests make up.
+    private static func isOfSession(_ message: JSONTree) -> Bool {
+        let data = message["data"]
+        return sessionTypes.contains(message["type"]?.text ?? "") && data?["order"] == nil
+            && data?["code"]?.text != "connection_limit"
+    }
+
     mutating func takeOutput() -> [UInt8] {
         defer { output.removeAll() }
         return output.bytes()
@@ -166,6 +177,7 @@ struct Tablet {
             switch frame.opcode {
             case FrameBytes.text:
                 guard let tree = JSONTree(frame.payload) else { return .other(frame.opcode, frame.payload) }
+                if Tablet.isOfSession(tree) { FrameRecord.note(frame.payload) }
                 return .message(tree)
             case FrameBytes.pong: return .pong(frame.payload)
             case FrameBytes.close where frame.payload.count >= 2:
@@ -268,8 +280,8 @@ extension Effect {
         if case .broadcast(let frame, _, _) = self { frame } else { nil }
     }
 
-    var route: Route? {
-        if case .respond(_, let route) = self { route } else { nil }
+    var endpoint: Endpoint? {
+        if case .respond(_, let route) = self { route.endpoint } else { nil }
     }
 
     /// The name of the case, and of a session's end whether it was authenticated.

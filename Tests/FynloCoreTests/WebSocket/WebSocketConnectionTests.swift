@@ -117,7 +117,7 @@ struct WebSocketConnectionTests {
         #expect(server.input.isEmpty)
         server.receive(F.frame(F.ping))
         server.close(1000)
-        server.connection.sendPing(payload: [UInt8]().span, to: &server.output)
+        server.connection.sendFrame(.ping, payload: [UInt8]().span, to: &server.output)
         server.connection.sendText(to: &server.output) { _ in Issue.record("nothing is written once closed") }
         #expect(server.output.isEmpty)
         #expect(server.heard.count == 1)
@@ -253,7 +253,7 @@ struct WebSocketConnectionTests {
             var client = WebSocketEndpoint(.client(maskSeed: seed))
             client.connection.sendText(to: &client.output) { $0.append("hello" as StaticString) }
             client.connection.sendFrame(.binary, payload: [1, 2, 3].span, to: &client.output)
-            client.connection.sendPing(payload: [4].span, to: &client.output)
+            client.connection.sendFrame(.ping, payload: [4].span, to: &client.output)
             client.receive(F.frame(F.ping, "p", mask: nil))
             client.close(1000)
             outputs.append(client.takeOutput())
@@ -265,18 +265,5 @@ struct WebSocketConnectionTests {
         #expect(frames.map(\.payload) == [Array("hello".utf8), [1, 2, 3], [4], [0x70], [0x03, 0xE8]])
         #expect(Set(frames.map(\.mask)).count == frames.count)
         #expect(frames.allSatisfy { $0.mask != nil })
-    }
-
-    @Test("frames encoded once go out as they are, until closing")
-    func encodedOnce() {
-        var encoded = ByteBuffer()
-        WebSocketFrameEncoder.appendTextFrame(to: &encoded, mask: nil) { $0.append("event" as StaticString) }
-        var server = WebSocketEndpoint()
-        encoded.withReadable { server.connection.sendEncoded($0, to: &server.output) }
-        #expect(server.takeOutput() == F.frame(F.text, "event", mask: nil))
-        server.close(1000)
-        _ = server.takeOutput()
-        encoded.withReadable { server.connection.sendEncoded($0, to: &server.output) }
-        #expect(server.output.isEmpty)
     }
 }

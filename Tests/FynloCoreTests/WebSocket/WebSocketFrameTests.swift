@@ -189,5 +189,6 @@ struct WebSocketFrameTests {
         #expect(error.sentence.utf8.count <= 123)
         #expect(error.sentence.hasSuffix("."))
         #expect(WebSocketCloseCode.isAllowedOnWire(error.closeCode))
+        #expect(WebSocketError.closeCodes.contains(error.closeCode))
     }
 }

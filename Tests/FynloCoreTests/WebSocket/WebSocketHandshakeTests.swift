@@ -93,15 +93,10 @@ struct WebSocketHandshakeTests {
         }
     }
 
-    @Test("a refusal says how it would have worked")
+    @Test("a refusal has its status")
     func refusal() {
         #expect(WebSocketError.versionUnsupported.status == 426)
-        #expect(
-            WebSocketError.versionUnsupported.responseHeaders.map { "\($0.name): \($0.value)" } == [
-                "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
-            ])
         #expect(WebSocketError.keyInvalid.status == 400)
-        #expect(WebSocketError.keyInvalid.responseHeaders.isEmpty)
         #expect(WebSocketError.methodNotGet.status == 405)
     }
 

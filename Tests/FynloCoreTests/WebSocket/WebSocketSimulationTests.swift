@@ -42,7 +42,7 @@ struct WebSocketSimulationTests {
                 client.connection.sendFrame(.binary, payload: payload.span, to: &client.output)
                 sent.append(.binary(payload))
             case 2 where sent.count < 30:
-                client.connection.sendPing(payload: [1, 2, 3].span, to: &client.output)
+                client.connection.sendFrame(.ping, payload: [1, 2, 3].span, to: &client.output)
                 pings += 1
             case 3 where sent.count >= 30:
                 client.close(1000, "enough")

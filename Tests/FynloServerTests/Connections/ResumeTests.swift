@@ -144,7 +144,8 @@ struct ResumeTests {
         try server.database.run(
             """
             insert into restaurant_events (restaurant_id, seq, type, data)
-            select '\(restaurant)', n, 'system.notification', json_build_object('message', repeat('x', 4000))
+            select '\(restaurant)', n, 'system.notification',
+                json_build_object('title', 'Long', 'message', repeat('x', 4000), 'data', '{}'::json)
             from generate_series(1, 1000) n;
             update restaurant_streams set head = 1000 where restaurant_id = '\(restaurant)'
             """)

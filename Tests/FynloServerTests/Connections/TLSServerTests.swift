@@ -403,6 +403,20 @@ struct TLSServerTests {
         #expect(exchange.tls?.isInputEnded == true && !exchange.wasReset)
     }
 
+    @Test("answers all that came together with the close_notify")
+    func clientClosesAtOnce() throws {
+        let secure = try SecureServer()
+        let exchange = try TestExchange(
+            loop: secure.server.loop, address: secure.server.address, tls: secure.server.tls)
+        exchange.send(.get, "/health/live")
+        try secure.server.wait(for: "the first answer") { exchange.responses.count == 1 }
+        for _ in 0..<3 { exchange.send(.get, "/health/live") }
+        exchange.closeNotify()
+        try secure.server.wait(for: "the end") { exchange.isClosed }
+        #expect(exchange.responses.map(\.status) == [200, 200, 200, 200])
+        #expect(exchange.tls?.isInputEnded == true && !exchange.wasReset)
+    }
+
     @Test("takes a tablet out that said close_notify, or vanished", arguments: [true, false])
     func tabletLeaves(politely: Bool) throws {
         let secure = try SecureServer()

@@ -13,7 +13,7 @@ struct OpenAPIAnswerTests {
         var seen: Set<String> = []
 
         init() throws {
-            document = try OpenAPIDocument(OpenAPI.document)
+            document = try OpenAPIDocument(APIDocument.openAPI.bytes)
         }
 
         /// `status` is a description's: `default` is one too.

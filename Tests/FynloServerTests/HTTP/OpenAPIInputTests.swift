@@ -13,7 +13,7 @@ struct OpenAPIInputTests {
     private let client: OpenAPIClient
 
     init() throws {
-        document = try OpenAPIDocument(OpenAPI.document)
+        document = try OpenAPIDocument(APIDocument.openAPI.bytes)
         server = try TestServer()
         client = try OpenAPIClient(on: server)
     }

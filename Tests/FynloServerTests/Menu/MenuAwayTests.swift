@@ -30,7 +30,7 @@ struct MenuAwayTests {
         let proxy = try DatabaseProxy(loop: loop, to: database)
         defer { proxy.close() }
         let server = try TestServer(["DATABASE_URL": proxy.url, "REDIS_URL": ""], database: database, loop: loop) {
-            $0.limits.knowledgeLifetime = .seconds(30)
+            $0.limits.accessCacheLifetime = .seconds(30)
         }
         let menu = try TestMenu(on: server)
         try menu.addProduct("water")

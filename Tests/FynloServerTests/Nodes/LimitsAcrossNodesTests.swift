@@ -11,7 +11,7 @@ private final class Nodes {
     let servers: [TestServer]
     let redis: RedisUser
     let restaurant: RestaurantID
-    let names: SlotScripts
+    let names: RedisKeys
 
     init(
         _ count: Int, redis url: String, _ variables: [String: String] = [:], isRedisThere: Bool = true,
@@ -22,7 +22,7 @@ private final class Nodes {
         (self.loop, self.database) = (loop, database)
         restaurant = try database.addRestaurant()
         redis = try RedisUser(loop, url)
-        names = SlotScripts(space: "fynlo:1:\(database.name):")
+        names = RedisKeys(prefix: "fynlo:1:\(database.name):")
         servers = try (0..<count).map { number in
             try TestServer(variables.merging(["REDIS_URL": url]) { $1 }, database: database, loop: loop) { config in
                 // As patient as the machine is slow.
@@ -312,7 +312,7 @@ struct LimitsAcrossNodesTests {
             config.leaseTerms.renewalInterval = .milliseconds(100)
             config.leaseTerms.reviewPeriod = .milliseconds(300)
         }
-        for server in nodes.servers { server.server.leases.whenReplacedElsewhere = { _ in } }
+        for server in nodes.servers { server.server.leases.$whenReplacedElsewhere.clear() }
         let user = try nodes.addUsers(1)[0]
         let older = try nodes.answered(user, on: 0, device: "till")
         let newer = try nodes.answered(user, on: 1, device: "till")

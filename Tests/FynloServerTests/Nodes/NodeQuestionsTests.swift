@@ -8,10 +8,10 @@ import Testing
 private final class FakeNode {
     let user: RedisUser
     let node = ConnectionID.node(random: TestDatabase.randomUUID().high)
-    private let space: String
+    private let prefix: String
 
     init(_ nodes: TestNodes, redis: String) throws {
-        space = try #require(nodes[0].server.bus).space
+        prefix = try #require(nodes[0].server.bus).keys.prefix
         user = try RedisUser(nodes[0].loop, redis)
         user.connection.pushHandler = { _ in }
         try user.open()
@@ -21,16 +21,16 @@ private final class FakeNode {
         try self.init(nodes, redis: try TestDatabase.variable("FYNLO_TEST_REDIS_URL"))
     }
 
-    var name: String { EventBus.name(of: node) }
-    var registry: RedisArgument { .text(space + "nodes") }
-    var channel: RedisArgument { .text("\(space)n:\(name)") }
-    var lease: RedisArgument { .text("\(space)node:\(name)") }
+    var name: String { ConnectionID.nodeName(node) }
+    var registry: RedisArgument { .text(prefix + "nodes") }
+    var channel: RedisArgument { .text("\(prefix)n:\(name)") }
+    var lease: RedisArgument { .text("\(prefix)node:\(name)") }
 
     /// Says something to one node.
     func say(_ content: NodeMessage.Content, to server: TestServer) throws {
         var bytes = ByteBuffer()
         bytes.append(NodeMessage(node: node, content))
-        let channel = "\(space)n:\(EventBus.name(of: server.hub.node))"
+        let channel = "\(prefix)n:\(ConnectionID.nodeName(server.hub.node))"
         #expect(try user.ask("PUBLISH", .text(channel), .bytes(bytes.bytes())) == .success(.integer(1)))
     }
 }
@@ -159,10 +159,10 @@ struct NodeQuestionsTests {
             let answer = try nodes[2].request(.get, Self.diagnostics, token: token)
             #expect(answer.status == 200)
             let body = try Document(answer.body)
-            #expect(body["node"].string == EventBus.name(of: nodes[2].hub.node))
+            #expect(body["node"].string == ConnectionID.nodeName(nodes[2].hub.node))
             #expect(
                 body["nodes"].elements.compactMap { $0["node"].string }
-                    == [nodes[0], nodes[1]].map { EventBus.name(of: $0.hub.node) }.sorted())
+                    == [nodes[0], nodes[1]].map { ConnectionID.nodeName($0.hub.node) }.sorted())
             #expect(body["silent_nodes"] == .array([]))
             let all = body["nodes"].elements + [body]
             #expect(all.reduce(into: Set()) { $0.formUnion(connections($1)) } == expected)
@@ -175,7 +175,7 @@ struct NodeQuestionsTests {
         #expect(text.hasPrefix("WebSocket Diagnostic Report\n"))
         for node in [nodes[1], nodes[2]] {
             #expect(
-                text.contains("\nOn node \(EventBus.name(of: node.hub.node)):\nWebSocket Diagnostic Report\n"))
+                text.contains("\nOn node \(ConnectionID.nodeName(node.hub.node)):\nWebSocket Diagnostic Report\n"))
         }
         #expect(!text.contains("did not answer"))
         // Alone, there is nobody to name.
@@ -221,7 +221,7 @@ struct NodeQuestionsTests {
         let nodes = try TestNodes(1)
         let fake = try FakeNode(nodes)
         func isRegistered(_ node: UInt64) -> Bool {
-            (try? fake.user.ask("HEXISTS", fake.registry, .text(EventBus.name(of: node)))) == .success(.integer(1))
+            (try? fake.user.ask("HEXISTS", fake.registry, .text(ConnectionID.nodeName(node)))) == .success(.integer(1))
         }
         let node = nodes[0].hub.node
         try nodes[0].wait(for: "the registry") { isRegistered(node) }
@@ -253,7 +253,7 @@ struct NodeQuestionsTests {
         #expect(text.hasSuffix("could not be asked: Redis is not connected.\n"))
         let problem = try expectProblem(
             try nodes[0].request(.delete, try path(tablets[1]), token: manager), 503, code: "unavailable")
-        #expect(problem["detail"].string?.contains(EventBus.name(of: nodes[1].hub.node)) == true)
+        #expect(problem["detail"].string?.contains(ConnectionID.nodeName(nodes[1].hub.node)) == true)
         // Its own it closes all the same.
         #expect(try nodes[0].request(.delete, try path(tablets[0]), token: manager).status == 204)
         try nodes[0].wait(for: "its end") { tablets[0].isClosed }

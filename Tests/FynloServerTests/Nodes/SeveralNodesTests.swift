@@ -89,7 +89,7 @@ struct SeveralNodesTests {
 
     @Test("bring an event to a tablet of another node long before the pulse would")
     func speed() throws {
-        let nodes = try TestNodes(2, pulse: Pulse.interval)
+        let nodes = try TestNodes(2, pulse: Config.pulseInterval)
         let restaurant = try nodes.database.addRestaurant()
         let orders = try (0..<20).map { _ in try nodes.database.addOrder(at: restaurant) }
         let tablets = try nodes.tablets(2, at: restaurant)
@@ -99,7 +99,7 @@ struct SeveralNodesTests {
             try nodes[0].wait(for: "the event") { tablets.allSatisfy { $0.events.count == number + 1 } }
         }
         // One after another: by the pulse each of them would have waited for half an interval.
-        #expect(SystemClock.instant - start < (Pulse.interval * 5).patient)
+        #expect(SystemClock.instant - start < (Config.pulseInterval * 5).patient)
     }
 
     @Test("pass on what nobody keeps once to every tablet of the restaurant, and to no other restaurant")
@@ -139,7 +139,7 @@ struct SeveralNodesTests {
 
     @Test("believe no old menu when one of them has invalidated it")
     func menus() throws {
-        let nodes = try TestNodes(3) { $0.limits.knowledgeLifetime = .seconds(3_600) }
+        let nodes = try TestNodes(3) { $0.limits.accessCacheLifetime = .seconds(3_600) }
         let menu = try TestMenu(on: nodes[0])
         try menu.addProduct("water")
         let readers = nodes.all.map { TestMenu(menu, on: $0) }
@@ -171,7 +171,7 @@ struct SeveralNodesTests {
         let listener = try RedisUser(nodes[0].loop, try TestDatabase.variable("FYNLO_TEST_REDIS_URL"))
         try listener.open()
         func subscribers() throws -> RedisReply? {
-            let answer = try listener.ask("PUBSUB", "NUMSUB", .text("\(bus.space)r:\(restaurant)")).get()
+            let answer = try listener.ask("PUBSUB", "NUMSUB", .text("\(bus.keys.prefix)r:\(restaurant)")).get()
             guard case .array(let parts) = answer else { return nil }
             return parts.last
         }
@@ -196,7 +196,7 @@ struct SeveralNodesTests {
     @Test("lose none of the durable events when Redis is killed, and none of anything when it is back")
     func redisKilled() throws {
         let redis = try RealRedis()
-        let nodes = try TestNodes(2, ["REDIS_URL": redis.url], pulse: Pulse.interval)
+        let nodes = try TestNodes(2, ["REDIS_URL": redis.url], pulse: Config.pulseInterval)
         let restaurant = try nodes.database.addRestaurant()
         let orders = try (0..<3).map { _ in try nodes.database.addOrder(at: restaurant) }
         let tablets = try nodes.tablets(2, at: restaurant)
@@ -217,7 +217,7 @@ struct SeveralNodesTests {
         }
         for tablet in tablets { #expect(numbers(tablet) == Array(4...9)) }
         #expect(tablets[1].messages("kitchen.item_ready").isEmpty, "said while nobody could hear it")
-        #expect(nodes.all.allSatisfy { ($0.server.bus?.losses ?? 0) >= 2 })
+        #expect(nodes.all.allSatisfy { ($0.server.bus?.figures.losses ?? 0) >= 2 })
         #expect((nodes[0].server.bus?.figures.unsent ?? 0) >= 4)
     }
 
@@ -241,7 +241,7 @@ struct SeveralNodesTests {
     @Test("notice a Redis that falls silent, and hear what is said after it has come to itself")
     func redisFrozen() throws {
         let redis = try RealRedis()
-        let nodes = try TestNodes(2, ["REDIS_URL": redis.url], pulse: Pulse.interval)
+        let nodes = try TestNodes(2, ["REDIS_URL": redis.url], pulse: Config.pulseInterval)
         let restaurant = try nodes.database.addRestaurant()
         let order = try nodes.database.addOrder(at: restaurant)
         let tablets = try nodes.tablets(2, at: restaurant)
@@ -264,26 +264,30 @@ struct SeveralNodesTests {
         let bus = try #require(nodes[0].server.bus)
         let stranger = try RedisUser(nodes[0].loop, try TestDatabase.variable("FYNLO_TEST_REDIS_URL"))
         try stranger.open()
-        let channel = "\(bus.space)r:\(restaurant)"
+        let channel = "\(bus.keys.prefix)r:\(restaurant)"
         let node = "\"node\":\"0123456789ab8def\""
         let here = "\"restaurant\":\"\(restaurant)\""
         let relayed = "{\"type\":\"table.reserved\",\"data\":{}}"
+        let whole = """
+            {"id":"1-1-1","type":"table.available","data":{},"restaurant_id":"\(restaurant)",\
+            "timestamp":"2026-01-31T18:04:05.123Z","user_id":"\(elsewhere)"}
+            """
         let rows: [(channel: String, text: String)] = [
             (channel, "{\"v\":2,\(node),\"kind\":\"transient\",\(here)}\n\(relayed)"),
             (channel, "{\"v\":2,\"shape\":\"of things to come\"}"), (channel, "nonsense"), (channel, ""),
             (channel, "{\"v\":1,\(node),\"kind\":\"novelty\",\(here)}"),
             (channel, "{\"v\":1,\(node),\"kind\":\"transient\",\(here)}\nnonsense"),
             (channel, "{\"v\":1,\(node),\"kind\":\"transient\",\"restaurant\":\"\(elsewhere)\"}\n\(relayed)"),
-            ("\(bus.space)all", "{\"v\":1,\(node),\"kind\":\"transient\",\(here)}\n\(relayed)"),
-            ("\(bus.space)all", "{\"v\":1,\(node),\"kind\":\"head\",\(here),\"head\":9}"),
+            ("\(bus.keys.prefix)all", "{\"v\":1,\(node),\"kind\":\"transient\",\(here)}\n\(relayed)"),
+            ("\(bus.keys.prefix)all", "{\"v\":1,\(node),\"kind\":\"head\",\(here),\"head\":9}"),
             // Its own words come back to nobody.
             (
                 channel,
-                "{\"v\":1,\"node\":\"\(EventBus.name(of: nodes[0].hub.node))\",\"kind\":\"transient\",\(here)}\n\(relayed)"
+                "{\"v\":1,\"node\":\"\(ConnectionID.nodeName(nodes[0].hub.node))\",\"kind\":\"transient\",\(here)}\n\(relayed)"
             ),
             // A promise that the database does not keep.
             (channel, "{\"v\":1,\(node),\"kind\":\"head\",\(here),\"head\":9223372036854775807}"),
-            (channel, "{\"v\":1,\(node),\"kind\":\"transient\",\(here)}\n{\"type\":\"table.available\"}"),
+            (channel, "{\"v\":1,\(node),\"kind\":\"transient\",\(here)}\n\(whole)"),
         ]
         for row in rows { _ = try stranger.ask("PUBLISH", .text(row.channel), .text(row.text)) }
         try nodes[0].wait(for: "what is understood") { tablet.messages("table.available").count == 1 }

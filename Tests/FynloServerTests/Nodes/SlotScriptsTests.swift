@@ -75,9 +75,9 @@ struct SlotScriptsTests {
         try redis.open()
         var random = SeededRandom(seed: seed)
         let restaurant = RestaurantID(TestDatabase.randomUUID())
-        let names = SlotScripts(space: shared.prefix)
+        let names = RedisKeys(prefix: shared.prefix)
         let key = names.slots(restaurant)
-        let nodes = (0..<3).map { _ in EventBus.name(of: UInt64.random(in: .min ... .max)) }
+        let nodes = (0..<3).map { _ in ConnectionID.nodeName(UInt64.random(in: .min ... .max)) }
         let users = (0..<4).map { _ in UserID(TestDatabase.randomUUID()) }
         let devices = ["", "", "tablet 1", "tablet\n2", "a b  c "]
         var table = SlotTable(perRestaurant: 6, perUser: 3)
@@ -88,7 +88,7 @@ struct SlotScriptsTests {
         func run(_ script: RedisScript, _ node: String, _ arguments: [RedisArgument]) throws -> [String] {
             let answers = Answers()
             redis.connection.run(
-                script, keys: [key, .text(names.lease(node))],
+                script, keys: [key, .text(names.leasePrefix + node)],
                 [.text(names.leasePrefix)] + arguments, budget: .seconds(10), reply: answers.take)
             try redis.until { !answers.all.isEmpty }
             return Self.words(try answers.all[0].get())
@@ -139,15 +139,15 @@ struct SlotScriptsTests {
                 members[node] = zip(mine, answer).filter { $1 == "kept" }.map(\.0)
             case 8:
                 table.nodes.remove(node)
-                _ = try redis.ask("DEL", .text(names.lease(node)))
+                _ = try redis.ask("DEL", .text(names.leasePrefix + node))
             default:
                 table.nodes.insert(node)
-                _ = try redis.ask("SET", .text(names.lease(node)), "1")
+                _ = try redis.ask("SET", .text(names.leasePrefix + node), "1")
             }
             #expect(table.slots.count <= 6)
         }
-        _ = try redis.ask("DEL", key, .text(names.lease(nodes[0])), .text(names.lease(nodes[1])))
-        _ = try redis.ask("DEL", .text(names.lease(nodes[2])))
+        _ = try redis.ask("DEL", key, .text(names.leasePrefix + nodes[0]), .text(names.leasePrefix + nodes[1]))
+        _ = try redis.ask("DEL", .text(names.leasePrefix + nodes[2]))
     }
 
     @Test("drops what is no slot, and counts the rest")
@@ -157,27 +157,27 @@ struct SlotScriptsTests {
         let shared = try SharedRedis()
         let redis = try RedisUser(loop, shared.url)
         try redis.open()
-        let names = SlotScripts(space: shared.prefix)
+        let names = RedisKeys(prefix: shared.prefix)
         let key = names.slots(RestaurantID(TestDatabase.randomUUID()))
-        let node = EventBus.name(of: 7)
-        _ = try redis.ask("SET", .text(names.lease(node)), "1")
+        let node = ConnectionID.nodeName(7)
+        _ = try redis.ask("SET", .text(names.leasePrefix + node), "1")
         let rubbish = ["", "u", "u 1", "u x d", "u -1 d", "u 99999999999999999 d", "u 1e9 d", "\0 \0", " 1 "]
         for (number, value) in rubbish.enumerated() {
             _ = try redis.ask("HSET", key, .text("\(node)-\(number)"), .text(value))
         }
-        for field in ["", "x", "\0", EventBus.name(of: 8) + "-1"] {
+        for field in ["", "x", "\0", ConnectionID.nodeName(8) + "-1"] {
             _ = try redis.ask("HSET", key, .text(field), "user 1 ")
         }
         _ = try redis.ask("HSET", key, .text(node + "-ff"), "user 5 device")
         let answers = Answers()
         redis.connection.run(
-            SlotScripts.admit, keys: [key, .text(names.lease(node))],
+            SlotScripts.admit, keys: [key, .text(names.leasePrefix + node)],
             [.text(names.leasePrefix), .text(node + "-100"), "user", "another", 2, 2], budget: .seconds(10),
             reply: answers.take)
         try redis.until { !answers.all.isEmpty }
         #expect(Self.words(try answers.all[0].get()).first == "in")
         #expect(try redis.ask("HLEN", key) == .success(.integer(2)))
-        _ = try redis.ask("DEL", key, .text(names.lease(node)))
+        _ = try redis.ask("DEL", key, .text(names.leasePrefix + node))
     }
 
     @Test("has names for connections that are read back, and nothing else", arguments: [0, 1, 0x1234, UInt64.max])

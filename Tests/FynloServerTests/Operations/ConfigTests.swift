@@ -120,6 +120,6 @@ struct ConfigTests {
             ("s", nil), ("-1s", nil), ("1.5s", nil), ("1 s", nil), ("1S", nil), ("9223372036854775807d", nil),
         ] as [(String, Duration?)])
     func durations(text: String, duration: Duration?) {
-        #expect(Duration(configuration: text) == duration)
+        #expect(Duration(text: text) == duration)
     }
 }

@@ -6,7 +6,7 @@ import Testing
 
 @testable import FynloServer
 
-/// What is written down about metrics is what a server has.
+/// Alerts, the dashboard and the documentation name the metrics that a server has.
 @Suite("Alerts, the dashboard and the table of metrics")
 struct MetricsFilesTests {
     /// The metrics that a text names, without the suffixes of histograms.
@@ -35,7 +35,9 @@ struct MetricsFilesTests {
         let dashboard = try Repository.text("deploy/grafana-dashboard.json")
         #expect(names(in: alerts, of: metrics).subtracting(families) == [])
         #expect(names(in: dashboard, of: metrics).symmetricDifference(families) == [])
-        let table = try Repository.text("README.md").split(separator: "\n").filter { $0.hasPrefix("| `fynlo_") }
+        let table = try Repository.text("docs/operating/metrics.md").split(separator: "\n").filter {
+            $0.hasPrefix("| `fynlo_")
+        }
         #expect(Set(table.compactMap { $0.firstMatch(of: /fynlo_[a-z_]+/).map { String($0.output) } }) == families)
         #expect(table.count == families.count)
         for line in table {

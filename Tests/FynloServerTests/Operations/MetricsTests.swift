@@ -247,7 +247,7 @@ struct MetricsTests {
         let restaurant = try server.database.addRestaurant()
         let manager = try server.database.addUser(.manager, at: restaurant)
         let tablet = try server.authenticatedTablet(manager, at: restaurant)
-        let admin = try #require(server.server.operatorsAddress)
+        let admin = try #require(server.server.operationsAddress)
         #expect(admin != server.address)
         let id = try #require(tablet.messages.first?["data"]["connection_id"].string)
         let rows: [(HTTPMethod, String, main: Int, admin: Int)] = [
@@ -276,7 +276,7 @@ struct MetricsTests {
         let restaurant = try server.database.addRestaurant()
         let tablet = try server.staffTablet(at: restaurant)
         #expect(try server.request(.get, "/health/live").status == 503)
-        let admin = try #require(server.server.operatorsAddress)
+        let admin = try #require(server.server.operationsAddress)
         let exchanges = try (0..<70).map { _ in try TestExchange(loop: server.loop, address: admin) }
         for exchange in exchanges { exchange.send(.get, "/metrics") }
         try server.wait(for: "all that are let in") {

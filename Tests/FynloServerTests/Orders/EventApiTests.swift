@@ -105,6 +105,6 @@ struct EventApiTests {
             try expectNext()
         }
         // By the pulse alone each would come when the one before had come and an interval was over.
-        #expect(SystemClock.instant - start < Pulse.interval * (count - 1) / 2)
+        #expect(SystemClock.instant - start < Config.pulseInterval * (count - 1) / 2)
     }
 }

@@ -15,8 +15,9 @@ struct PruningTests {
         let restaurant = try database.addRestaurant()
         try database.run(
             """
-            insert into restaurant_events (restaurant_id, seq, type, created_at)
-            select '\(restaurant)', n, 'order.updated', now() - case when n <= \(old) then '8 d' else '6 d' end::interval
+            insert into restaurant_events (restaurant_id, seq, type, data, created_at)
+            select '\(restaurant)', n, 'menu.updated', json_build_object('version', n),
+                now() - case when n <= \(old) then '8 d' else '6 d' end::interval
             from generate_series(1, \(old + fresh)) n;
             update restaurant_streams set head = \(old + fresh) where restaurant_id = '\(restaurant)';
             insert into processed_commands (restaurant_id, user_id, message_id, created_at)

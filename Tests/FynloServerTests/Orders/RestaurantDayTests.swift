@@ -80,7 +80,7 @@ struct RestaurantDayTests {
         let page = MenuPageRequest(restaurant: casaAzul, category: nil, page: 1, limit: 100, includesInactive: false)
         let redis = try RedisUser(server.loop, try TestDatabase.variable("FYNLO_TEST_REDIS_URL"))
         try redis.open()
-        _ = try redis.ask("DEL", .text(MenuCache.key(.page(page)).name))
+        _ = try redis.ask("DEL", .text(RedisKeys.menu(.page(page))))
         let token = try person("jose@casa-azul.example", in: database).token
         func menu() throws -> HTTPResponse {
             let answer = try server.request(

@@ -75,7 +75,7 @@ struct RedisServerTests {
         var messages: [RedisReply] = []
         let answers = Answers()
         subscriber.connection.pushHandler = { messages.append($0) }
-        subscriber.connection.readyHandler = { [unowned connection = subscriber.connection] in
+        subscriber.connection.whenReady = { [unowned connection = subscriber.connection] in
             connection.send(["SUBSCRIBE", .text(channel)], budget: .seconds(10), reply: answers.take)
         }
         try publisher.open()

@@ -46,7 +46,7 @@ final class OpenAPIClient {
     }
 
     /// A file of the console's pages.
-    private let firstAsset = ConsoleHandler.files.assets.keys.min() ?? ""
+    private let firstAsset = ConsoleEndpoint.files.assets.keys.min() ?? ""
 
     /// A body as the operation wants it.
     func body(of operation: OpenAPIDocument.Operation) -> String {

@@ -36,7 +36,7 @@ final class TestServer {
         // A machine that is busy with other tests is no slow Redis.
         config.redisBudget = .seconds(2)
         // Servers of one database are nodes of one another, and of nobody else.
-        config.redisSpace += database.name + ":"
+        config.redisKeyPrefix += database.name + ":"
         adjust(&config)
         self.database = database
         self.loop = loop

@@ -1,22 +1,23 @@
 import FynloCore
 import FynloIO
 import Glibc
+import TestSupport
 
-/// A client's socket on the test's loop: it writes what it is given and keeps what comes.
+/// A client's socket on the test's loop: it sends what it is given and keeps what arrives.
 class TestSocket: EventSource {
     let loop: EventLoop
     private var descriptor: FileDescriptor?
     private var token: SourceToken?
     var outbound = ByteBuffer()
-    /// What came and was not taken yet.
+    /// Bytes that arrived and have not been read yet.
     var received = ByteBuffer()
     /// The server closed, or reset, the connection.
     private(set) var isClosed = false
     /// The connection was reset rather than closed.
     private(set) var wasReset = false
-    /// False: bytes are left with the kernel, as by a tablet that hangs.
+    /// False leaves arriving bytes with the kernel, as a tablet that hangs does.
     var isReading = true { didSet { updateInterest() } }
-    /// The most that is sent in one turn, and so in one segment.
+    /// The most bytes sent in one turn, and so in one segment.
     var segmentBytes = Int.max
     /// Encrypts, if the connection does.
     let tls: TLSEngine?
@@ -24,7 +25,7 @@ class TestSocket: EventSource {
     /// Why the connection broke, if TLS did.
     private(set) var tlsError: TLSError?
 
-    /// `receiveBufferBytes` makes the kernel hold less for a socket that does not read.
+    /// `receiveBufferBytes` limits what the kernel holds for a socket that does not read.
     init(loop: EventLoop, address: SocketAddress, receiveBufferBytes: Int32? = nil, tls: TLSContext? = nil) throws {
         self.loop = loop
         self.tls = try tls.map { try TLSEngine(client: $0, host: "fynlo.test") }
@@ -54,7 +55,7 @@ class TestSocket: EventSource {
         _ = try Socket.send(number, from: &bytes)
     }
 
-    /// Closes without a word, as a tablet that is switched off.
+    /// Closes without a close frame, as a tablet that is switched off.
     func close() {
         if let token { loop.remove(token) }
         token = nil
@@ -79,13 +80,14 @@ class TestSocket: EventSource {
         updateInterest()
     }
 
-    /// Sends nothing more and says so, in TLS alone; reads on.
+    /// Sends nothing more behind what is queued and says so, in TLS alone; reads on.
     func closeNotify() {
+        if let tls, tls.isEstablished { try? tls.send(&outbound, limit: .max, output: &ciphertext) }
         tls?.close(output: &ciphertext)
         updateInterest()
     }
 
-    /// What came is to be looked at.
+    /// Called when bytes have arrived.
     func process() {}
 
     /// The server closed the connection.
@@ -199,6 +201,8 @@ final class TestTablet: TestSocket {
     private var webSocket = WebSocketConnection(
         role: .client(maskSeed: 7), maximumMessageBytes: 16 << 20, closeTimeout: .seconds(5))
     private var queued: [String] = []
+    /// True for a tablet's path; what a conformance echo answers is no message of the protocol.
+    private let speaksProtocol: Bool
 
     /// The answer to the upgrade.
     private(set) var upgrade: HTTPResponse?
@@ -215,6 +219,7 @@ final class TestTablet: TestSocket {
         loop: EventLoop, address: SocketAddress, target: String, headers: HTTPHeaders = [:],
         receiveBufferBytes: Int32? = nil, tls: TLSContext? = nil
     ) throws {
+        speaksProtocol = target.hasPrefix("/api/v1/websocket/ws/")
         try super.init(loop: loop, address: address, receiveBufferBytes: receiveBufferBytes, tls: tls)
         var all = headers
         all.append("Host", "fynlo.test")
@@ -285,6 +290,7 @@ final class TestTablet: TestSocket {
             switch event {
             case .message(let message):
                 let bytes = message.withPayload(in: received) { [UInt8](copying: $0) }
+                if speaksProtocol { FrameRecord.note(bytes) }
                 texts.append(String(decoding: bytes, as: UTF8.self))
                 messages.append((try? Document(bytes)) ?? .null)
             case .closing(let code, let reason):

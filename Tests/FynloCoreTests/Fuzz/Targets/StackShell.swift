@@ -153,7 +153,7 @@ struct StackShell {
         let position = stack.replayPosition
         let events = (0..<EventSequence(choice & 15)).map { offset in
             EventFrame(
-                OrderEvent(
+                DurableEvent(
                     restaurant: FuzzSample.restaurant, sequence: cursor + offset, type: "order.updated",
                     data: Array("{}".utf8), createdAt: now.unixTime))
         }

@@ -1,0 +1,3 @@
+// What the counters know of a connection.
+
+extension ClientConnection: CountedConnection {}

@@ -1,0 +1,20 @@
+// How often each case of an enum came up. Sized by the enum, so that a new case is counted without more ado.
+
+/// A count for every case.
+struct Tally<Key: CaseIterable & Equatable> {
+    private let keys = Array(Key.allCases)
+    /// In the order of `keys`.
+    private var numbers: [UInt64]
+
+    init() {
+        numbers = Array(repeating: 0, count: keys.count)
+    }
+
+    mutating func add(_ key: Key) {
+        guard let place = keys.firstIndex(of: key) else { preconditionFailure("allCases has every case") }
+        numbers[place] += 1
+    }
+
+    /// Every case with its count, in the order of their declaration.
+    var counts: [(key: Key, count: UInt64)] { Array(zip(keys, numbers)) }
+}

@@ -1,0 +1,82 @@
+// The files of the console under names that change with what is in them, so that browsers need not ask for them again.
+//
+//     console.html ──"/console/assets/console.js"──► console.4f1c….js ──"./client.js"──► client.91ab….js
+
+import FynloCore
+
+/// A page of the console; the raw value is the name of its file.
+enum ConsolePage: String, CaseIterable {
+    /// For those who manage restaurants.
+    case console
+    /// A tablet, for demonstrations.
+    case tablet
+    /// The reference of the API.
+    case docs
+    /// What there is at this server.
+    case root
+}
+
+/// Pages and their assets, ready to be sent.
+struct ConsoleFiles {
+    /// A file with its references to others replaced by their names.
+    struct File {
+        let body: [UInt8]
+        let mediaType: String
+        /// A strong validator, in its quotes.
+        let entityTag: String
+    }
+
+    /// By their names in paths, as `client.91ab52c07d3e.js`.
+    private(set) var assets: [String: File] = [:]
+    private var pages: [String: File] = [:]
+    /// The names in paths, by the names of the files.
+    private var names: [String: String] = [:]
+
+    private static let mediaTypes = [
+        "html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8",
+        "svg": "image/svg+xml",
+    ]
+
+    /// Takes the files that are the console's, by their extensions.
+    init(_ sources: [(name: String, text: String)]) {
+        let sources = sources.filter { ConsoleFiles.mediaTypes[ConsoleFiles.parts($0.name).kind] != nil }
+        for source in sources { add(source.name, among: sources, by: []) }
+    }
+
+    /// A page; there is one for each.
+    func page(_ page: ConsolePage) -> File {
+        guard let file = pages["\(page.rawValue).html"] else { preconditionFailure("the pages are compiled in") }
+        return file
+    }
+
+    /// Adds a file after those that it refers to; `referrers` are those on the way to it.
+    private mutating func add(_ name: String, among sources: [(name: String, text: String)], by referrers: Set<String>)
+    {
+        precondition(!referrers.contains(name), "modules import each other in a circle, \(name) too")
+        guard names[name] == nil, pages[name] == nil, var text = sources.first(where: { $0.name == name })?.text else {
+            return
+        }
+        for other in sources {
+            for prefix in ["\"./", "\"/console/assets/"] where text.contains(prefix + other.name + "\"") {
+                add(other.name, among: sources, by: referrers.union([name]))
+                text = text.replacing(prefix + other.name + "\"", with: prefix + (names[other.name] ?? "") + "\"")
+            }
+        }
+        let (stem, kind) = ConsoleFiles.parts(name)
+        let body = Array(text.utf8)
+        let digest = SHA1.digest(body.span).hexadecimal
+        let file = File(body: body, mediaType: ConsoleFiles.mediaTypes[kind] ?? "", entityTag: "\"\(digest)\"")
+        if kind == "html" {
+            pages[name] = file
+        } else {
+            let path = "\(stem).\(digest.prefix(12)).\(kind)"
+            names[name] = path
+            assets[path] = file
+        }
+    }
+
+    private static func parts(_ name: String) -> (stem: Substring, kind: String) {
+        guard let dot = name.lastIndex(of: ".") else { return (name[...], "") }
+        return (name[..<dot], String(name[name.index(after: dot)...]))
+    }
+}
