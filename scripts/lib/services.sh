@@ -85,8 +85,9 @@ is_at_least() {
     [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]
 }
 
-# ensure_packages run|test|bench|browser|pictures|package: installs from the distribution what is missing, for building and
-# running, and for the tests, for comparing with others, for the tests in a browser and their pictures, and for making a package.
+# ensure_packages run|test|bench|browser|pictures|examples|package: installs from the distribution what is missing, for
+# building and running, and for the tests, for comparing with others, for the tests in a browser and their pictures, for the
+# tests of the examples, and for making a package.
 ensure_packages() {
     local purpose=$1 missing=() log as_root=()
     require_swift
@@ -149,6 +150,10 @@ list_missing_packages() {
     if [[ $1 == pictures ]]; then
         [[ -e /usr/share/fonts/opentype/inter/Inter-Regular.otf ]] || missing+=(fonts-inter)
         [[ -e /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf ]] || missing+=(fonts-noto-color-emoji)
+    fi
+    if [[ $1 == examples ]]; then
+        # Of the distribution's own Python, which is not always the first in PATH.
+        /usr/bin/python3 -c 'import websockets' 2>/dev/null || missing+=(python3-websockets)
     fi
     if [[ $1 == package ]]; then
         command -v dpkg-shlibdeps >/dev/null || missing+=(dpkg-dev)
