@@ -39,14 +39,14 @@ PLATFORM_OWNER = Person("olivia", 1, "0")
 class Stage:
     """A server process on one port, which can be taken away and given back, and others beside it."""
 
-    def __init__(self, programs):
+    def __init__(self, programs, **settings):
         self.programs = programs
         self.environment = {
             "DATABASE_URL": os.environ["DATABASE_URL"], "REDIS_URL": os.environ["REDIS_URL"], "FYNLO_JWT_SECRET": SECRET,
             "FYNLO_LOG_FORMAT": "json", "FYNLO_LOG": "warning", "PATH": os.environ["PATH"],
             # Everything as it is, but sooner.
             "FYNLO_HEARTBEAT_INTERVAL": "1s", "FYNLO_DRAIN_TIMEOUT": "2s",
-        }
+        } | settings
         self.process, self.tablets, self.others = None, [], []
         self.program("migrate", "up")
         self.program("demo-data")

@@ -3,9 +3,12 @@
 
 usage: examples_tests.py --programs DIRECTORY --display PROGRAM [unittest's arguments, such as -k NAME]
 
-DATABASE_URL and REDIS_URL name an empty database and a Redis: scripts/test --examples starts them.
+DATABASE_URL and REDIS_URL name an empty database and a Redis: scripts/test --examples starts them. Needs chromium and
+chromedriver for the page.
 """
 import argparse
+import functools
+import http.server
 import json
 import os
 import pathlib
@@ -18,6 +21,7 @@ import unittest
 root = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(root / "Tests/Browser"))
 from stage import CASA, WAITER, Stage  # noqa: E402 (found by the line above)
+from webdriver import Browser  # noqa: E402
 
 LIMIT = 60
 # An event that is not kept any more, as the server prunes them after some days.
@@ -27,8 +31,17 @@ FORGET = f"""
 
 
 def setUpModule():
-    Cases.stage = Stage(options.programs)
-    unittest.addModuleCleanup(Cases.stage.close)
+    global stage
+    stage = Stage(options.programs, FYNLO_ALLOWED_ORIGINS=PAGE_ORIGIN)
+    unittest.addModuleCleanup(stage.close)
+
+
+def status(order):
+    """What the database holds."""
+    query = f"select status from orders where id = '{order['id']}'"
+    return subprocess.run(
+        ["psql", "-XqAt", stage.environment["DATABASE_URL"], "-c", query], check=True, capture_output=True,
+        text=True).stdout.strip()
 
 
 class Example:
@@ -85,54 +98,45 @@ def is_change(line, order, status):
 class Cases:
     """What every example of a tablet does; `command` starts it."""
 
-    stage = None
-
     def start(self, *arguments, url=None, token=None):
-        example = Example(self.command, arguments, url or self.stage.url, token or WAITER.token())
+        example = Example(self.command, arguments, url or stage.url, token or WAITER.token())
         self.addCleanup(example.end)
         return example
-
-    def status(self, order):
-        """What the database holds."""
-        query = f"select status from orders where id = '{order['id']}'"
-        return subprocess.run(
-            ["psql", "-XqAt", self.stage.environment["DATABASE_URL"], "-c", query], check=True, capture_output=True,
-            text=True).stdout.strip()
 
     def test_shows_what_others_change(self):
         example = self.start(CASA)
         example.wait_for(lambda line: line.startswith("Connected"))
-        order = self.stage.order()
-        self.stage.move(order, "preparing")
+        order = stage.order()
+        stage.move(order, "preparing")
         example.wait_for_event(order, "preparing")
 
     def test_changes_an_order(self):
-        order = self.stage.order()
+        order = stage.order()
         example = self.start(CASA, order["id"], "preparing")
         self.assertEqual(example.exit_code(), 0)
-        self.assertEqual(self.status(order), "preparing")
+        self.assertEqual(status(order), "preparing")
 
     def test_reports_a_refusal(self):
-        order = self.stage.order()
-        self.stage.move(order, "ready")
+        order = stage.order()
+        stage.move(order, "ready")
         example = self.start(CASA, order["id"], "preparing")
         self.assertEqual(example.exit_code(), 1)
-        self.assertEqual(self.status(order), "ready")
+        self.assertEqual(status(order), "ready")
 
     def test_shows_once_what_it_missed(self):
-        order, last = self.stage.order(), self.stage.order()
+        order, last = stage.order(), stage.order()
         example = self.start(CASA)
         example.wait_for(lambda line: line.startswith("Connected"))
-        process, other = self.stage.start_other()
-        self.stage.move(order, "confirmed")
+        process, other = stage.start_other()
+        stage.move(order, "confirmed")
         example.wait_for_event(order, "confirmed")
-        self.stage.kill()
+        stage.kill()
         example.wait_for(lambda line: line.startswith("No connection"))
         self.assertEqual(self.start(CASA, order["id"], "ready", url=other).exit_code(), 0)
-        self.stage.start()
+        stage.start()
         example.wait_for_event(order, "ready")
-        self.stage.end_other(process)
-        self.stage.move(last, "preparing")
+        stage.end_other(process)
+        stage.move(last, "preparing")
         example.wait_for_event(last, "preparing")
         for status in ("confirmed", "ready"):
             self.assertEqual(sum(is_change(line, order, status) for line in example.seen), 1, status)
@@ -141,13 +145,13 @@ class Cases:
         """When the events that it missed are not kept any more."""
         example = self.start(CASA)
         example.wait_for(lambda line: line.startswith("Connected"))
-        self.stage.kill()
+        stage.kill()
         example.wait_for(lambda line: line.startswith("No connection"))
-        self.stage.sql(FORGET)
-        self.stage.start()
+        stage.sql(FORGET)
+        stage.start()
         example.wait_for(lambda line: line.startswith("Events are missing"))
-        order = self.stage.order()
-        self.stage.move(order, "preparing")
+        order = stage.order()
+        stage.move(order, "preparing")
         example.wait_for_event(order, "preparing")
 
     def test_ends_without_a_good_token(self):
@@ -156,8 +160,9 @@ class Cases:
 
 
 class PythonTests(Cases, unittest.TestCase):
-    # The distribution's Python, which has the distribution's packages.
-    command = ["/usr/bin/python3", "-B", str(root / "docs/examples/python/tablet.py")]
+    @property
+    def command(self):
+        return [options.python, "-B", str(root / "docs/examples/python/tablet.py")]
 
 
 class SwiftTests(Cases, unittest.TestCase):
@@ -166,10 +171,53 @@ class SwiftTests(Cases, unittest.TestCase):
         return [options.display]
 
 
+class Page(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Says nothing."""
+
+
+class BrowserTests(unittest.TestCase):
+    """The page, from an origin of its own."""
+
+    @classmethod
+    def setUpClass(cls):
+        thread = threading.Thread(target=pages.serve_forever)
+        thread.start()
+        cls.addClassCleanup(thread.join)
+        cls.addClassCleanup(pages.shutdown)
+        cls.browser = Browser()
+        cls.addClassCleanup(cls.browser.close)
+
+    def test_shows_and_changes_orders(self):
+        order, other = stage.order(), stage.order()
+        window = self.browser.window(f"{PAGE_ORIGIN}/?server={stage.url}")
+        # Before the module listens, the form's button would reload the page.
+        window.wait_text("#state", "Ready")
+        for field, value in (("token", WAITER.token()), ("user", WAITER.id), ("restaurant", CASA)):
+            window.type(f"[name={field}]", value)
+        window.click("#sign-in button")
+        window.wait_text("#state", "CONNECTED")
+        stage.move(other, "preparing")
+        window.wait_text("#events", other["id"])
+        window.type("[name=order]", order["id"])
+        window.click("#change button")
+        window.wait_text("#answer", "Done")
+        window.wait_text("#events", order["id"])
+        self.assertEqual(status(order), "ready")
+        self.assertEqual(self.browser.console_log(), [], "the browser complained")
+
+
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--programs", required=True, help="where fynlo-server and fynlo are")
 parser.add_argument("--display", required=True, help="the built example in Swift")
+parser.add_argument(
+    "--python", default="/usr/bin/python3",
+    help="runs the example in Python; by default the distribution's, which has the distribution's packages")
 options, others = parser.parse_known_args()
+pages = http.server.ThreadingHTTPServer(
+    ("127.0.0.1", 0), functools.partial(Page, directory=root / "docs/examples/browser"))
+PAGE_ORIGIN = f"http://127.0.0.1:{pages.server_port}"
 
 if __name__ == "__main__":
-    unittest.main(argv=[sys.argv[0], *others], verbosity=2)
+    with pages:
+        unittest.main(argv=[sys.argv[0], *others], verbosity=2)

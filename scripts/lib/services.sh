@@ -142,7 +142,7 @@ list_missing_packages() {
     if [[ $1 == test ]]; then
         schema_python >/dev/null || missing+=(python3-jsonschema)
     fi
-    if [[ $1 == browser || $1 == pictures ]]; then
+    if [[ $1 == browser || $1 == pictures || $1 == examples ]]; then
         command -v chromium >/dev/null || missing+=(chromium)
         command -v chromedriver >/dev/null || missing+=(chromium-driver)
         command -v python3 >/dev/null || missing+=(python3)
