@@ -1,4 +1,4 @@
-"""A server with a demonstration restaurant, its people, and tablets: what the browser tests play on."""
+"""A server with a demonstration restaurant, its people, and tablets: what the tests of the browser and of the examples play on."""
 import base64
 import hashlib
 import hmac
