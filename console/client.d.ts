@@ -1,5 +1,8 @@
 // TypeScript declarations for client.js.
 
+/** The version of the server that serves this module. */
+export const VERSION: string;
+
 /** Where a client is in its life. */
 export type State = "DISCONNECTED" | "CONNECTING" | "AUTHENTICATING" | "CONNECTED" | "RECONNECTING";
 
