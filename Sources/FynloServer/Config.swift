@@ -1,5 +1,5 @@
-// The configuration: environment variables, overridden by flags, read once into typed settings, or refused in one
-// sentence that names the variable.
+// The configuration: environment variables and the flags that override them, read once into typed settings. An invalid one is
+// refused with one sentence that names it.
 
 import FynloCore
 import FynloIO
@@ -25,15 +25,16 @@ struct Config {
     var tls: TLSSettings?
     var limits: Limits
     var http: HTTPLimits
-    /// How long a request waits for Redis before it does without: no variable.
+    /// How long a request waits for Redis before it goes on without an answer. There is no variable for it.
     var redisBudget = Duration.milliseconds(50)
-    /// How long the connection slots of a node hold: no variable, as all nodes have to agree.
+    /// The lease of a node's connection slots. There is no variable for it, because all nodes must agree.
     var leaseTerms = LeaseTerms()
-    /// What keys and channels between processes begin with; 1 is the version of what they say to each other. No variable.
+    /// The prefix of keys and channels between processes; 1 is the version of their protocol. There is no variable for it.
     var redisKeyPrefix = "fynlo:\(NodeMessage.version):"
-    /// Between two pulses: no variable.
+    /// The time between two pulses. There is no variable for it.
     var pulseInterval = Pulse.interval
-    /// Of the samples of the last quarter of an hour: no variable, as those of all nodes are added up.
+    /// The interval of the samples of the last 15 minutes. There is no variable for it, because the samples of all nodes are
+    /// added up.
     var activityInterval = ActivityRecorder.interval
     var allowedOrigins: [String]
     var trustedProxies: TrustedProxies
@@ -49,13 +50,13 @@ struct Config {
 
     /// How tokens are checked.
     struct TokenSettings {
-        /// FYNLO_JWT_SECRET, the key of HS256; `nil` when there is none.
+        /// FYNLO_JWT_SECRET, the key of HS256; `nil` if it is not set.
         var secret: [UInt8]?
-        /// FYNLO_JWT_JWKS_FILE, the keys of ES256 and RS256; `nil` when there are none.
+        /// FYNLO_JWT_JWKS_FILE, the keys of ES256 and RS256; `nil` if it is not set.
         var keySetPath: String?
         var policy: TokenPolicy
 
-        /// The keys as they are now; the file is read.
+        /// Reads the file and returns the present keys.
         func loadKeys() throws(ConfigError) -> TokenKeyring {
             var text: [UInt8]?
             if let keySetPath {
@@ -79,7 +80,7 @@ struct Config {
         var certificatePath: String
         var keyPath: String
 
-        /// The certificates as they are now; the files are read.
+        /// Reads the files and returns the present certificates.
         func load() throws(ConfigError) -> TLSContext {
             do throws(TLSError) {
                 return try TLSContext(certificatePath: certificatePath, keyPath: keyPath)
@@ -89,8 +90,8 @@ struct Config {
         }
     }
 
-    /// What a variable's value is for: the ones with a secret in them are not taken as flags, since other users of the
-    /// machine can read a command line.
+    /// Whether a variable's value contains a secret. Such a variable has no flag, since other users of the machine can read a
+    /// command line.
     enum Kind { case plain, secret }
 
     /// One variable.
@@ -107,22 +108,22 @@ struct Config {
             self.kind = kind
         }
 
-        /// `--listen` for FYNLO_LISTEN; `nil` for a variable that is not taken as a flag.
+        /// The flag, such as `--listen` for FYNLO_LISTEN; `nil` if the variable has none.
         var flag: String? { kind == .plain ? spelledAsFlag : nil }
 
-        /// The name as a flag, whether it is one or not.
+        /// The name in the form of a flag, even if the variable has none.
         var spelledAsFlag: String {
             let stem = name.hasPrefix("FYNLO_") ? name.dropFirst("FYNLO_".count) : name[...]
             return "--" + stem.lowercased().split(separator: "_").joined(separator: "-")
         }
     }
 
-    /// Every variable there is, in the order of `--help`. An empty default means "not set".
+    /// Every variable, in the order of `--help`. An empty default means "not set".
     static let variables: [Variable] = [
         Variable("FYNLO_LISTEN", "127.0.0.1:8000", "address and port to serve on"),
         Variable(
             "FYNLO_ADMIN_LISTEN", "",
-            "address and port for /metrics, /health and /openapi.json in plain HTTP, as 127.0.0.1:8001; unset: FYNLO_LISTEN"
+            "address and port for /metrics, /health and /openapi.json in plain HTTP; unset: FYNLO_LISTEN"
         ),
         Variable("DATABASE_URL", "", "PostgreSQL, as postgresql://user:password@host:port/database", kind: .secret),
         Variable(
@@ -130,40 +131,40 @@ struct Config {
             kind: .secret),
         Variable("FYNLO_JWT_SECRET", "", "key of HS256 tokens, at least 32 bytes", kind: .secret),
         Variable(
-            "FYNLO_JWT_JWKS_FILE", "", "JSON Web Key Set with the issuer's keys of ES256 and RS256; HUP reads it anew"),
+            "FYNLO_JWT_JWKS_FILE", "", "JSON Web Key Set with the issuer's ES256 and RS256 keys; HUP reads it again"),
         Variable("FYNLO_JWT_AUDIENCE", "", "required in the tokens' aud, if set"),
         Variable("FYNLO_JWT_ISSUER", "", "required as the tokens' iss, if set"),
         Variable("FYNLO_JWT_LEEWAY", "30s", "how far the issuer's clock may differ"),
         Variable(
             "FYNLO_TLS_CERT", "",
             "certificate chain in PEM form, for https and wss; unset: plain HTTP, for a proxy to encrypt"),
-        Variable("FYNLO_TLS_KEY", "", "its key in PEM form, not encrypted; HUP reads both anew"),
+        Variable("FYNLO_TLS_KEY", "", "its key in PEM form, not encrypted; HUP reads both again"),
         Variable(
             "FYNLO_ALLOWED_ORIGINS", "",
-            "origins whose pages may use the server, as https://pos.example.com,https://…; unset: only its own"),
+            "origins whose pages may use the server, such as https://pos.example.com; unset: only its own"),
         Variable(
             "FYNLO_TRUSTED_PROXIES", "",
-            "proxies whose Forwarded and X-Forwarded-For are believed, as 10.0.0.5,10.1.0.0/16,2001:db8::/32"),
-        Variable("FYNLO_MAX_CONNECTIONS", "", "open sockets; unset: the descriptor limit less 256"),
-        Variable("FYNLO_MAX_UNAUTHENTICATED", "", "sockets not authenticated yet; unset: a quarter of the former"),
+            "proxies whose Forwarded and X-Forwarded-For are trusted, such as 10.0.0.5,10.1.0.0/16"),
+        Variable("FYNLO_MAX_CONNECTIONS", "", "open sockets, at most; unset: the limit of descriptors less 256"),
+        Variable("FYNLO_MAX_UNAUTHENTICATED", "", "unauthenticated sockets, at most; unset: a quarter of the former"),
         Variable(
             "FYNLO_MAX_CONNECTIONS_PER_IP", "0",
-            "open sockets of one address, behind a trusted proxy of the one it names; 0: no limit"),
+            "open sockets per address (behind a trusted proxy, the address it names); 0: no limit"),
         Variable("FYNLO_MAX_CONNECTIONS_PER_RESTAURANT", "100", "tablets of one restaurant"),
         Variable("FYNLO_MAX_CONNECTIONS_PER_USER", "5", "tablets of one user in one restaurant"),
         Variable("FYNLO_AUTH_TIMEOUT", "10s", "time for the first message"),
         Variable("FYNLO_IDLE_PING", "30s", "silence after which the server pings"),
         Variable("FYNLO_STALE_AFTER", "60s", "silence after which a tablet is closed"),
-        Variable("FYNLO_SWEEP_INTERVAL", "30s", "the longest that a stale tablet may stay unnoticed"),
+        Variable("FYNLO_SWEEP_INTERVAL", "30s", "the longest that a stale tablet may go unnoticed"),
         Variable("FYNLO_HEARTBEAT_INTERVAL", "15s", "how often tablets are told to ping"),
-        Variable("FYNLO_TOKEN_WARNING", "5m", "how long before its end a token's holder is warned"),
-        Variable("FYNLO_RATE_LIMIT", "20", "messages per second of one connection"),
-        Variable("FYNLO_RATE_BURST", "100", "messages at once of one connection"),
+        Variable("FYNLO_TOKEN_WARNING", "5m", "how long before a token expires its holder is warned"),
+        Variable("FYNLO_RATE_LIMIT", "20", "messages per second on one connection"),
+        Variable("FYNLO_RATE_BURST", "100", "messages at once on one connection"),
         Variable("FYNLO_MAX_MESSAGE", "65536", "bytes of one message"),
         Variable("FYNLO_MAX_BODY", "1048576", "bytes of one request's body"),
         Variable("FYNLO_SEND_QUEUE", "1048576", "bytes queued for a tablet that does not read"),
-        Variable("FYNLO_QUERY_TIMEOUT", "5s", "after which PostgreSQL cancels a statement"),
-        Variable("FYNLO_DRAIN_TIMEOUT", "20s", "after which a server that was told to stop leaves"),
+        Variable("FYNLO_QUERY_TIMEOUT", "5s", "how long a statement may run before PostgreSQL cancels it"),
+        Variable("FYNLO_DRAIN_TIMEOUT", "20s", "how long a server that was asked to stop may take"),
         Variable("FYNLO_IDEMPOTENCY_WINDOW", "7d", "how long a command's answer is remembered"),
         Variable("FYNLO_EVENT_RETENTION", "7d", "how long events are kept"),
         Variable("FYNLO_MIGRATE", "0", "1: apply missing migrations at start"),
@@ -173,7 +174,7 @@ struct Config {
         Variable("FYNLO_ALLOW_QUERY_TOKEN", "0", "1: accept ?token= from old clients"),
     ]
 
-    /// Reads the configuration of `serve` and its relatives. `flags` are `--name value` pairs by variable name.
+    /// Reads the configuration of `serve` and `check`. `flags` are the values of flags by variable name.
     /// Long because each variable is one statement.
     init(environment: [String: String], flags: [String: String] = [:]) throws(ConfigError) {
         let source = Source(environment: environment, flags: flags)
@@ -184,7 +185,7 @@ struct Config {
         if adminListen == listen, listen.port != 0 {
             throw ConfigError("FYNLO_ADMIN_LISTEN is the same as FYNLO_LISTEN; give it an address of its own.")
         }
-        // Postgres counts its time-outs in milliseconds, 2^31 of them at most; nobody waits for a day.
+        // Postgres' time-outs are at most 2^31 ms; a day is less and long enough.
         queryTimeout = try source.duration("FYNLO_QUERY_TIMEOUT", maximum: .seconds(86_400))
         postgres = try Config.postgres(environment: environment, queryTimeout: queryTimeout)
         do {
@@ -263,7 +264,8 @@ struct Config {
         }
     }
 
-    /// Scheme and host, and the port if it is not the scheme's own, as a browser sends it: no path, not even a slash.
+    /// True for an origin as browsers send it: scheme, host, and the port if it is not the scheme's default; no path, not even
+    /// a slash.
     private static func isOrigin(_ text: String) -> Bool {
         for scheme in ["https://", "http://"] where text.hasPrefix(scheme) {
             let host = text.dropFirst(scheme.count)
@@ -298,25 +300,25 @@ struct Config {
         return try PostgresSettings(url: url, queryTimeout: queryTimeout, role: role)
     }
 
-    /// The descriptors this process may have.
+    /// The largest number of descriptors of this process.
     private static var descriptorLimit: Int {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1_024 }
         return Int(clamping: limit.rlim_cur)
     }
 
-    /// Where values come from.
+    /// The source of values.
     private struct Source {
         let environment: [String: String]
         let flags: [String: String]
 
-        /// The value given, `nil` if none or an empty one.
+        /// The given value; `nil` if it is missing or empty.
         func text(_ name: String) -> String? {
             guard let value = flags[name] ?? environment[name], !value.isEmpty else { return nil }
             return value
         }
 
-        /// The value given, or the default of the table.
+        /// The given value, or the default.
         func value(_ name: String) -> String {
             text(name) ?? Config.variables.first { $0.name == name }?.fallback ?? ""
         }

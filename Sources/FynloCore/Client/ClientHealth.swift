@@ -30,7 +30,7 @@ public struct ClientHealth: Sendable {
 
     private var connectedSince: Instant?
     private var firstConnectedAt: Instant?
-    /// The heartbeats of earlier connections.
+    /// The time spent connected in earlier connections.
     private var connectedTime = Duration.zero
     private var heartbeatInterval = Duration.seconds(15)
     private var pongs = 0

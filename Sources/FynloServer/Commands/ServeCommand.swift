@@ -1,13 +1,13 @@
-// serve: the server, until it is told to stop.
+// serve: runs the server until it is stopped.
 
 import FynloCore
 import FynloIO
 import Glibc
 
 enum ServeCommand {
-    /// Long because the steps of a start depend on each other, and their order is the point.
+    /// Long because the steps of a start depend on each other, and their order matters.
     static func run(_ flags: Flags) throws -> Int32 {
-        // First, so that the connection limit is counted from it.
+        // The descriptor limit comes first, because the connection limit depends on it.
         let descriptors = ProcessSetup.raiseDescriptorLimit()
         ProcessSetup.forbidCoreDumps()
         let environment = try ProcessEnvironment.take()
@@ -71,7 +71,7 @@ enum ServeCommand {
         return ExitCode.done
     }
 
-    /// The sockets to serve on that were passed by a service manager; one named `admin` stands for FYNLO_ADMIN_LISTEN.
+    /// The listening sockets passed by a service manager; one named `admin` replaces FYNLO_ADMIN_LISTEN.
     private static func inheritedListeners(
         _ environment: [String: String]
     ) throws(ConfigError) -> (main: Listener?, admin: Listener?) {
@@ -89,8 +89,8 @@ enum ServeCommand {
             ? "Waiting for migrations: run fynlo-server migrate up." : "Waiting for PostgreSQL to answer."
     }
 
-    /// Applies what is missing in a database that was away when the server started; `done` is called when it may be tried
-    /// again.
+    /// Applies missing migrations to a database that was unavailable when the server started; `done` is called when it may be
+    /// tried again.
     private static func migrate(
         _ settings: PostgresSettings, loop: EventLoop, log: Logger, done: @escaping () -> Void
     ) {
@@ -111,11 +111,11 @@ enum ServeCommand {
         }
     }
 
-    /// How long migrations may take before a service manager loses patience.
+    /// How long migrations may take before the service manager gives up.
     private static let migrationTime = Duration.seconds(3_600)
 
-    /// Missing migrations are applied with FYNLO_MIGRATE=1, else refused. A database that is away is no reason not to
-    /// start: it is waited for, and /health/ready tells.
+    /// Applies missing migrations with FYNLO_MIGRATE=1, else refuses to start without them. The server starts without an
+    /// available database: it waits for it, and /health/ready reports that.
     private static func prepareSchema(
         _ config: Config, _ environment: [String: String], _ log: Logger, _ systemd: SystemdNotifier
     ) throws {

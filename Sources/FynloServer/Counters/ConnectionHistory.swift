@@ -1,12 +1,12 @@
-// What became of the tablets of each restaurant: what their diagnostics tell beyond the connections that are there. A
-// restaurant has a place here from its first authenticated tablet on, a tablet from its first connection's end; both cost
-// nothing while the tablets only work.
+// The history of each restaurant's tablets, which its diagnostics report beyond the present connections. A restaurant has an
+// entry from its first authenticated tablet on, a tablet from the end of its first connection; neither costs anything while
+// the connections last.
 
 import FynloCore
 
-/// Restaurants and tablets, as many as there is room for.
+/// The entries of restaurants and tablets, limited in number.
 struct ConnectionHistory {
-    /// One tablet, over all of its connections: the same user and device.
+    /// One tablet over all of its connections, identified by user and device.
     struct TabletKey: Hashable {
         let restaurant: RestaurantID
         let user: UserID
@@ -19,19 +19,19 @@ struct ConnectionHistory {
         }
     }
 
-    /// A tablet that has lost a connection, or left.
+    /// A tablet that has lost a connection or left.
     struct Tablet {
-        /// When it was first connected, moved on by the time it was away by its own choice.
+        /// When it first connected, plus the time that it was away by its own choice.
         var firstSeen: Instant
-        /// For how long it was connected, but for what is now.
+        /// How long it was connected, without the present connection.
         var connected = Duration.zero
-        /// When it left by itself; `nil` while it is here, or should be.
+        /// When it left deliberately; `nil` while it is or should be connected.
         var leftAt: Instant?
-        /// Connections in a row that held for less than half a minute.
+        /// Consecutive connections that lasted less than half a minute.
         var shortLived = 0
     }
 
-    /// What happened in one restaurant.
+    /// The history of one restaurant.
     struct Restaurant {
         var firstSeen: Instant
         var ended = Metrics.SessionTotals()
@@ -45,11 +45,11 @@ struct ConnectionHistory {
         var lost = 0
         var resumedEvents = 0
         var refusedTokens = 0
-        /// Errors told to tablets, by code.
+        /// Errors sent to tablets, by code.
         var errors: [APIError.Code: Int] = [:]
     }
 
-    /// Where tablets only come and work there is nothing else to be remembered.
+    /// A restaurant's entry. The record is made only when there is more to remember than tablets that connected.
     private struct Entry {
         let firstSeen: Instant
         var record = OutOfLine<Restaurant>()
@@ -61,27 +61,27 @@ struct ConnectionHistory {
         }
     }
 
-    // About 100 bytes each, 300 where something has happened; and 200.
+    // A restaurant takes about 100 bytes, or 300 with events to remember; a tablet takes 200.
     private var restaurants = RecentlyUsed<RestaurantID, Entry>(limit: 4_000)
     private var tablets = RecentlyUsed<TabletKey, Tablet>(limit: 20_000)
 
-    /// A connection that holds for less did not do its work.
+    /// A connection that lasts less counts as short.
     static let shortLife = Duration.seconds(30)
 
-    /// What happened in a restaurant, or in all of them.
+    /// The history of a restaurant, or of all together.
     func records(of restaurant: RestaurantID?) -> [Restaurant] {
         guard let restaurant else { return restaurants.keys.compactMap { restaurants[$0]?.restaurant } }
         return restaurants[restaurant].map { [$0.restaurant] } ?? []
     }
 
-    /// The tablets of a restaurant, or all, that have lost a connection, or left.
+    /// The tablets of a restaurant, or of all, that have lost a connection or left.
     func tablets(of restaurant: RestaurantID?) -> [TabletKey: Tablet] {
         var found: [TabletKey: Tablet] = [:]
         for key in tablets.keys where restaurant == nil || key.restaurant == restaurant { found[key] = tablets[key] }
         return found
     }
 
-    /// A tablet is in; true when it had been here before, as far as is known.
+    /// Records an authenticated tablet; true if it is known to have been connected before.
     mutating func joined(_ key: TabletKey, isReturning: Bool, now: Instant) -> Bool {
         if restaurants.use(key.restaurant) == nil {
             restaurants.insert(Entry(firstSeen: now), for: key.restaurant, cost: 1)
@@ -97,7 +97,7 @@ struct ConnectionHistory {
         return isBack
     }
 
-    /// An authenticated tablet's session is over.
+    /// Records the end of an authenticated tablet's session.
     mutating func ended(
         _ key: TabletKey, _ end: SessionEnd, _ totals: Metrics.SessionTotals, since: Instant, now: Instant
     ) {
@@ -121,7 +121,7 @@ struct ConnectionHistory {
         tablets.insert(tablet, for: key, cost: 1)
     }
 
-    /// Changes what is known of a restaurant, if it has a place.
+    /// Changes the entry of a restaurant, if there is one.
     mutating func update(_ restaurant: RestaurantID, _ body: (inout Restaurant) -> Void) {
         restaurants.update(restaurant) { $0.change(body) }
     }

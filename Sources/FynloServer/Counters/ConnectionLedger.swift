@@ -1,25 +1,25 @@
-// What is kept of tablets as they come and go: the sums of what their sessions counted, what became of them, what they call
-// their programs, and a line in the log for those that went wrong.
+// The records of tablets as they connect and leave: the sums of their sessions' counts, their history, the names of their
+// programs, and a line in the log for each connection that failed.
 
 import FynloCore
 import FynloIO
 
-/// The account of a process' connections.
+/// The records of a process' connections.
 final class ConnectionLedger {
-    /// What is counted.
+    /// The counters.
     let metrics = Metrics()
-    /// What became of the restaurants' tablets.
+    /// The history of the restaurants' tablets.
     private(set) var history = ConnectionHistory()
 
     private let loop: EventLoop
     private let log: Logger
     private let heartbeatInterval: Duration
-    /// What the tablets call their programs, each once: members know theirs by its place.
+    /// The names of the tablets' programs, each once. A member holds the index of its program's name.
     private var versions: [String] = []
-    /// Members that were replaced by a newer connection of theirs and are about to be closed.
+    /// Members that were replaced by a newer connection of the same tablet and are about to be closed.
     private var leftBehind: [UInt64: ConnectionRegistry.Member] = [:]
 
-    /// More programs than are in use anywhere.
+    /// The largest number of names, more than are in use anywhere.
     private static let knownVersions = 200
 
     init(loop: EventLoop, log: Logger, heartbeatInterval: Duration) {
@@ -30,7 +30,7 @@ final class ConnectionLedger {
 
     // MARK: Coming
 
-    /// The place of a program's name among those that are known; 0: it has none, or too many are known.
+    /// The index of a program's name; 0 if it has none or too many are known.
     func place(of version: String?) -> UInt16 {
         guard let version else { return 0 }
         if let known = versions.firstIndex(of: version) { return UInt16(known + 1) }
@@ -39,17 +39,17 @@ final class ConnectionLedger {
         return UInt16(versions.count)
     }
 
-    /// What a tablet called its program.
+    /// The name that a tablet gave its program.
     func version(of member: ConnectionRegistry.Member) -> String? {
         member.version == 0 ? nil : versions[Int(member.version) - 1]
     }
 
-    /// An older connection of `member` is no member any more and is closed next.
+    /// Records that an older connection of `member` was replaced and is closed next.
     func replacing(_ number: UInt64, by member: ConnectionRegistry.Member) {
         leftBehind[number] = member
     }
 
-    /// A tablet was let in, in the place of another one's connection or for the first time as far as it says.
+    /// Records an admitted tablet, which may replace an older connection.
     func joined(_ restaurant: RestaurantID, _ member: ConnectionRegistry.Member, isReturning: Bool) {
         let key = ConnectionHistory.TabletKey(member, in: restaurant)
         if history.joined(key, isReturning: isReturning, now: loop.now.instant) { metrics.reconnects += 1 }
@@ -57,7 +57,7 @@ final class ConnectionLedger {
 
     // MARK: Going
 
-    /// What a session has counted, with the heartbeats that were due to it.
+    /// A session's counts, with the heartbeats that were due.
     func totals(of connection: ClientConnection, wasAuthenticated: Bool) -> Metrics.SessionTotals {
         var totals = Metrics.SessionTotals()
         totals.add(connection.counts)
@@ -68,7 +68,7 @@ final class ConnectionLedger {
         return totals
     }
 
-    /// A session is over. `member` is the tablet's, unless it was replaced or was never let in.
+    /// Records the end of a session. `member` is the tablet's, unless it was replaced or never admitted.
     func ended(
         _ connection: ClientConnection, _ restaurant: RestaurantID, _ end: SessionEnd, wasAuthenticated: Bool,
         member: () -> ConnectionRegistry.Member?
@@ -101,14 +101,14 @@ final class ConnectionLedger {
 
     // MARK: In between
 
-    /// An error was told to a client.
+    /// Records an error sent to a client.
     func refused(_ code: APIError.Code, _ connection: ClientConnection) {
         metrics.note(code)
         guard connection.user != nil, let restaurant = connection.restaurant else { return }
         history.update(restaurant) { $0.errors[code, default: 0] += 1 }
     }
 
-    /// A tablet was sent events that it had missed.
+    /// Records events sent to a tablet that had missed them.
     func replayed(_ events: Int, to restaurant: RestaurantID) {
         metrics.replayedEvents += UInt64(events)
         history.update(restaurant) { $0.resumedEvents += events }

@@ -1,11 +1,11 @@
-// The log: one line per event on standard error, written with one call, never waited for. What happens again and again is
-// counted instead. Tokens, passwords and personal data have no field to be in.
+// The log: one line per event on standard error, written with one call that never blocks. Frequent repetitions are counted
+// instead. No field holds a token, a password or personal data.
 
 import FynloCore
 import FynloIO
 import Glibc
 
-/// Writes events as lines: for people on a terminal, as JSON for programs.
+/// Writes events as lines: as text for people on a terminal, as JSON for programs.
 final class Logger {
     enum Level: Int, CaseIterable, Comparable {
         case debug, info, warning, error
@@ -44,15 +44,15 @@ final class Logger {
     private let isJournal: Bool
     private let descriptor: Int32
     private var repetition: LogRepetition
-    /// Lines are being left out: `summarize` is to be called after this time.
+    /// Called when lines are left out: call `summarize` after this time.
     var whenRepeating: (Duration) -> Void = { _ in }
-    /// Lines that nobody was there to take.
+    /// The number of lines that could not be written.
     private(set) var droppedLines = 0
 
     /// Longer lines are cut: a pipe takes this much at once or nothing (PIPE_BUF).
     private static let maximumLineBytes = 4_096
 
-    /// `journalStream` is what JOURNAL_STREAM says: where the journal reads, each line says how urgent it is.
+    /// `journalStream` is the value of JOURNAL_STREAM: if the journal reads the log, each line begins with its priority.
     init(
         level: Level, format: Format, descriptor: Int32 = STDERR_FILENO, journalStream: String? = nil,
         repetition: LogRepetition = LogRepetition()
@@ -64,12 +64,12 @@ final class Logger {
         isJournal = journalStream.map { $0 == Logger.stream(of: descriptor) } ?? false
     }
 
-    /// As it is configured.
+    /// Makes the log from the configuration.
     convenience init(_ config: Config, journalStream: String?) {
         self.init(level: config.logLevel, format: config.logFormat, journalStream: journalStream)
     }
 
-    /// Device and inode, as JOURNAL_STREAM has them (systemd.exec(5)).
+    /// Device and inode in the form of JOURNAL_STREAM (systemd.exec(5)).
     private static func stream(of descriptor: Int32) -> String? {
         var information = stat()
         guard fstat(descriptor, &information) == 0 else { return nil }
@@ -81,13 +81,13 @@ final class Logger {
     func warning(_ event: StaticString, _ fields: KeyValuePairs<String, String> = [:]) { log(.warning, event, fields) }
     func error(_ event: StaticString, _ fields: KeyValuePairs<String, String> = [:]) { log(.error, event, fields) }
 
-    /// Changes what is written, and writes that it did.
+    /// Changes the log level, and logs the change.
     func setLevel(_ level: Level) {
         self.level = level
         write(.info, "log_level", ["now": level.name])
     }
 
-    /// Writes how often lines were left out whose time is over, or all.
+    /// Writes the counts of lines left out, for windows that have ended or for all.
     func summarize(isFinal: Bool = false) {
         for summary in repetition.take(isFinal ? nil : SystemClock.instant) {
             write(summary.level, summary.event, [:], repeated: summary.count)
@@ -96,7 +96,7 @@ final class Logger {
 
     private func log(_ level: Level, _ event: StaticString, _ fields: KeyValuePairs<String, String>) {
         guard level >= self.level else { return }
-        // Who asks for every detail gets it.
+        // At level debug, every line is written.
         if level > .debug {
             switch repetition.admit(level, event, now: SystemClock.instant) {
             case .written: break
@@ -108,7 +108,7 @@ final class Logger {
         write(level, event, fields)
     }
 
-    /// One line; `repeated` says how many more of them were left out.
+    /// Writes one line; `repeated` is the number of similar lines left out.
     private func write(
         _ level: Level, _ event: StaticString, _ fields: KeyValuePairs<String, String>, repeated: Int? = nil
     ) {
@@ -153,8 +153,8 @@ final class Logger {
         write(line)
     }
 
-    /// A field's value, cut so that a line with several of them stays whole. Counted in bytes, as a character may have any
-    /// number of them; each may become six when it is escaped.
+    /// A field's value, cut so that a line with several of them stays complete. The limit is in bytes, since a character may
+    /// have any number of them; escaping may turn each byte into six.
     private static func shortened(_ value: String) -> String {
         value.utf8.count <= 320 ? value : String(decoding: value.utf8.prefix(317), as: UTF8.self) + "…"
     }
