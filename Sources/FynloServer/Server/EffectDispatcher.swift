@@ -66,7 +66,7 @@ final class EffectDispatcher {
         }
     }
 
-    /// Has a request answered by the handler of its endpoint. Long, as every endpoint has its line in the one switch.
+    /// Passes a request to its endpoint. Long because every endpoint has a line in this one switch.
     private func respond(to request: HTTPRequest, _ route: Route, connection number: UInt64) {
         let begin = loop.now.instant
         let reply: Reply = { [hub, log] result in
