@@ -10,7 +10,7 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
-/// The core is plain values; each unsafe expression in it is marked and has its reason beside it.
+/// The core consists of plain values; each unsafe expression in it is marked and its reason is stated.
 let core: [SwiftSetting] = strict + [.strictMemorySafety()]
 
 let package = Package(
@@ -21,13 +21,13 @@ let package = Package(
         .library(name: "FynloClient", targets: ["FynloClient"]),
     ],
     targets: [
-        // The C libraries, from the distribution. hiredis has no pkgConfig entry: its flags are refused by SwiftPM.
+        // The C libraries, from the distribution. hiredis has no pkgConfig entry, since SwiftPM rejects its flags.
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
         .systemLibrary(name: "CLinux"),
 
-        // The rules, as values; the kernel and OpenSSL; the programs.
+        // FynloCore: the rules, as values. FynloIO: the kernel and OpenSSL. The others use both.
         .target(name: "FynloCore", swiftSettings: core),
         .target(name: "FynloIO", dependencies: ["FynloCore", "CLinux", "COpenSSL"], swiftSettings: strict),
         .target(name: "FynloClient", dependencies: ["FynloCore", "FynloIO"], swiftSettings: strict),
@@ -39,14 +39,14 @@ let package = Package(
         .executableTarget(
             name: "FynloCLI", dependencies: ["FynloCore", "FynloIO", "FynloClient"], swiftSettings: strict),
 
-        // Compiles the SQL files, the OpenAPI document and the console into the program, so that the binary needs nothing beside it.
+        // Compiles the SQL files, the API descriptions and the console into the program: the binary needs no other files.
         .executableTarget(name: "embed-files", path: "Plugins/embed-files", swiftSettings: strict),
         .plugin(name: "EmbedFiles", capability: .buildTool(), dependencies: ["embed-files"]),
 
         .testTarget(
             name: "FynloCoreTests",
             dependencies: ["FynloCore", "TestSupport"],
-            // Inputs that the fuzzer found; their tests read them where they lie.
+            // Inputs that the fuzzer found; the tests read them from the source directory.
             exclude: [
                 "Fuzz/http", "Fuzz/websocket", "Fuzz/json", "Fuzz/token", "Fuzz/stack", "Fuzz/client", "Fuzz/nodes",
             ],
@@ -61,13 +61,13 @@ let package = Package(
             dependencies: [
                 "FynloServer", "FynloClient", "FynloCLI", "FynloIO", "FynloCore", "TestSupport", "AllocationCounter",
             ],
-            // What tablets of each generation say, read where it lies.
+            // Recordings of what each generation of tablets sends, read from the source directory.
             exclude: ["Connections/Recordings"],
             swiftSettings: strict),
 
-        // For the tests: certificates and tokens made by the openssl program, and a model of the database.
-        // For the test that a message needs no memory: counts what the tests' program asks the C library for.
+        // Counts the allocations of the test program, for the test that a message allocates nothing.
         .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+        // Certificates and tokens made by the openssl program, and a model of the database.
         .target(name: "TestSupport", dependencies: ["FynloCore"], path: "Tests/TestSupport", swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]

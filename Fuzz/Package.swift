@@ -26,7 +26,7 @@ let package = Package(
             name: "Fuzz",
             dependencies: ["FuzzTargets", "CLibFuzzer"],
             swiftSettings: instrumented,
-            // gold, the default linker, fails on what the two sanitizers make together.
+            // gold, the default linker, fails on the output of the two sanitizers together.
             linkerSettings: [.unsafeFlags(sanitizers + ["-use-ld=lld"])]),
     ],
     swiftLanguageModes: [.v6]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures the server beside its yardsticks, and prints one table. scripts/bench starts it with all that it needs.
+"""Compares the server with its yardsticks and prints one table. scripts/bench starts it with everything that it needs.
 
 usage: bench.py --server FYNLO-SERVER --fynlo FYNLO --limit LIMIT --postgres DIRECTORY --folder DIRECTORY
                 [--uvicorn UVICORN] [--runs 5] [--seconds 2] [--patience 120] [--without CONTESTANT]

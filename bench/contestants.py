@@ -1,4 +1,4 @@
-"""The servers that are compared: each a process on the server's core, found at a port of 127.0.0.1."""
+"""The servers that are compared. Each is a process on the server's core that listens on a port of 127.0.0.1."""
 import os
 import subprocess
 
@@ -12,7 +12,7 @@ class Contestant:
 
     key = title = None
     scheme = "http"
-    # Whether it runs before all others that want its core.
+    # Whether it has priority over everything else on its core.
     is_first = False
     output = subprocess.DEVNULL
 
@@ -58,7 +58,7 @@ class Ours(Contestant):
         return [self.bench.server, "serve"]
 
     def environment(self):
-        # The load sends more than a tablet may; all other limits are as they come.
+        # The load sends more than a tablet may; all other limits keep their defaults.
         return {
             "FYNLO_LISTEN": f"127.0.0.1:{self.port}", "FYNLO_LOG": "error", "FYNLO_RATE_LIMIT": "1000000",
             "FYNLO_RATE_BURST": "1000000", **self.variables,
@@ -89,7 +89,7 @@ class Limit(Contestant):
 
 
 class LimitWithTurns(Limit):
-    """Tells the longest turn of its loop when it is stopped."""
+    """Reports the longest turn of its loop when it is stopped."""
 
     output = subprocess.PIPE
 

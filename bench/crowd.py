@@ -1,4 +1,4 @@
-"""Hostile clients of every kind, as many at once as wanted; each comes back as soon as it is gone."""
+"""Hostile clients of every kind, in any number; each reconnects as soon as it is disconnected."""
 import asyncio
 import os
 import random
@@ -9,10 +9,10 @@ import time
 
 from tablets import Counts, Tablet, frame
 
-# Nobody is hostile in the same way for longer than this, if the server lets them be: seconds.
+# The longest time in seconds that a client attacks in the same way, if the server does not disconnect it.
 LONGEST_LIFE = 15
 MASK = b"\x12\xa4\x56\xf8"
-# What a flood writes at a time.
+# The bytes that a flood writes at a time.
 PINGS = frame(9, b"", MASK) * 10_000
 BIG_PINGS = frame(9, b"x" * 125, MASK) * 500
 EMPTY_FRAGMENTS = frame(0, b"", MASK, final=False) * 10_000
@@ -20,7 +20,7 @@ REQUESTS = b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n" * 1_800
 
 
 class Hostile(Tablet):
-    """One of the crowd; it has an address of its own."""
+    """One hostile client, with an address of its own."""
 
     def __init__(self, url, user, rng, number):
         super().__init__(url, user, rng)
@@ -43,7 +43,7 @@ class Hostile(Tablet):
             pass
 
     async def trickle(self, data, pause):
-        """A byte at a time, until the server has had enough."""
+        """Sends a byte at a time, until the server disconnects."""
         reading = asyncio.ensure_future(self.read_all())
         try:
             for index in range(len(data)):
@@ -70,7 +70,7 @@ class Hostile(Tablet):
             reading.cancel()
 
     async def enter(self):
-        """As one of the staff."""
+        """Authenticates as a member of the staff."""
         await self.upgrade()
         answer = await self.authenticate()
         if answer["type"] != "authenticated":
@@ -130,7 +130,7 @@ async def rubbish(client):
 
 
 async def resets(client):
-    """In any state, from before the first byte to the middle of a message."""
+    """Disconnects in any state, from before the first byte to the middle of a message."""
     step = client.rng.randrange(5)
     if step == 1:
         client.send(b"GET /api/v1/websocket/ws/pos/")

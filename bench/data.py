@@ -1,4 +1,4 @@
-"""Who connects, and what is in the database: restaurants of 20 tablets, each with a user of its own.
+"""The users and the database: restaurants of 20 tablets, each with a user of its own.
 
 Restaurant n is 00000000-0000-4000-8000-n, user n is 00000000-0000-4000-9000-n with the subject bench-n.
 """
@@ -13,7 +13,7 @@ import time
 
 USERS = 19_000
 PER_RESTAURANT = 20
-# Those with a menu: more pages than a process keeps copies of.
+# The number of restaurants with a menu: more pages than a process caches.
 MENU_RESTAURANTS = range(10, 50)
 MENU_PRODUCTS = 550
 WRITERS = 16
@@ -46,7 +46,7 @@ def identifier(block, number):
 
 
 def token(subject):
-    """A token for a day, signed with FYNLO_JWT_SECRET (HS256)."""
+    """Makes a token that is valid for a day, signed with FYNLO_JWT_SECRET (HS256)."""
     def part(data):
         return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
@@ -66,7 +66,7 @@ class Database:
         self.orders = 0
 
     def run(self, sql):
-        """As the superuser of a database that is ours alone."""
+        """Runs SQL as the superuser of the bench's own database."""
         url = self.url.replace("://fynlo@", "://postgres@")
         return subprocess.run(
             [f"{self.programs}/psql", "-XqAt", "-v", "ON_ERROR_STOP=1", url], input=sql, check=True, capture_output=True,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Slow consumers: tablets that do not read, in a restaurant whose events flow on and on.
+"""Slow consumers: tablets that do not read, in a restaurant with a continuous flow of events.
 
 usage: deaf.py --url http://127.0.0.1:8000 --accounts FILE --skip N [--tablets 10] [--events 100] [--bytes 8000] --seconds 10
 
@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from tablets import Tablet
 
-# So that the kernel takes little of it, and the server's queue fills soon.
+# A small buffer: the kernel accepts little, and the server's queue fills soon.
 RECEIVE_BUFFER = 8192
-# How long one stays: longer than the server waits for it to read.
+# How long a tablet stays: longer than the server waits for it to read.
 STAY = 4
 
 
@@ -29,7 +29,7 @@ async def be_deaf(url, user, seed):
         sock.setblocking(False)
         try:
             await asyncio.get_running_loop().sock_connect(sock, (url.hostname, url.port))
-            # With a limit of its own, asyncio stops reading after twice as much.
+            # asyncio stops reading after twice its limit.
             await tablet.connect(sock=sock, limit=RECEIVE_BUFFER)
             await tablet.upgrade()
             await tablet.authenticate()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long tablets wait for their pongs, in peace and among hostile clients.
+"""Measures how long tablets wait for their pongs, without hostile clients and among them.
 
 usage: hostile.py --url http://127.0.0.1:8000 --pid SERVER --user TOKEN:USER_ID:RESTAURANT_ID [--user ...]
                   [--tablets 40] [--connections 1000] [--seconds 30] [--seed 1]
@@ -28,7 +28,7 @@ PINGS_PER_EVENT = 8
 
 
 class Regular(Tablet):
-    """A tablet that does what tablets do, and takes the time."""
+    """A tablet that behaves normally and measures the round trips."""
 
     def __init__(self, url, user, rng):
         super().__init__(url, user, rng)
@@ -122,7 +122,7 @@ async def phase(name, tablets, echo, pid, seconds, told):
 
 
 async def settled(condition, seconds):
-    """True as soon as `condition` holds."""
+    """Waits for `condition`; true as soon as it holds."""
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:

@@ -1,4 +1,4 @@
-"""How long pings take at a fixed rate, in peace and while others make trouble; and the longest turn of the server's loop."""
+"""The latency of pings at a fixed rate, undisturbed and under disturbances; and the longest turn of the server's loop."""
 import json
 import os
 import re
@@ -29,7 +29,7 @@ class Latency:
     def __init__(self, bench):
         self.bench = bench
         folder = bench.folder
-        # Restaurants that have nothing to do with those of the pings.
+        # Other restaurants than those of the pings.
         self.others = data.write_accounts(os.path.join(folder, "others"), range(CONNECTIONS, CONNECTIONS + STORM))
         self.deaf = data.write_accounts(
             os.path.join(folder, "deaf"), range(CONNECTIONS + STORM, CONNECTIONS + STORM + data.PER_RESTAURANT))
@@ -37,7 +37,7 @@ class Latency:
     def start(self, kind):
         options = {"FYNLO_MAX_UNAUTHENTICATED": "19000"} if kind is contestants.Ours else {}
         server = kind(self.bench, **options)
-        # A turn in the middle of which something else has had the core says nothing about the server.
+        # A turn during which another process had the core says nothing about the server.
         server.is_first = True
         return server.start()
 
@@ -57,7 +57,7 @@ class Latency:
         return json.loads(done.stdout)
 
     def trouble(self, server, name):
-        """What is started beside the pings; nothing in peace."""
+        """Starts the disturbance beside the pings, if there is one."""
         if name == TROUBLES[1]:
             return load.Storms(self.bench, server, STORM, self.others)
         if name == TROUBLES[2]:

@@ -1,4 +1,4 @@
-"""The load side: `fynlo load` for WebSockets, wrk for the menu; both on the cores that the server has not."""
+"""The load: `fynlo load` for WebSockets, wrk for the menu, both on the cores that the server does not use."""
 import json
 import os
 import re
@@ -11,7 +11,7 @@ import machine
 
 
 class Failed(Exception):
-    """A load that lost something measured nothing; the sentence says what."""
+    """The load lost something, so its measurement is void; the sentence says what."""
 
 
 def command(bench, contestant, scenario, *options, accounts=None):
@@ -24,7 +24,7 @@ def command(bench, contestant, scenario, *options, accounts=None):
 
 
 def fynlo(bench, contestant, scenario, *options, accounts=None):
-    """One run of `fynlo load`: its report."""
+    """Runs `fynlo load` and returns its report."""
     words = command(bench, contestant, scenario, *options, accounts=accounts)
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
     if not done.stdout:
@@ -38,7 +38,7 @@ def fynlo(bench, contestant, scenario, *options, accounts=None):
 
 
 def fynlo_beside(bench, contestant, scenario, *options, accounts=None):
-    """The same in the background: a process; its report is on its standard output."""
+    """Starts `fynlo load` in the background and returns the process; the report is on its standard output."""
     return machine.Process(
         command(bench, contestant, scenario, *options, accounts=accounts),
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -1,4 +1,4 @@
-"""The machine under the bench: its cores, what processes use of it, and starting and stopping them."""
+"""The machine: its cores, the resources that processes use, and how to start and stop processes."""
 import os
 import platform
 import re
@@ -9,7 +9,7 @@ import time
 
 
 class Cores:
-    """The server under test has the first core for itself; everything else has the others."""
+    """The server under test has the first core to itself; everything else uses the others."""
 
     def __init__(self):
         cores = sorted(os.sched_getaffinity(0))
@@ -17,14 +17,14 @@ class Cores:
         self.are_apart = len(cores) > 1
 
     def take_load(self):
-        """For this process, and all that it starts without saying otherwise."""
+        """Puts this process on the load's cores, and with it its children unless they choose another core."""
         os.sched_setaffinity(0, self.load)
 
 
 class Quiet:
-    """Looks, between the runs, at what other work the machine does, and waits for the end of it: not for long in all."""
+    """Checks between the runs whether the machine does other work, and waits until it is idle, for a limited time in all."""
 
-    # Of all cores together.
+    # The share of all cores together.
     ENOUGH = 0.1
     LOOK = 0.25
 
@@ -136,7 +136,7 @@ class Process:
 
 
 def stop_on_signals():
-    """TERM ends the bench as Ctrl-C does: through its `finally`."""
+    """Makes TERM end the bench like Ctrl-C, through its `finally`."""
     def leave(number, _):
         raise SystemExit(128 + number)
     signal.signal(signal.SIGTERM, leave)
@@ -149,7 +149,7 @@ def cpu_seconds(pid):
 
 
 def anonymous_kib(pid):
-    """Memory that is the process' own and no file's (Pss_Anon of smaps_rollup)."""
+    """The process' anonymous memory (Pss_Anon of smaps_rollup)."""
     with open(f"/proc/{pid}/smaps_rollup") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("Pss_Anon:"))
 

@@ -18,7 +18,7 @@ import machine  # noqa: E402
 import rows  # noqa: E402
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "plots")
-# Told apart by those, too, who see few colours.
+# Markers distinguish the lines for people who see few colours.
 COLOURS = {"limit": "#555555", "ours": "#0072b2", "node": "#009e73", "fastapi": "#d55e00"}
 NAMES = {"limit": "limit (C)", "ours": "this server", "node": "Node ws", "fastapi": "FastAPI"}
 SHARES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)

@@ -1,4 +1,4 @@
-"""The rows of the table: what is measured, of whom, and what is wanted of it."""
+"""The rows of the table: what is measured, for which contestants, and the goal."""
 import json
 import os
 import signal
@@ -13,16 +13,16 @@ import machine
 
 
 class Row:
-    """One line. `measure` gives one figure of a contestant that runs; the median of several is shown."""
+    """One row. `measure` returns one figure of a running contestant; the median of several is shown."""
 
     key = title = None
     unit = "µs"
     digits = 1
     # The contestants, by their classes; the first is the yardstick, the second is ours.
     who = (contestants.Limit, contestants.Ours, contestants.Node, contestants.FastAPI)
-    # Whose figure ours is divided by, and how much it may be (at least, where more is better). None: see `most`.
+    # The contestant whose figure ours is divided by, and the limit of the ratio (a minimum if more is better). None: see `most`.
     yardstick, target, more_is_better = "limit", None, False
-    # What ours may be at most by itself.
+    # The largest acceptable figure of ours, regardless of the others.
     most = None
     # How many times the others' runs: more where what is wanted lies within what the machine does from one run to the next.
     rounds = 1
@@ -63,7 +63,7 @@ class Row:
                 server.stop()
         return self
 
-    # What came out.
+    # The results.
 
     def value(self, key):
         values = self.values.get(key)
@@ -71,7 +71,7 @@ class Row:
 
     @property
     def ratios(self):
-        """Of each run: the machine's speed changes from one to the next, and both have the same in one."""
+        """The ratio of each run: the machine's speed changes between runs, but is the same for both within one."""
         return [mine / other for mine, other in zip(self.values.get("ours", ()), self.values.get(self.yardstick, ()))]
 
     @property
@@ -80,7 +80,7 @@ class Row:
 
     @property
     def spread(self):
-        """Between which ratios half of the runs lie."""
+        """The range that contains half of the runs' ratios."""
         if len(self.ratios) < 3:
             return None
         first, _, third = statistics.quantiles(self.ratios, n=4, method="inclusive")
@@ -99,7 +99,7 @@ class Row:
 
     @property
     def is_reached(self):
-        """None if nothing is wanted, or something is missing."""
+        """None if there is no goal or a figure is missing."""
         if self.most is not None:
             return self.value("ours") <= self.most if self.value("ours") is not None else None
         if self.target is None or self.ratio is None:
@@ -117,7 +117,7 @@ class Messages(Row):
     options = ()
 
     def measured(self, contestant, report):
-        """What else is of interest in a report."""
+        """Other figures of a report."""
 
     def measure(self, contestant):
         report = load.fynlo(
@@ -170,7 +170,7 @@ class Back(Row):
     yardstick, yardstick_title, target = "node", "Node", 1
 
     def make(self):
-        # A quarter of what the descriptors of a small limit allow is not 5,000.
+        # With a small limit of descriptors, a quarter of it is less than 5,000.
         options = {contestants.Ours: {"FYNLO_MAX_UNAUTHENTICATED": "19000"}}
         return [
             kind(self.bench, **options.get(kind, {})) for kind in self.who if kind.key in self.bench.wanted]
@@ -188,11 +188,11 @@ class Memory(Row):
     digits = 2
     most = 0.6
     connections = 10_000
-    # The server gives memory back some seconds after a crowd.
+    # The server releases memory some seconds after many tablets have left.
     patience = 13
 
     def run(self, runs):
-        """Once: memory does not vary as times do."""
+        """Measured once, since memory varies less than times."""
         self.prepare()
         servers, holding = self.make(), []
         try:
@@ -388,7 +388,7 @@ class Connections(Messages):
         self.key = f"ping-{count}"
         self.title = f"ping, {count:,} connections, one at a time"
         self.options = ("--connections", count, "--timeout", "60s")
-        # MiB when all are there, by contestant.
+        # MiB with all connections open, by contestant.
         self.memory = {}
 
     def measured(self, contestant, report):

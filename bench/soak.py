@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tablets come and go for minutes while the server's descriptors and memory are watched.
+"""Connects and disconnects tablets for minutes, and watches the server's descriptors and memory.
 
 usage: soak.py --url http://127.0.0.1:8000 --pid SERVER --user TOKEN:USER_ID:RESTAURANT_ID [--user ...]
                [--tablets 200] [--minutes 10] [--seed 1]

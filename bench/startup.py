@@ -1,4 +1,4 @@
-"""How long from exec to READY=1, how large the program is, and how much memory it has then."""
+"""Measures the time from exec to READY=1, the program's size, and its memory at that time."""
 import os
 import socket
 import statistics

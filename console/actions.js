@@ -1,10 +1,10 @@
-// What managers do in the console: each is asked about first, and a refusal is shown in the server's own words.
+// The actions of managers in the console. Each asks for confirmation first, and shows a refusal in the server's own words.
 
 import { CommandRefused, randomID } from "./client.js";
 import { ask, words } from "./page.js";
 import { Refusal } from "./session.js";
 
-/** Moves an order over the connection that is up, unless somebody else has changed it meanwhile. */
+/** Moves an order over the open connection, unless somebody else has changed it in the meantime. */
 export function moveOrder(client, board, order, status) {
     ask({
         title: `Move order ${order.order_number}?`,
@@ -44,7 +44,7 @@ export function closeConnection(session, connection) {
     });
 }
 
-/** Tells every tablet of a restaurant something; to confirm twice is to send it once. */
+/** Sends a notification to every tablet of a restaurant. It is sent once, even if it is confirmed twice. */
 export function sendNotification(session, restaurant, name) {
     const key = randomID();
     ask({
@@ -62,7 +62,7 @@ export function sendNotification(session, restaurant, name) {
     });
 }
 
-/** Has a restaurant's menu read anew from the database. */
+/** Makes the servers read a restaurant's menu from the database again. */
 export function invalidateMenu(session, restaurant, name) {
     ask({
         title: "Invalidate the menu cache?",
@@ -75,7 +75,7 @@ export function invalidateMenu(session, restaurant, name) {
     });
 }
 
-/** Goes on with another token, if the server takes it over the connection that is up. */
+/** Replaces the token, if the server accepts the new one over the open connection. */
 export function renewToken(session, client, whyRefused) {
     ask({
         title: "Paste a new token",

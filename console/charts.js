@@ -1,10 +1,10 @@
-// Lines over the last fifteen minutes, as SVG. A gap is where nothing was measured: nothing is drawn across it.
+// Line charts of the last fifteen minutes, as SVG. No line is drawn across a gap in the measurements.
 
 import { clockTime, element, figure, setText } from "./page.js";
 
-/** What is shown, in milliseconds. */
+/** The period shown, in milliseconds. */
 export const SPAN = 15 * 60_000;
-/** Samples further apart than this are not joined. */
+/** Samples further apart than this are not connected by a line. */
 const GAP = 20_000;
 const HEIGHT = 132;
 const MARGIN = { left: 40, right: 8, top: 8, bottom: 20 };
@@ -16,7 +16,7 @@ function svg(tag, properties, ...children) {
     return node;
 }
 
-/** The next 1, 2 or 5 times a power of ten. */
+/** Rounds up to 1, 2 or 5 times a power of ten. */
 function ceiling(value) {
     if (!(value > 0)) return 1;
     const power = 10 ** Math.floor(Math.log10(value));
@@ -35,7 +35,7 @@ export class Chart {
     #now = Date.now();
     #pointer = null;
 
-    /** In `figureNode`: `series` are { key, label }, `note` says what the numbers are; `limit`: the axis' end, if it is fixed. */
+    /** In `figureNode`: `series` are { key, label }, `note` explains the numbers; `limit` is the end of the axis, if it is fixed. */
     constructor(figureNode, { title, unit, series, note, limit }) {
         this.#series = series;
         this.#limit = limit;
@@ -62,7 +62,7 @@ export class Chart {
         new ResizeObserver(() => this.#draw()).observe(this.#drawing);
     }
 
-    /** `samples`: { at, values: { key: number or null } } in order of time. */
+    /** `samples` are { at, values: { key: number or null } }, in order of time. */
     show(samples) {
         this.#samples = samples;
         this.#now = Date.now();
@@ -100,7 +100,7 @@ export class Chart {
         this.#drawing.replaceChildren(...parts);
     }
 
-    /** Shows the numbers of one moment: the pointer's, or the last one, with its time. */
+    /** Shows the numbers and the time of one sample: the one under the pointer, or the last. */
     #read(samples, x) {
         const last = samples.at(-1);
         let shown = last;
@@ -117,7 +117,7 @@ export class Chart {
     }
 }
 
-/** A line, broken where there is nothing; a lonely sample is a dot. */
+/** The path of a line, with gaps where samples are missing; a sample without neighbours is a dot. */
 function path(samples, key, x, y) {
     let text = "";
     let before = null;

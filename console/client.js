@@ -1,10 +1,10 @@
 // The tablet's side of the WebSocket protocol, for web pages: connect, authenticate, resume, back off, and a queue of commands
-// that each take effect once. It uses nothing but what every browser has, and knows nothing of the page it is in.
+// that each take effect once. It uses only what every browser provides, and does not depend on the page.
 //
 //     const client = new FynloClient({ token, user, restaurant, clientType: "pos", deviceId: "bar-1" });
 //     client.on("state", ({ state, sentence, retryAt }) => …);     // see STATES
 //     client.on("event", (event) => …);                            // durable ones in the order of their `seq`, each once
-//     client.on("resync_required", () => …);                       // load by REST, then go on
+//     client.on("resync_required", () => …);                       // load everything by REST again
 //     client.connect();
 //     const { id, answer } = client.send("order.status_update", { order_id, status: "ready" });
 //     await answer;                                                // { seq }, or a CommandRefused with a sentence
@@ -15,36 +15,36 @@
 //          └─ forbids it ◄──────── RECONNECTING ◄──────────────┴────────────────────────────┘
 //                                  1, 2, 4, 8, 16, 30 s, less up to a half
 
-/** Where a client is in its life. */
+/** The states of a client. */
 export const STATES = ["DISCONNECTED", "CONNECTING", "AUTHENTICATING", "CONNECTED", "RECONNECTING"];
 
-/** Seconds before the first, the second … further attempt; the last one is for all that follow. */
+/** Seconds before the first, second … retry; the last value is used for all later ones. */
 const DELAYS = [1, 2, 4, 8, 16, 30];
-/** Failures in a row after which `max_reconnect_attempts` is told; it goes on at the longest delay. */
+/** Consecutive failures after which `max_reconnect_attempts` is reported; the client keeps trying, at the longest delay. */
 const MANY_FAILURES = 10;
 const CONNECT_TIMEOUT = 10_000;
 const AUTHENTICATION_TIMEOUT = 10_000;
-/** At the longest; the server may want pings sooner. */
+/** The longest interval between pings; the server may ask for a shorter one. */
 const PING_INTERVAL = 15_000;
 const PONG_TIMEOUT = 5_000;
-/** Pings in a row without an answer after which the connection counts as dead. */
+/** Consecutive unanswered pings after which the connection counts as dead. */
 const TOLERATED_PINGS = 3;
 const ANSWER_TIMEOUT = 10_000;
-/** Commands that may wait. */
+/** The largest number of waiting commands. */
 const QUEUE_LIMIT = 1_000;
 
-/** Close codes after which another connection would end in the same way. */
+/** Close codes after which another connection would end the same way. */
 const FINAL_CODES = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010, 4006, 4011]);
-/** Close codes after which only another token helps, unless `auth_error` said that it is worth another try. */
+/** Close codes after which only another token helps, unless `auth_error` said that the same one may be tried again. */
 const TOKEN_CODES = new Set([4001, 4002, 4003, 4005]);
 
-/** What a close code means, for people. */
+/** The meaning of each close code, as shown to people. */
 const SENTENCES = new Map([
     [1001, "The server is restarting."],
     [1006, "The connection was lost."],
     [1009, "The message was too large."],
     [4000, "The server had an error."],
-    [4004, "The server did not answer any more."],
+    [4004, "The server stopped answering."],
     [4005, "The token has expired."],
     [4006, "Access was revoked, or an administrator closed this connection."],
     [4008, "Too many messages were sent."],
@@ -52,17 +52,17 @@ const SENTENCES = new Map([
     [4011, "A newer connection of this device took over."],
 ]);
 
-/** A command that the server will not do; `message` is the server's own sentence. */
+/** The server's refusal of a command; `message` is the server's own sentence. */
 export class CommandRefused extends Error {
     constructor({ error, code, order }) {
         super(error);
         this.code = code;
-        /** The order as it now is, where the contract promises it. */
+        /** The order's present state, if the error carries it. */
         this.order = order;
     }
 }
 
-/** A random id; crypto.randomUUID exists over https only. */
+/** Makes a random id; crypto.randomUUID exists only over https. */
 export function randomID() {
     const bytes = crypto.getRandomValues(new Uint8Array(16));
     return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -83,28 +83,28 @@ export class FynloClient {
     #answers = new Map();
     #commandFailures = 0;
 
-    /** The last durable event that listeners were told of; null before the first `authenticated`. */
+    /** The last durable event passed to listeners; null before the first `authenticated`. */
     lastSequence = null;
-    /** Failures in a row. */
+    /** Consecutive failures. */
     failures = 0;
-    /** When the next attempt is due, as Date.now() has it; null when none is. */
+    /** When the next attempt is due, in the time of Date.now(); null if none is. */
     retryAt = null;
-    /** How long the last pong took, in milliseconds; null before the first. */
+    /** The round trip of the last ping, in milliseconds; null before the first pong. */
     roundTrip = null;
     /** When the last pong came. */
     lastPongAt = null;
-    /** What the server said when it let us in. */
+    /** The data of the last `authenticated`. */
     session = null;
 
     /**
      * @param {object} settings
-     * @param {string} [settings.server] such as "https://pos.example.com"; by default where the page is from
+     * @param {string} [settings.server] such as "https://pos.example.com"; the page's own server by default
      * @param {string} settings.token, settings.user, settings.restaurant
      * @param {"pos"|"kitchen"|"management"|"platform"} [settings.clientType]
-     * @param {string} [settings.deviceId] its newest connection replaces its dead one
+     * @param {string} [settings.deviceId] the device's newest connection replaces a dead one
      * @param {string} [settings.clientVersion]
      * @param {{load: () => object[], save: (commands: object[]) => void}} [settings.storage] keeps the queue
-     * @param {() => Promise<string>} [settings.renewToken] asked for a new token when the old one ends
+     * @param {() => Promise<string>} [settings.renewToken] called for a new token when the old one expires
      * @param {(url: string, protocol: string) => WebSocket} [settings.open]
      * @param {typeof fetch} [settings.fetch]
      */
@@ -123,20 +123,20 @@ export class FynloClient {
 
     get isConnected() { return this.#state === "CONNECTED"; }
 
-    /** Commands without an answer, in order: { id, type or path, state: "queued" | "sent", attempts }. */
+    /** The commands without an answer, in order: { id, type or path, state: "queued" | "sent", attempts }. */
     get queue() { return this.#queue.map((command) => ({ ...command })); }
 
-    /** How far the server's clock is ahead, in milliseconds, as the quickest of the last pongs told; null before the first. */
+    /** How far the server's clock is ahead, in milliseconds, by the quickest of the last pongs; null before the first. */
     get clockOffset() {
         if (this.#offsets.length === 0) return null;
         return this.#offsets.reduce((best, next) => (next.roundTrip < best.roundTrip ? next : best)).offset;
     }
 
     /**
-     * Calls `listener` for one of these, and returns what ends that:
+     * Calls `listener` for one of these events, and returns a function that removes it:
      * "state" { state, sentence, failures, retryAt }, "connect" { resumed, missed, seq }, "disconnect" { code, reason, sentence },
      * "event" (the envelope), "resync_required" { seq }, "command" (an entry of the queue, in the end with state "done" and
-     * `value`, or "refused" and `sentence`), "auth_error" { sentence }: only `setToken` helps, "token_expiring" { seconds },
+     * `value`, or "refused" and `sentence`), "auth_error" { sentence } (only `setToken` helps), "token_expiring" { seconds },
      * "token_renewed", "token_refused" { error }, "max_reconnect_attempts" { attempts }, "pong", "error" { code, error }.
      */
     on(name, listener) {
@@ -151,14 +151,14 @@ export class FynloClient {
 
     // MARK: Connecting
 
-    /** Connects, and stays connected until `disconnect`; nothing while it is at it already. */
+    /** Connects, and reconnects until `disconnect`; does nothing if it is connected or connecting already. */
     connect() {
         if (this.#state !== "DISCONNECTED") return;
         this.failures = 0;
         this.#open();
     }
 
-    /** Ends it; the queue is kept. */
+    /** Closes the connection; the queue is kept. */
     disconnect() {
         const socket = this.#release();
         socket?.close(1000);
@@ -166,18 +166,18 @@ export class FynloClient {
         this.#become("DISCONNECTED", { code: 1000, sentence: "Disconnected." });
     }
 
-    /** The system says that the network is gone. */
+    /** Tells the client that the system has no network. */
     networkLost() {
         if (this.#socket) this.#lost(1006, "The network is gone.");
     }
 
-    /** The system says that the network is there, perhaps another one: tries at once, or asks whether the server still hears. */
+    /** Tells the client that the system has a network again: it connects at once, or pings if it still has a connection. */
     networkRestored() {
         if (this.#state === "RECONNECTING") this.#open();
         if (this.#state === "CONNECTED") this.#ping(TOLERATED_PINGS - 1);
     }
 
-    /** Goes on with another token: over the connection that is up, or with a new one. */
+    /** Replaces the token: over the open connection if there is one, else with a new connection. */
     setToken(token) {
         this.#settings.token = token;
         if (this.#state === "CONNECTED") this.#say({ type: "reauth", data: { token } });
@@ -196,7 +196,7 @@ export class FynloClient {
         this.#after("connect", CONNECT_TIMEOUT, () => this.#lost(1006, "The server could not be reached in time."));
         socket.onopen = () => this.#authenticate();
         socket.onmessage = ({ data }) => this.#receive(data);
-        // An error event says nothing, and is followed by this one.
+        // An error event has no details, and a close event always follows it.
         socket.onclose = ({ code, reason }) => this.#lost(code, reason);
     }
 
@@ -219,7 +219,7 @@ export class FynloClient {
         this.#stop("authenticate");
         this.failures = 0;
         const missed = data.resumed && this.lastSequence !== null ? data.seq - this.lastSequence : 0;
-        // Without a resume, what comes next is the event after `seq`: what was before it has to be loaded.
+        // Without a resume, the next event is the one after `seq`: the state before it has to be loaded.
         if (!data.resumed) this.lastSequence = data.seq;
         this.#become("CONNECTED", { sentence: "Connected." });
         this.#tell("connect", { resumed: data.resumed, missed, seq: data.seq });
@@ -229,7 +229,7 @@ export class FynloClient {
         this.#pump();
     }
 
-    /** The connection has ended: whether there is another one is for the contract's table of close codes to say. */
+    /** Handles the end of the connection: the contract's table of close codes decides whether the client connects again. */
     #lost(code, reason) {
         const socket = this.#release();
         if (socket && socket.readyState < 2) socket.close(code === 4004 ? 4004 : 1000);
@@ -255,7 +255,7 @@ export class FynloClient {
         this.#after("reconnect", delay, () => this.#open());
     }
 
-    /** One new token, then one more connection; without one it is over until `setToken`. */
+    /** Fetches a new token and connects once more; without a token the client waits for `setToken`. */
     async #renewToken(detail) {
         this.#become("DISCONNECTED", { ...detail, needsToken: true });
         if (this.#settings.renewToken && this.failures < MANY_FAILURES) {
@@ -264,7 +264,7 @@ export class FynloClient {
                 this.failures += 1;
                 return this.setToken(token);
             } catch {
-                // Told below.
+                // Reported below.
             }
         }
         this.#tell("auth_error", detail);
@@ -276,7 +276,7 @@ export class FynloClient {
         this.#tell("state", { state, failures: this.failures, retryAt: this.retryAt, ...detail });
     }
 
-    /** Lets go of the socket, which is not listened to any more, and of all that was due. */
+    /** Closes the socket, ignores its later events, and cancels all timers. */
     #release() {
         for (const name of [...this.#timers.keys()]) this.#stop(name);
         const socket = this.#socket;
@@ -299,7 +299,7 @@ export class FynloClient {
         switch (message.type) {
         case "authenticated": return this.#authenticated(data);
         case "auth_error":
-            // On a connection that is up, a token was refused; else the close comes next.
+            // On an open connection this refuses the new token; otherwise a close follows.
             if (this.#state === "CONNECTED") return this.#tell("token_refused", data);
             this.#refusal = data;
             return;
@@ -330,13 +330,13 @@ export class FynloClient {
         try {
             this.setToken(await this.#settings.renewToken());
         } catch {
-            // The old one is good until it ends.
+            // The old token is valid until it expires.
         }
     }
 
     // MARK: Heartbeat
 
-    /** Tells how far the events are applied; `missed`: how many answers have not come already. */
+    /** Sends a ping that says which events are applied; `missed` is the number of unanswered pings so far. */
     #ping(missed = this.#pings.missed) {
         this.#pings.missed = missed;
         this.#pings.number += 1;
@@ -357,7 +357,7 @@ export class FynloClient {
         this.#pings.missed = 0;
         this.lastPongAt = Date.now();
         const echo = data.echo ?? {};
-        // A late one proves life too, but measures nothing.
+        // A late pong shows that the server is there, but is no measurement.
         if (echo.n === this.#pings.number && this.#pings.sentAt !== null) {
             this.roundTrip = performance.now() - this.#pings.sentAt;
             const offset = Date.parse(data.timestamp) - (echo.sent + this.roundTrip / 2);
@@ -367,7 +367,7 @@ export class FynloClient {
         this.#tell("pong", { roundTrip: this.roundTrip });
     }
 
-    /** "healthy", "degraded" or "unhealthy", by the age of the last pong. */
+    /** The connection's health by the age of the last pong: "healthy", "degraded" or "unhealthy". */
     get health() {
         const age = this.isConnected && this.lastPongAt !== null ? Date.now() - this.lastPongAt : Infinity;
         if (age < 20_000) return "healthy";
@@ -376,12 +376,12 @@ export class FynloClient {
 
     // MARK: Commands
 
-    /** Queues a message; it is sent in its turn, again after a lost connection, and takes effect once. */
+    /** Queues a message. It is sent in order, sent again if the connection is lost, and takes effect once. */
     send(type, data) {
         return this.#submit({ id: randomID(), type, data });
     }
 
-    /** Queues a request with a body in JSON; its id is the Idempotency-Key. */
+    /** Queues a request with a JSON body; its id is the Idempotency-Key. */
     request(method, path, body) {
         return this.#submit({ id: randomID(), method, path, body });
     }
@@ -394,13 +394,13 @@ export class FynloClient {
         this.#queue.push(entry);
         this.#save();
         const answer = new Promise((resolve, reject) => this.#answers.set(entry.id, { resolve, reject }));
-        answer.catch(() => {}); // who is not interested need not listen
+        answer.catch(() => {}); // a caller need not handle the rejection
         this.#tell("command", { ...entry });
         this.#pump();
         return { id: entry.id, answer };
     }
 
-    /** Sends the command whose turn it is: one at a time, so that their order stays. */
+    /** Sends the next command. Only one is sent at a time, so that they take effect in order. */
     #pump() {
         if (this.#state !== "CONNECTED" || this.#current || this.#timers.has("resend")) return;
         const entry = this.#queue[0];
@@ -428,7 +428,7 @@ export class FynloClient {
             if (this.#current === entry) this.#again();
             return;
         }
-        if (this.#current !== entry) return; // the connection was lost meanwhile: it is sent again, to the same effect
+        if (this.#current !== entry) return; // the connection was lost: the command is sent again with the same id
         if (response.ok) return this.#finish(entry, null, body);
         const isWorthwhile = [429, 500, 502, 503, 504].includes(response.status);
         if (isWorthwhile) return this.#again(1000 * Number(response.headers.get("Retry-After") ?? 0));
@@ -443,7 +443,7 @@ export class FynloClient {
     #refused(data) {
         const entry = this.#queue.find((command) => command.id === data.id);
         if (!entry) return this.#tell("error", data);
-        // Not done, or perhaps done: the same again, before any other.
+        // The command was not carried out, or perhaps was: the same command is sent again before any other.
         if (data.code === "unavailable" || data.code === "rate_limited") return this.#again(data.retry_after_ms);
         this.#finish(entry, data);
     }
@@ -462,7 +462,7 @@ export class FynloClient {
         this.#pump();
     }
 
-    /** The current command has no answer yet: the same again, a little later. */
+    /** Sends the current command again a little later, since its outcome is unknown. */
     #again(delay) {
         this.#requeue();
         const longest = 1000 * DELAYS[Math.min(this.#commandFailures, DELAYS.length - 1)];

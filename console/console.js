@@ -1,4 +1,4 @@
-// The console: how a restaurant's tablets and orders are doing, live. A manager sees their own, a platform owner all.
+// The console shows a restaurant's tablets and orders live. Managers see their own restaurants, platform owners all of them.
 
 import { closeConnection, invalidateMenu, moveOrder, renewToken, sendNotification } from "./actions.js";
 import { Chart } from "./charts.js";
@@ -22,9 +22,9 @@ class Console {
     #table;
     #charts;
     #samples = [];
-    /** When the report was last asked for. */
+    /** When the report was last requested. */
     #reportAt = null;
-    /** When the socket was lost; null while it is up, or none is wanted. */
+    /** When the socket was lost; null while it is open or not wanted. */
     #lostAt = null;
     /** When this page last heard from the server over the socket. */
     #heardAt = null;
@@ -44,7 +44,7 @@ class Console {
         this.#charts = makeCharts();
     }
 
-    /** Throws the Refusal of who may not see this. */
+    /** Throws a Refusal if the user may not see the console. */
     async start() {
         const { profile } = this.#session;
         if (!MANAGEMENT.includes(profile.role)) {
@@ -75,7 +75,7 @@ class Console {
         document.addEventListener("visibilitychange", () => document.hidden || this.#retry());
         byID("retry").addEventListener("click", () => {
             this.#retry();
-            // Also where the close code forbids to try again by oneself.
+            // This works even if the close code forbids an automatic retry.
             this.#client?.connect();
         });
         byID("sign-out").addEventListener("click", () => signOut(this.#session));
@@ -97,7 +97,7 @@ class Console {
         return this.#session.profile.restaurants.find((restaurant) => restaurant.id === id)?.name ?? id;
     }
 
-    // MARK: One restaurant, or all
+    // MARK: One restaurant or all
 
     async #choose(restaurant) {
         this.#client?.disconnect();
@@ -161,7 +161,7 @@ class Console {
         }
     }
 
-    /** The last events, so that the stream does not begin empty. */
+    /** Loads the latest events, so that the stream is not empty at first. */
     async #loadPast(book) {
         const after = Math.max(0, (this.#client.session?.seq ?? 0) - 20);
         const path = `/api/v1/events?restaurant_id=${this.#diagnostics.restaurant}&after=${after}&limit=20`;
@@ -169,7 +169,7 @@ class Console {
             const { body } = await this.#session.get(path);
             if (book === this.#book) this.#stream.begin(body);
         } catch {
-            // Not kept any more, or not now: it begins with the next one.
+            // They are deleted, or cannot be loaded now: the stream begins with the next event.
         }
     }
 
@@ -177,7 +177,7 @@ class Console {
         this.#heardAt = Date.now();
         this.#stream.add(event);
         this.#book.take(event);
-        if (event.type === "menu.updated") notify(`The menu has changed: it is version ${event.data.version} now.`);
+        if (event.type === "menu.updated") notify(`The menu has changed; it is now version ${event.data.version}.`);
     }
 
     #showOrders(book) {
@@ -210,7 +210,7 @@ class Console {
             ? `${count(behind.length, "tablet")} behind, by up to ${count(most, "event")}` : "none is behind");
         const silent = this.#diagnostics.report.silent_nodes;
         setText(byID("nodes-note"), silent === null
-            ? "Redis is away: other servers, if there are any, could not be asked."
+            ? "Redis is unavailable: other servers, if there are any, could not be asked."
             : silent.length > 0 ? `${count(silent.length, "server")} did not answer: the tablets there are missing here.` : "");
     }
 
@@ -229,7 +229,7 @@ class Console {
         setText(byID("charts-note"), history.note);
     }
 
-    // MARK: What is live, and what is not
+    // MARK: Live or not
 
     #tick() {
         const { answeredAt, isFresh, lostAt } = this.#diagnostics;
@@ -261,8 +261,8 @@ class Console {
         const reason = this.#lostAt !== null ? sentence : this.#diagnostics.problem;
         setText(byID("lost-sentence"), lostSentence({
             since, reason, wasConnected: this.#client === null || this.#heardAt !== null,
-            consequence: "What you see below is as it was then, and not live." }));
-        const next = isOver ? "No further try by itself." : retryAt > Date.now() ? `Next try in ${duration((retryAt - Date.now()) / 1000 + 1)}.` : "Trying now.";
+            consequence: "The data below is from that time and is not live." }));
+        const next = isOver ? "No automatic retry." : retryAt > Date.now() ? `Next try in ${duration((retryAt - Date.now()) / 1000 + 1)}.` : "Trying now.";
         setText(byID("lost-clock"), `${duration((Date.now() - since) / 1000)} ago. ${next}`);
     }
 
@@ -286,7 +286,7 @@ class Console {
 
     // MARK: The report
 
-    /** Now and then by itself, unless somebody is marking a part of it. */
+    /** Refreshes the report now and then, unless the user has selected a part of it. */
     #renewReport() {
         const isMarked = byID("report").contains(document.getSelection().anchorNode) && !document.getSelection().isCollapsed;
         if (!isMarked && Date.now() - this.#reportAt > 30_000) this.#loadReport();
@@ -318,17 +318,17 @@ function makeCharts() {
     return [
         ["chart-messages", {
             title: "Messages", unit: "per second", series: [{ key: "messages", label: "received" }],
-            note: "What tablets sent; each point is of the 15 s before it." }],
+            note: "Messages that tablets sent; each point covers the 15 s before it." }],
         ["chart-delivery", {
             title: "Delivery", unit: "ms",
             series: [{ key: "p50", label: "p50" }, { key: "p95", label: "p95" }, { key: "p99", label: "p99" }],
             note: `From an event's commit until its server has written it to the last tablet, as servers count it in steps of 1, 2, 5, 10 …; ${minute}` }],
         ["chart-heartbeats", {
             title: "Heartbeats", unit: "% of those expected", limit: 100, series: [{ key: "heartbeats", label: "received" }],
-            note: `Pings that came ÷ pings due; ${minute}` }],
+            note: `Pings received ÷ pings due; ${minute}` }],
         ["chart-cache", {
             title: "Menu reads", unit: "per minute", series: [...CACHE_LEVELS].map(([key, label]) => ({ key, label })),
-            note: `Where menus were read from; ${minute}` }],
+            note: `The source that menus were read from; ${minute}` }],
     ].map(([id, settings]) => new Chart(byID(id), settings));
 }
 

@@ -1,31 +1,31 @@
-// What GET /api/v1/websocket/diagnostics tells, asked for every few seconds: the connections as a table, and the last 15 minutes.
+// The data of GET /api/v1/websocket/diagnostics, fetched every few seconds: a table of connections, and the last 15 minutes.
 
 import { History } from "./history.js";
 import { count, duration, element, figure, setText, words } from "./page.js";
 
 const INTERVAL = 5_000;
-/** An answer older than this is not shown as live, whatever the reason. */
+/** An answer older than this is not shown as live. */
 const FRESH = 15_000;
 
-/** Asks again and again, until it is stopped. */
+/** Fetches the diagnostics repeatedly until it is stopped. */
 export class Diagnostics {
     #session;
     #listener;
     #timer = null;
     #isStopped = false;
-    /** The question under way. */
+    /** The pending request. */
     #asking = null;
 
-    /** The restaurant; empty: all of them. */
+    /** The restaurant; empty for all of them. */
     restaurant = "";
-    /** The last answer, and when it came. */
+    /** The last answer and its time. */
     report = null;
     answeredAt = null;
-    /** When answers stopped coming; null while they come. */
+    /** When requests began to fail; null while they succeed. */
     lostAt = null;
-    /** Why, in the server's or our words. */
+    /** Why requests fail, as a sentence. */
     problem = "";
-    /** What the charts show. */
+    /** The data of the charts. */
     history = new History();
 
     /** `listener` is called after each answer, and after a failure with the Refusal. */
@@ -36,7 +36,7 @@ export class Diagnostics {
 
     get isFresh() { return this.lostAt === null && this.answeredAt !== null && Date.now() - this.answeredAt < FRESH; }
 
-    /** Another restaurant: what was known is not about it. Throws a Refusal that does not pass. */
+    /** Changes the restaurant and forgets the data of the last one. Throws a Refusal that a retry would not change. */
     async choose(restaurant) {
         this.restaurant = restaurant;
         this.report = null;
@@ -56,7 +56,7 @@ export class Diagnostics {
         return "/api/v1/websocket/diagnostics" + (this.restaurant ? `?restaurant_id=${this.restaurant}` : "");
     }
 
-    /** Asks now, and from then on. Resolves to the Refusal, or null. */
+    /** Fetches now and repeatedly from then on. Resolves to the Refusal, or null. */
     poll() {
         this.#asking ??= this.#ask().finally(() => { this.#asking = null; });
         return this.#asking;
@@ -67,7 +67,7 @@ export class Diagnostics {
         const restaurant = this.restaurant;
         let refusal = null;
         try {
-            // All of it each time: it is short, and what the page shows is never more than what a server has said.
+            // The whole history each time: it is short, and the page then never shows more than the server sent.
             const { body } = await this.#session.get(`${this.path}${restaurant ? "&" : "?"}history=true`);
             if (restaurant === this.restaurant) this.#take(body);
         } catch (error) {
@@ -88,7 +88,7 @@ export class Diagnostics {
         this.history.take(body);
     }
 
-    /** Restaurants with their connections, those of all nodes together. */
+    /** Restaurants with their connections, of all nodes together. */
     get restaurants() {
         const restaurants = new Map();
         for (const node of this.report ? [this.report, ...this.report.nodes] : []) {
@@ -112,7 +112,7 @@ export class ConnectionTable {
     #own;
     #close;
 
-    /** `names`: a restaurant's name; `own`: the id of this page's connection; `close`: called with a connection to be closed. */
+    /** `names` are the restaurants' names, `own` the id of this page's connection; `close` is called with a connection to close. */
     constructor(container, { names, own, close }) {
         this.#container = container;
         this.#names = names;
@@ -179,7 +179,7 @@ export class ConnectionTable {
     }
 }
 
-/** The table's columns, before the one of the button. */
+/** The table's columns; the column of the button follows them. */
 export const COLUMNS = ["Device", "Type", "State", "Connected", "Last heard", "Round trip", "Behind"];
 
 function byAge(one, other) {

@@ -1,8 +1,8 @@
-// The event stream of a restaurant as it happens, the newest first.
+// A restaurant's event stream, live, newest first.
 
 import { clockTime, element, words } from "./page.js";
 
-/** Events that are kept on the page. */
+/** The largest number of events on the page. */
 const LIMIT = 100;
 
 export class EventStream {
@@ -16,7 +16,7 @@ export class EventStream {
 
     clear() { this.#list.replaceChildren(); }
 
-    /** Events of before, in order; those that came meanwhile are not doubled. */
+    /** Adds earlier events, in order. Events that the page already has are not added twice. */
     begin(events) {
         const shown = new Set(Array.from(this.#list.children, (entry) => entry.dataset.seq));
         const older = events.filter((event) => !shown.has(String(event.seq)));
@@ -39,7 +39,7 @@ function entry(event) {
         element("span", { class: "seq" }, event.seq ? `${event.seq}` : "passing"));
 }
 
-/** What happened, in words. */
+/** Describes an event in words. */
 function sentence({ type, data }) {
     switch (type) {
     case "order.status_changed": return `Order ${data.order_number}: ${words(data.old_status)} → ${words(data.status)}`;

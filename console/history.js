@@ -1,9 +1,9 @@
-// The last 15 minutes as the servers have measured them, each of them by itself and all in intervals of the same times, added up.
+// The last 15 minutes as measured by the servers: each measures the same intervals on its own, and the page adds them up.
 
 import { SPAN } from "./charts.js";
 import { clockTime, count } from "./page.js";
 
-/** Percentiles, heartbeats and menu reads are of so many intervals together: a minute. */
+/** Percentiles, heartbeats and menu reads combine this many intervals: a minute. */
 const WINDOW = 4;
 
 /** The names in the diagnostics' `menu_reads`. */
@@ -13,16 +13,16 @@ export const CACHE_LEVELS = new Map([
 ]);
 
 export class History {
-    /** What each server told last: { start, end, history }, the times in milliseconds by the servers' clocks. */
+    /** The last answer of each server: { start, end, history }, with times in milliseconds by the servers' clocks. */
     #servers = new Map();
-    /** Those that were heard of and did not answer the last time, and those that did, with something to tell. */
+    /** The known servers that did not answer the last time, and those that answered with data. */
     #missing = new Set();
     #present = [];
-    /** What the server's clock is behind this one, in milliseconds. */
+    /** How far the server's clock is behind this one, in milliseconds. */
     #offset = 0;
     #older = 0;
 
-    /** Nothing is known, as of another restaurant. */
+    /** Forgets everything, for another restaurant. */
     clear() {
         this.#servers.clear();
         this.#missing.clear();
@@ -30,7 +30,7 @@ export class History {
         this.#older = 0;
     }
 
-    /** An answer of `GET /api/v1/websocket/diagnostics?history=true`. */
+    /** Takes an answer of `GET /api/v1/websocket/diagnostics?history=true`. */
     take(report) {
         this.#offset = Date.now() - Date.parse(report.time);
         const answers = [report, ...report.nodes];
@@ -51,15 +51,15 @@ export class History {
     }
 
     /**
-     * [{ at, values }] for the charts, in order: `at` is the end of an interval by this page's clock. `values` are empty where not
-     * all servers are known to have measured: their sum would look like less than there was.
+     * The samples [{ at, values }] of the charts, in order: `at` is the end of an interval by this page's clock. `values` is empty
+     * if the measurements of some server are missing, because their sum would be too low.
      */
     get samples() {
         const servers = [...this.#servers.values()];
         if (servers.length === 0) return [];
         const interval = servers[0].history.interval_ms;
         const from = Math.min(...servers.map(({ start }) => start));
-        // Those that have measured an interval may be asked a moment before the others have.
+        // A server may be asked a moment before the others have measured an interval.
         const ends = this.#present.map((node) => this.#servers.get(node).end);
         const to = ends.length > 0 ? Math.min(...ends) : Math.max(...servers.map(({ end }) => end));
         const sums = [];
@@ -70,7 +70,7 @@ export class History {
         }));
     }
 
-    /** What all servers counted in the interval that begins at `time`; null if that is not known. */
+    /** The counts of all servers in the interval that begins at `time`; null if some are unknown. */
     #sum(time, interval) {
         const sum = { messages: 0, received: 0, expected: 0, reads: {}, deliveries: [], bounds: [] };
         let isMeasured = false;
@@ -79,7 +79,7 @@ export class History {
             if (place < 0) continue;
             if (place >= history.messages.length) {
                 if (this.#missing.has(node)) return null;
-                // It is gone for good.
+                // The server has stopped.
                 continue;
             }
             if (history.messages[place] === null) return null;
@@ -94,7 +94,7 @@ export class History {
         return isMeasured ? sum : null;
     }
 
-    /** What has to be known about the charts, in sentences; empty if there is nothing. */
+    /** Notes on the charts, as sentences; empty if there are none. */
     get note() {
         const notes = [];
         const ends = [...this.#missing].map((node) => this.#servers.get(node)?.end).filter(Boolean);
@@ -104,7 +104,7 @@ export class History {
         if (this.#older > 0) notes.push(`${count(this.#older, "server")} of an older version: not in the charts.`);
         const latest = Math.max(...this.#present.map((node) => this.#servers.get(node).start));
         const first = Math.min(...[...this.#servers.values()].map(({ start }) => start));
-        // Those of servers that have been there for longer differ by an interval, if anything.
+        // The starts of servers that have run for longer differ by an interval at most.
         if (latest > first + 60_000) {
             notes.push(`One of the servers began at ${clockTime(latest + this.#offset)}: what another one did in its place before may be missing.`);
         }
@@ -112,7 +112,7 @@ export class History {
     }
 }
 
-/** The numbers of one interval; `minute`: it and those before it. */
+/** The numbers of one interval; `minute` holds it and the intervals before it. */
 function values(sum, minute, interval) {
     const total = (pick) => minute.reduce((all, each) => all + (pick(each) ?? 0), 0);
     const expected = total((each) => each.expected);
@@ -128,7 +128,7 @@ function values(sum, minute, interval) {
     return result;
 }
 
-/** Below which a part of the counts in buckets lies, on a line through its bucket; the last bound if beyond. null: there are none. */
+/** A quantile of counts in buckets, interpolated within its bucket; the last bound if it lies beyond. null without counts. */
 export function percentile(counts, bounds, part) {
     const rank = part * counts.reduce((all, number) => all + number, 0);
     if (rank === 0) return null;

@@ -2,22 +2,22 @@
 
 import { count, duration, element, money, setText, words } from "./page.js";
 
-/** In the order of an order's life. */
+/** The statuses, in the order in which an order passes through them. */
 const LIFE = ["draft", "pending", "confirmed", "preparing", "ready", "served", "completed"];
 /** The columns of a board. */
 export const OPEN_STATUSES = LIFE.slice(0, -1);
-/** Orders of one status that are loaded. */
+/** The largest number of orders loaded per status. */
 const PAGE = 100;
 
-/** Where an order of this status may go: forwards, also by more than a step, or away. */
+/** The statuses that an order of this status can move to: forwards, by one or more steps, or cancelled. */
 export function nextStatuses(status) {
     const place = LIFE.indexOf(status);
     return place < 0 || status === "completed" ? [] : [...LIFE.slice(place + 1), "cancelled"];
 }
 
 /**
- * The open orders, loaded by REST and kept up to date by events: lists say of which `seq` they are (X-Event-Seq), and what came
- * after that is applied to them. What an event does not tell (the items) is read from the order itself.
+ * The open orders, loaded by REST and kept up to date by events. Each list states its `seq` (X-Event-Seq), and later events
+ * are applied to it. An order is read again for what its event does not contain (the items).
  */
 export class OrderBook {
     #session;
@@ -25,13 +25,13 @@ export class OrderBook {
     #changed;
     #waiting = null;
     #wanted = new Set();
-    /** It was asked for again while it was loading: what was loaded first may be from before a gap. */
+    /** True if a load was requested while one was running: the running one may have started before a gap in the events. */
     #isOutdated = false;
     #isClosed = false;
 
-    /** By their ids. */
+    /** The orders by id. */
     orders = new Map();
-    /** How many there are of a status, where that is more than are shown. */
+    /** The number of orders of a status, if not all of them are shown. */
     hidden = new Map();
     isLoaded = false;
 
@@ -43,7 +43,7 @@ export class OrderBook {
 
     close() { this.#isClosed = true; }
 
-    /** Loads all of it; to be called after `authenticated`, so that no event is missing. Throws a Refusal. */
+    /** Loads all open orders. Call it after `authenticated`, so that no event is missed. Throws a Refusal. */
     async load() {
         if (this.#waiting) {
             this.#isOutdated = true;
@@ -55,7 +55,7 @@ export class OrderBook {
         const hidden = new Map();
         let oldest = Infinity;
         try {
-            // Against the direction of their lives: who moves meanwhile is seen before, or has an event.
+            // Statuses are loaded last to first: an order that moves during the load is loaded already or has an event.
             for (const status of [...OPEN_STATUSES].reverse()) {
                 const { body, headers } = await this.#session.get(
                     `/api/v1/orders?restaurant_id=${this.#restaurant}&status=${status}&limit=${PAGE}`);
@@ -79,14 +79,14 @@ export class OrderBook {
         if (this.#isOutdated) await this.load();
     }
 
-    /** Takes an event of the stream. */
+    /** Applies an event of the stream. */
     take(event) {
         if (!event.type.startsWith("order.")) return;
         if (this.#waiting) this.#waiting.push(event);
         else if (this.#apply(event)) this.#changed(this);
     }
 
-    /** Reads again what could not be read. */
+    /** Reads orders again that could not be read. */
     retry() {
         for (const id of this.#wanted) this.#read(id);
     }
@@ -99,7 +99,7 @@ export class OrderBook {
             const isOpen = OPEN_STATUSES.includes(data.status);
             if (isOpen) this.orders.set(order.id, { ...order, status: data.status, version: data.version });
             else this.orders.delete(order.id);
-            // Another program may have changed more than the status in one go.
+            // Another program may have changed more than the status in the same transaction.
             if (isOpen && data.updated_by === null) this.#read(order.id);
             return true;
         }
@@ -117,7 +117,7 @@ export class OrderBook {
             else keepNewer(this.orders, body);
             this.#changed(this);
         } catch (refusal) {
-            // Gone by now, or to be read when the server is back.
+            // The order is gone, or is read when the server is back.
             if (!refusal.isPassing) this.#wanted.delete(id);
             else if (!this.#isClosed) setTimeout(() => this.#wanted.has(id) && this.#read(id), 2_000);
         }
@@ -129,7 +129,7 @@ function keepNewer(orders, order) {
     if (!known || known.version <= order.version) orders.set(order.id, order);
 }
 
-/** Columns by status in `container`. `move(order, status)` is called when somebody wants an order moved. */
+/** A board in `container` with a column per status. `move(order, status)` is called when the user moves an order. */
 export class Board {
     #columns = new Map();
     #cards = new Map();
@@ -168,16 +168,16 @@ export class Board {
                 if (list.children[place] !== node) list.insertBefore(node, list.children[place] ?? null);
             });
         }
-        // An element that is moved loses the focus.
+        // An element loses the focus when it is moved.
         if (focused?.isConnected && focused !== document.activeElement) focused.focus();
     }
 
-    /** Ages go on between events. */
+    /** Updates the ages between events. */
     tick() {
         for (const { age, order } of this.#cards.values()) setText(age, duration((Date.now() - Date.parse(order.created_at)) / 1000));
     }
 
-    /** Says on an order's card what is on its way with it, as "ready: queued"; null: nothing any more. */
+    /** Shows an order's pending change on its card, such as "ready: queued"; null removes it. */
     mark(id, text) {
         if (text === null) this.#marks.delete(id);
         else this.#marks.set(id, text);
@@ -238,7 +238,7 @@ export class Board {
     }
 }
 
-/** Table 4 · Anna */
+/** An order's place and customer, such as "Table 4 · Anna". */
 function who(order) {
     const place = order.table_number ? `Table ${order.table_number}` : words(order.order_type);
     return order.customer_name ? `${place} · ${order.customer_name}` : place;

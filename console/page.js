@@ -1,7 +1,7 @@
-// What both pages need to show things. Text from the server or from tablets only ever becomes text: nothing here, or anywhere in
-// the console, makes HTML out of a string.
+// What both pages need to show things. Text from the server or from tablets is only ever shown as text: no code in the console
+// makes HTML from a string.
 
-/** An element: element("p", { class: "hint", "aria-label": "…", onclick: f }, "text", otherElement). */
+/** Makes an element: element("p", { class: "hint", "aria-label": "…", onclick: f }, "text", otherElement). */
 export function element(tag, properties = {}, ...children) {
     const node = document.createElement(tag);
     for (const [name, value] of Object.entries(properties)) {
@@ -17,32 +17,32 @@ export function element(tag, properties = {}, ...children) {
 /** The element of the page with this id. */
 export const byID = (id) => document.getElementById(id);
 
-/** Sets a text, if it is another one: what is read aloud is not read again without need. */
+/** Sets a text if it has changed, so that a screen reader does not repeat it. */
 export function setText(node, text) {
     if (node.textContent !== text) node.textContent = text;
 }
 
 // MARK: Times and numbers
 
-/** 19:05:31, here. */
+/** A local time, such as 19:05:31. */
 export function clockTime(time) {
     return new Date(time).toLocaleTimeString("en-GB");
 }
 
-/** live, or as of when. */
+/** "live", or the time of the data. */
 export function freshness(isFresh, at) {
     if (isFresh) return "live";
     return at === null ? "not loaded" : `as of ${clockTime(at)}`;
 }
 
-/** Since when, and why if there is more to say than that it is lost, and what follows. */
+/** Says since when there is no connection, why if a more specific reason is known, and the consequence. */
 export function lostSentence({ since, wasConnected, reason, consequence }) {
     const what = wasConnected ? "Connection lost at" : "No connection since";
     const why = reason && reason !== "The connection was lost." ? ` ${reason.replace(/[.]?$/, ".")}` : "";
     return `${what} ${clockTime(since)}.${why} ${consequence}`;
 }
 
-/** 8 s, 3 min, 2 h 5 min. */
+/** A duration, such as 8 s, 3 min or 2 h 5 min. */
 export function duration(seconds) {
     const whole = Math.max(0, Math.floor(seconds));
     if (whole < 60) return `${whole} s`;
@@ -52,29 +52,29 @@ export function duration(seconds) {
     return `${Math.floor(whole / 86_400)} d ${Math.floor((whole % 86_400) / 3600)} h`;
 }
 
-/** A number with as many decimals as it needs to be told from its neighbours. */
+/** A number with as many decimals as distinguish it from its neighbours. */
 export function figure(number) {
     if (number === null || number === undefined || !Number.isFinite(number)) return "–";
     const decimals = Math.abs(number) >= 100 ? 0 : Math.abs(number) >= 1 ? 1 : 2;
     return number.toLocaleString("en-GB", { maximumFractionDigits: decimals });
 }
 
-/** An amount of money; which money, the restaurant knows. */
+/** An amount of money, without a currency. */
 export function money(amount) {
     return Number(amount).toLocaleString("en-GB", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 }
 
-/** in_words → in words. */
+/** Turns `in_words` into "in words". */
 export const words = (name) => String(name).replaceAll("_", " ");
 
-/** 1 order, 2 orders. */
+/** A number with its noun: 1 order, 2 orders. */
 export const count = (number, thing) => `${figure(number)} ${thing}${number === 1 ? "" : "s"}`;
 
 // MARK: Dialogs and notices
 
 /**
- * Asks before something is done, does it, and says how it went: `action` gets the fields' values and returns a sentence; what it
- * throws is shown as its message, and the dialog stays open. `fields`: [{ name, label, rows?, required?, maxlength?, type? }].
+ * Asks for confirmation, runs `action` and reports the result. `action` gets the fields' values and returns a sentence. If it
+ * throws, the message is shown and the dialog stays open. `fields`: [{ name, label, rows?, required?, maxlength?, type? }].
  */
 export function ask({ title, text, fields = [], confirm, isDangerous = false, action }) {
     const inputs = fields.map(({ label, rows, ...field }, index) => {
@@ -117,7 +117,7 @@ export function ask({ title, text, fields = [], confirm, isDangerous = false, ac
     return dialog;
 }
 
-/** Says something in passing; screen readers read it. */
+/** Shows a notice for a while; screen readers read it. */
 export function notify(sentence, isProblem = false) {
     const notices = byID("notices");
     const notice = element("div", { class: isProblem ? "notice problem" : "notice" },
@@ -128,7 +128,7 @@ export function notify(sentence, isProblem = false) {
     setTimeout(() => notice.remove(), isProblem ? 20_000 : 8_000);
 }
 
-/** Copies a text; without https the browser's old way. */
+/** Copies a text; without https, with the older browser function. */
 export async function copy(text) {
     if (navigator.clipboard) return navigator.clipboard.writeText(text);
     const area = element("textarea", { class: "unseen", "aria-hidden": "true" });
@@ -137,5 +137,5 @@ export async function copy(text) {
     area.select();
     const isCopied = document.execCommand("copy");
     area.remove();
-    if (!isCopied) throw new Error("The browser does not allow copying; mark the text instead.");
+    if (!isCopied) throw new Error("The browser does not allow copying; select the text and copy it yourself.");
 }

@@ -1,10 +1,10 @@
-// Signing in with a pasted token, which stays in this tab, and asking the REST API.
+// Signing in with a pasted token, which stays in this tab, and requests to the REST API.
 
 import { byID, element } from "./page.js";
 
 const TOKEN = "fynlo.token";
 
-/** What the server says when it will not; `message` is its own sentence. */
+/** A request that was refused or failed; `message` is the server's own sentence if it sent one. */
 export class Refusal extends Error {
     constructor(sentence, status, code) {
         super(sentence);
@@ -12,11 +12,11 @@ export class Refusal extends Error {
         this.code = code;
     }
 
-    /** True when nothing was refused: the server is away, or cannot do it just now. */
+    /** True if the request was not refused, but the server cannot be reached or cannot answer now. */
     get isPassing() { return this.status === 0 || this.status >= 500; }
 }
 
-/** When a JWT ends, as Date.now() has it; null if it does not say. The server decides: this is for the words only. */
+/** When a JWT expires, in the time of Date.now(); null if it does not say. For display only: the server decides. */
 function expiry(token) {
     try {
         const claims = JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")));
@@ -59,7 +59,7 @@ export class Session {
         try {
             problem = JSON.parse(text);
         } catch {
-            // A proxy's, perhaps.
+            // The answer may come from a proxy.
         }
         throw new Refusal(problem.detail ?? `The server answered ${response.status}.`, response.status, problem.code);
     }
@@ -72,7 +72,7 @@ export class Session {
     forget() { sessionStorage.removeItem(TOKEN); }
 }
 
-/** Why a token was refused: what it says of itself first, then the server's sentence. */
+/** Why a token was refused: that it has expired if it says so, else the server's sentence. */
 export function whyRefused(token, refusal) {
     const end = expiry(token);
     if (refusal.status === 401 && end !== null && end < Date.now()) {
@@ -82,8 +82,8 @@ export function whyRefused(token, refusal) {
 }
 
 /**
- * Shows the form until somebody has signed in, and calls `enter` with the Session. `enter` may throw a Refusal, which is shown.
- * The token of this tab is tried first.
+ * Shows the form until the user has signed in, and calls `enter` with the Session. `enter` may throw a Refusal, which is shown.
+ * The tab's own token is tried first.
  */
 export function signIn(enter, { fetch } = {}) {
     const [form, input, problem] = [byID("sign-in"), byID("token"), byID("sign-in-problem")];
@@ -105,7 +105,7 @@ export function signIn(enter, { fetch } = {}) {
             problem.textContent = whyRefused(token, error);
             input.focus();
             if (!error.isPassing) session.forget();
-            // Who was signed in need not paste it again when the server is back.
+            // The user need not paste the token again when the server is back.
             else if (token === sessionStorage.getItem(TOKEN)) setTimeout(() => form.hidden || attempt(token), 3_000);
         } finally {
             button.disabled = false;
@@ -114,7 +114,7 @@ export function signIn(enter, { fetch } = {}) {
 
     form.addEventListener("submit", (submission) => {
         submission.preventDefault();
-        // What a header may not hold was not part of the token.
+        // Characters that a header cannot contain are not part of the token.
         attempt(input.value.replace(/[^\x21-\x7e]/g, ""));
     });
     const kept = sessionStorage.getItem(TOKEN);
@@ -125,27 +125,27 @@ export function signIn(enter, { fetch } = {}) {
     }
 }
 
-/** Forgets the token, and starts the page anew with what there is to say. */
+/** Forgets the token and reloads the page, which then shows `sentence`. */
 export function signOut(session, sentence) {
     session.forget();
     if (sentence) sessionStorage.setItem("fynlo.farewell", sentence);
     location.reload();
 }
 
-/** Shows what the last sign-out had to say, once. */
+/** Shows the sentence of the last sign-out, once. */
 export function showFarewell() {
     const sentence = sessionStorage.getItem("fynlo.farewell");
     sessionStorage.removeItem("fynlo.farewell");
     if (sentence) byID("sign-in-problem").textContent = sentence;
 }
 
-/** A choice of restaurants by name, in `select`; `all`: what stands for all of them, for those who may see them. */
+/** Fills `select` with restaurants by name; `all` is the label of the choice of all of them, for users who may see them. */
 export function fillRestaurants(select, profile, all) {
     const options = profile.restaurants.map(({ id, name }) => element("option", { value: id }, name));
     const wanted = location.hash.slice(1);
     if (all) {
         options.unshift(element("option", { value: "" }, all));
-        // Of more restaurants than are told by name.
+        // The server does not list the names of all restaurants.
         const isTold = options.some((option) => option.value === wanted);
         if (!isTold && /^[0-9a-f-]{36}$/.test(wanted)) options.push(element("option", { value: wanted }, wanted));
     }

@@ -1,12 +1,12 @@
 // A point-of-sale tablet in the browser, for demonstrations: the menu, new orders, and their way through the kitchen. Its switch
-// "Offline" takes the network away from it, and shows what a tablet does then.
+// "Offline" cuts it off from the network, to show how a tablet behaves then.
 
 import { FynloClient, randomID } from "./client.js";
 import { Board, OrderBook } from "./orders.js";
 import { byID, clockTime, count, duration, element, figure, freshness, lostSentence, money, notify, setText, words } from "./page.js";
 import { fillRestaurants, Refusal, showFarewell, signIn, signOut, whyRefused } from "./session.js";
 
-/** The network of this page, which can be switched off: the client notices no difference to Wi-Fi that is gone. */
+/** The page's network, which can be switched off. To the client this looks like lost Wi-Fi. */
 class Network {
     isOff = false;
 
@@ -27,7 +27,7 @@ class Tablet {
     #book = null;
     #board;
     #restaurant = "";
-    /** By the id of their category. */
+    /** The products by the id of their category. */
     #products = new Map();
     #menuLoad = 0;
     #category = "";
@@ -100,15 +100,15 @@ class Tablet {
         client.on("connect", (connection) => this.#connected(connection));
         client.on("event", (event) => this.#took(event));
         client.on("resync_required", () => {
-            this.#note("Too much was missed: all orders are loaded anew.");
+            this.#note("Too many events were missed: all orders are loaded again.");
             this.#load();
         });
         client.on("command", (command) => this.#commandChanged(command));
         client.on("pong", () => { this.#heardAt = Date.now(); });
-        client.on("max_reconnect_attempts", ({ attempts }) => this.#note(`${attempts} attempts failed; it goes on trying.`));
+        client.on("max_reconnect_attempts", ({ attempts }) => this.#note(`${attempts} attempts failed; the tablet keeps trying.`));
         client.on("token_expiring", ({ seconds }) => {
             byID("expiring").hidden = false;
-            setText(byID("expiring-sentence"), `Your token expires at ${clockTime(Date.now() + seconds * 1000)}: sign out, and in with a new one.`);
+            setText(byID("expiring-sentence"), `Your token expires at ${clockTime(Date.now() + seconds * 1000)}: sign out, and sign in with a new one.`);
         });
         client.on("auth_error", ({ sentence }) => signOut(this.#session, whyRefused(this.#session.token, new Refusal(sentence, 401))));
         client.connect();
@@ -133,7 +133,7 @@ class Tablet {
 
     #stateChanged(state) {
         if (state.state === "RECONNECTING" && state.failures > 1) {
-            this.#note(`Attempt ${state.failures - 1} failed: the next one in ${duration((state.retryAt - Date.now()) / 1000 + 1)}.`);
+            this.#note(`Attempt ${state.failures - 1} failed; the next one is in ${duration((state.retryAt - Date.now()) / 1000 + 1)}.`);
         } else if (["RECONNECTING", "DISCONNECTED"].includes(state.state) && this.#lastState.state === "CONNECTED") {
             this.#note(`The connection ended: ${state.sentence}`);
         }
@@ -193,7 +193,7 @@ class Tablet {
             const since = this.#lostAt ?? this.#heardAt;
             setText(byID("lost-sentence"), lostSentence({
                 since, reason: sentence, wasConnected: this.#heardAt !== null,
-                consequence: "What you see is as it was then; what you do is queued." }));
+                consequence: "The data is from that time; what you do is queued." }));
             setText(byID("lost-clock"), `${duration((Date.now() - since) / 1000)} ago. ${wait ? `Next try in ${wait}.` : ""}`);
         }
         setText(byID("state"), state);
@@ -232,7 +232,7 @@ class Tablet {
 
     // MARK: The menu
 
-    /** The category in view first, so that work can begin; then the others, so that it can go on offline. */
+    /** Loads the visible category first, so that work can begin, then the others, so that it can continue offline. */
     async #loadMenu() {
         this.#menuLoad += 1;
         const [load, restaurant] = [this.#menuLoad, this.#restaurant];
@@ -321,7 +321,7 @@ class Tablet {
         byID("place").disabled = lines.length === 0;
     }
 
-    /** The server computes the amounts; the queue's id makes sure that it is one order, however often it is sent. */
+    /** Queues the order. The server computes the amounts; the id makes it one order, however often it is sent. */
     #place() {
         if (this.#lines.size === 0) return;
         const [table, customer] = [byID("table"), byID("customer")];
@@ -339,7 +339,7 @@ class Tablet {
     }
 }
 
-/** A command in words. */
+/** Describes a command in words. */
 function describe({ path, body, data }) {
     if (!path) return `Order ${data.order_number} to ${words(data.status)}`;
     const items = body.items.reduce((sum, item) => sum + item.quantity, 0);

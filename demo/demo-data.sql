@@ -1,6 +1,6 @@
--- Two restaurants with their people, menus and this evening's orders, to try the server with.
+-- Demo data: two restaurants with their staff, menus and this evening's orders.
 --
--- Loading it again changes nothing. Every key can be told from what it names:
+-- Loading it again changes nothing. Every key shows what it identifies:
 --
 --     11111111-1111-4111-8111-111111111111     restaurant 1, Casa Azul in London
 --     22222222-2222-4222-8222-222222222222     restaurant 2, Ελιά & Κάρβουνο in Athens
@@ -232,7 +232,7 @@ from (
     restaurant, number, category, name, description, price, minutes, allergens, kcal, protein, carbohydrates, fat)
 on conflict do nothing;
 
--- Each modifier is offered with every product of its category; the number is that within the product.
+-- Each modifier is offered with every product of its category; its number counts within the product.
 insert into product_modifiers (id, product_id, name, price, required, options, sort_order)
 select
     pg_temp.demo_id(v.restaurant, 'b', n * 10 + v.number), p.id, v.name, v.price, v.required, v.options::jsonb, v.number

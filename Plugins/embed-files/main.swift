@@ -12,12 +12,12 @@ source += "enum EmbeddedFiles {\n    static let all: [(name: String, text: Strin
 for path in arguments.dropFirst(2) {
     let text = try String(contentsOfFile: path, encoding: .utf8)
     let name = URL(fileURLWithPath: path).lastPathComponent
-    // Four number signs: no file of ours holds `"""####`.
+    // Four number signs, because no file contains `"""####`.
     source += "        (\n            name: \"\(name)\",\n"
     source += "            text: ####\"\"\"\n\(text)\n\"\"\"####\n        ),\n"
 }
 source += "    ]\n}\n"
-// A file that stays as it is spares the build all that would be compiled anew after it.
+// An unchanged file is not written again, so that nothing that depends on it is recompiled.
 if (try? String(contentsOfFile: arguments[1], encoding: .utf8)) != source {
     try source.write(toFile: arguments[1], atomically: true, encoding: .utf8)
 }

@@ -1,5 +1,5 @@
-// What Swift's Glibc module leaves out of Linux. _GNU_SOURCE stays undefined, and no header that Glibc already has is
-// included: its declarations would exist twice. GNU-only functions are declared here by hand instead.
+// Parts of Linux that Swift's Glibc module lacks. _GNU_SOURCE stays undefined, and no header that Glibc has is included, since
+// its declarations would exist twice. GNU-only functions are declared here by hand.
 #pragma once
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -10,6 +10,6 @@
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
 extern int malloc_trim(size_t);
 
-// ioctl: how many bytes of a TCP socket's send queue the peer has not acknowledged. The kernel's header for it declares
-// much that Glibc has too.
+// ioctl: the number of bytes in a TCP socket's send queue that the peer has not acknowledged. The kernel's header for it
+// repeats many declarations of Glibc.
 static const unsigned long cl_SIOCOUTQ = 0x5411;

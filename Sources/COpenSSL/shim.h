@@ -21,7 +21,7 @@ static inline int co_set_minimum_version(SSL_CTX *context, int version) {
 }
 
 static inline void co_set_modes(SSL_CTX *context) {
-    // Give the record buffers of idle connections back; let a write be short and its buffer move.
+    // Release the record buffers of idle connections; allow partial writes and a buffer that moves.
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE
                                   | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 }
@@ -40,11 +40,11 @@ static inline int co_set_host_name(SSL *ssl, const char *name) {
 }
 
 static inline void co_accept_any_certificate(SSL_CTX *context) {
-    // It is looked at all the same: SSL_get_verify_result says what is wrong with it.
+    // The certificate is checked later: SSL_get_verify_result says what is wrong with it.
     SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
 }
 
-// Appends one name and a line break, as far as there is room.
+// Appends one name and a line break, if there is room.
 static inline size_t co_append_name(char *text, size_t size, size_t used, const char *name, size_t length) {
     if (length == 0 || used + length + 1 > size) return used;
     for (size_t i = 0; i < length; i++) text[used + i] = name[i];
@@ -52,7 +52,7 @@ static inline size_t co_append_name(char *text, size_t size, size_t used, const 
     return used + length + 1;
 }
 
-// The DNS names and IP addresses that a certificate is for, a line each; returns the length of it all.
+// Writes the DNS names and IP addresses of a certificate, one per line; returns the total length.
 static inline size_t co_certificate_names(X509 *certificate, char *text, size_t size) {
     GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
     size_t used = 0;
@@ -74,14 +74,14 @@ static inline size_t co_certificate_names(X509 *certificate, char *text, size_t 
     return used;
 }
 
-// Seconds since 1970; 0 for what is no time.
+// Seconds since 1970; 0 if the time is invalid.
 static inline int64_t co_unix_time(const ASN1_TIME *time) {
     struct tm fields;
     return time != NULL && ASN1_TIME_to_tm(time, &fields) == 1 ? (int64_t)timegm(&fields) : 0;
 }
 
 static inline void co_release_memory(BIO *bio) {
-    // A memory BIO keeps the room of the most it ever held. An empty one gets a new, empty buffer.
+    // A memory BIO keeps its largest buffer. An empty one gets a new, empty buffer.
     BUF_MEM *buffer = NULL;
     if (BIO_ctrl_pending(bio) > 0 || BIO_get_mem_ptr(bio, &buffer) != 1 || buffer->max <= 2048) return;
     BUF_MEM *fresh = BUF_MEM_new();

@@ -34,11 +34,14 @@ public final class TokenKeyring: TokenSignatureChecking {
         switch algorithm {
         case .hs256:
             return secret?.isCode(signature, of: message) ?? false
-        case .es256, .rs256:
-            guard let handle = publicKey(for: algorithm, id: keyID) else { return false }
-            guard algorithm == .es256 else { return TokenKeyring.verify(signature, of: message, with: handle) }
-            guard let encoded = TokenKeyring.derSignature(signature) else { return false }
+        case .es256:
+            guard let handle = publicKey(for: algorithm, id: keyID),
+                let encoded = TokenKeyring.derSignature(signature)
+            else { return false }
             return TokenKeyring.verify(encoded, of: message, with: handle)
+        case .rs256:
+            guard let handle = publicKey(for: algorithm, id: keyID) else { return false }
+            return TokenKeyring.verify(signature, of: message, with: handle)
         }
     }
 

@@ -1,5 +1,5 @@
-// The rules of console/client.js by themselves: run in a page by console_tests.py, with a clock and a socket made up here.
-// `arguments[0]` is the module's path. Returns what went wrong, a sentence each.
+// Tests of the rules of console/client.js: console_tests.py runs them in a page, with the clock and the socket defined here.
+// `arguments[0]` is the module's path. Returns one sentence per failure.
 
 const problems = [];
 const module = await import(arguments[0]);
@@ -274,7 +274,7 @@ try {
     world.client.networkRestored();
     expect("and stays so", world.sockets.length, 1);
 
-    // The system knows better.
+    // The system reports that the network is gone or back.
     world = new World().enter();
     world.client.networkLost();
     expect("lost", [world.client.state, world.sockets[0].onclose], ["RECONNECTING", null]);

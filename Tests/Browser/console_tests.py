@@ -50,12 +50,12 @@ class PageTests(unittest.TestCase):
 
     @staticmethod
     def is_expected(line):
-        """Refusals that a test brings about, and a server that is away, are in the browser's log too."""
+        """True for the refusals and the unreachable server that a test causes on purpose, which the browser logs too."""
         return any(word in line for word in (
             "status of 401", "status of 403", "status of 409", "ERR_CONNECTION", "WebSocket connection to", "ERR_NETWORK"))
 
     def expect_cases(self, name):
-        """None of the cases of a module of the console fails, as they are in the file beside this one."""
+        """Runs the cases of one of the console's modules, from a file beside this one; none may fail."""
         window = self.window("/console")
         module = window.wait(
             "the module",
@@ -199,7 +199,7 @@ class ConsoleTests(PageTests):
         self.confirm(window)
         window.wait_text("dialog .problem", "There is no connection: nothing was changed.")
         window.press(ESCAPE)
-        # Meanwhile another program works on.
+        # Meanwhile another program changes orders.
         self.stage.sql(f"update orders set status = 'preparing' where id = '{order['id']}'")
         self.stage.sql(f"delete from orders where id = '{other['id']}'")
         self.stage.sql(f"insert into orders (restaurant_id, customer_name) values ('{CASA}', 'While you were away')")
@@ -215,7 +215,7 @@ class ConsoleTests(PageTests):
         self.assertEqual(sequences, sorted(set(sequences), reverse=True))
 
     def wait_history(self, condition, person=MANAGER, restaurant=CASA):
-        """Waits until what the diagnostics' histories of all servers, `all`, say is what is waited for."""
+        """Waits until the condition holds for `all`, the histories in the diagnostics of all servers."""
         window = self.window("/console")
         window.wait(
             condition,
@@ -225,7 +225,7 @@ class ConsoleTests(PageTests):
 
     @staticmethod
     def line(window, chart):
-        """How many points a chart's first line has that are above its bottom."""
+        """The number of points of a chart's first line that are above zero."""
         return window.run(
             "const bottom = +document.querySelector('#' + arguments[0] + ' line.grid').getAttribute('y1');"
             "const text = document.querySelector('#' + arguments[0] + ' path.line-0').getAttribute('d');"
@@ -293,7 +293,7 @@ class ConsoleTests(PageTests):
 
     def test_ends_with_a_sentence_when_the_token_does(self):
         window = self.window(f"/console#{CASA}")
-        # Within the leeway: good for some seconds more.
+        # Within the leeway: valid for some more seconds.
         self.sign_in(window, MANAGER.token(seconds=-18))
         window.wait_text("#status", "Live")
         window.wait_text("#sign-in-problem", "This token expired on ", limit=30)
@@ -345,7 +345,7 @@ class ConsoleTests(PageTests):
         window.wait_text("#notices", "Menu cache invalidated.")
         order = self.stage.order()
         window.wait_shown(self.card(order, "draft"))
-        # It changes while the dialog is open: the server's word is final.
+        # The order changes while the dialog is open: the server decides.
         window.click(self.card(order) + " footer button")
         self.stage.move(order, "completed")
         window.wait_gone(self.card(order))
@@ -449,7 +449,7 @@ class ConsoleTests(PageTests):
         self.expect_names(self.signed_in("/console/tablet", WAITER))
 
     def expect_names(self, window):
-        """Whatever can be operated has a name, as the browser tells assistive technology."""
+        """Every control has a name that the browser passes to assistive technology."""
         window.developer_tools("Accessibility.enable")
         tree = window.developer_tools("Accessibility.getFullAXTree")["nodes"]
         roles = {"button", "combobox", "textbox", "switch", "log", "img", "dialog", "link"}
@@ -483,7 +483,7 @@ class TabletTests(PageTests):
         tablet.wait_text("#queue", f"Order {order['order_number']} to pending")
         self.assertEqual(tablet.text("#queue-count"), "2")
         tablet.wait_text("#log", "Attempt 2 failed")
-        # Others work on: the tablet does not know, and does not pretend to.
+        # Other tablets go on: this one cannot know, and must not look live.
         other = self.stage.order()
         console.wait_shown(self.card(other, "draft"))
         self.assertEqual(tablet.count(self.card(other)), 0)
@@ -505,7 +505,7 @@ class TabletTests(PageTests):
         order = self.stage.order()
         tablet = self.signed_in("/console/tablet", WAITER)
         tablet.wait_shown(self.card(order, "draft"))
-        # The command reaches the server, its answer does not reach the tablet.
+        # The command reaches the server, but its answer does not reach the tablet.
         tablet.run(
             "const send = WebSocket.prototype.send; WebSocket.prototype.send = function (text) {"
             "  send.call(this, text);"
@@ -642,7 +642,7 @@ class DocsTests(PageTests):
 
 
 class Pictures(PageTests):
-    """What the documentation shows; only with --screenshots."""
+    """The pictures of the documentation; only with --screenshots."""
 
     @staticmethod
     def is_expected(line):

@@ -1,4 +1,4 @@
-"""A server with a demonstration restaurant, its people, and tablets: what the tests of the browser and of the examples play on."""
+"""A server with a demo restaurant, its staff and tablets, for the tests of the browser and of the examples."""
 import base64
 import hashlib
 import hmac
@@ -17,7 +17,7 @@ SECRET = "only for the tests of the console, and for nothing else"
 
 
 class Person:
-    """Somebody of the demonstration data."""
+    """A user of the demo data."""
 
     def __init__(self, login, number, restaurant="1"):
         self.subject = f"demo-{login}"
@@ -37,14 +37,14 @@ PLATFORM_OWNER = Person("olivia", 1, "0")
 
 
 class Stage:
-    """A server process on one port, which can be taken away and given back, and others beside it."""
+    """A server process on one port, which can be stopped and restarted, and other servers beside it."""
 
     def __init__(self, programs, **settings):
         self.programs = programs
         self.environment = {
             "DATABASE_URL": os.environ["DATABASE_URL"], "REDIS_URL": os.environ["REDIS_URL"], "FYNLO_JWT_SECRET": SECRET,
             "FYNLO_LOG_FORMAT": "json", "FYNLO_LOG": "warning", "PATH": os.environ["PATH"],
-            # Everything as it is, but sooner.
+            # The defaults, but with shorter times.
             "FYNLO_HEARTBEAT_INTERVAL": "1s", "FYNLO_DRAIN_TIMEOUT": "2s",
         } | settings
         self.process, self.tablets, self.others = None, [], []
@@ -62,7 +62,7 @@ class Stage:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self):
-        """Returns when it serves; on the same port as before."""
+        """Starts the server on the same port as before; returns when it serves."""
         self.process, self.port = self.launch(self.port)
 
     def start_other(self):
@@ -78,12 +78,12 @@ class Stage:
             stderr=subprocess.PIPE, text=True)
         for line in process.stderr:
             if '"event":"serving"' in line.replace(" ", ""):
-                # Nobody reads the rest: the server drops lines that are not taken.
+                # The rest is not read: the server drops lines that it cannot write.
                 return process, int(re.search(r'127\.0\.0\.1:(\d+)', line).group(1))
         raise AssertionError("the server did not start")
 
     def kill(self):
-        """Takes the server away, as a crash does."""
+        """Kills the server, like a crash."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
         self.process.stderr.close()

@@ -12,7 +12,7 @@ ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
 class BrowserError(Exception):
-    """What chromedriver answers instead of doing it."""
+    """An error that chromedriver answered."""
 
 
 class Timeout(AssertionError):
@@ -23,7 +23,7 @@ class Browser:
     """One headless Chromium with a profile of its own; its windows are tabs, which share nothing but that."""
 
     def __init__(self):
-        # The port it chooses may be taken by the time it takes it.
+        # Another program may take the port before chromedriver does.
         for _ in range(5):
             if self.start_driver():
                 break
@@ -31,7 +31,7 @@ class Browser:
             raise BrowserError(f"chromedriver did not start: {self.said}")
         arguments = [
             "--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,900", "--hide-scrollbars",
-            # The tests look at windows in turn: those behind go on working.
+            # The tests look at windows in turn: windows in the background must keep running.
             "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
             "--disable-backgrounding-occluded-windows", "--no-first-run", "--disable-component-update",
         ]
@@ -81,11 +81,11 @@ class Browser:
         return window
 
     def performance_log(self):
-        """What the network did since it was last asked for: DevTools' events."""
+        """DevTools' network events since the last call."""
         return [json.loads(entry["message"])["message"] for entry in self.call("POST", "/se/log", {"type": "performance"})]
 
     def console_log(self):
-        """What pages and the browser complained about since it was last asked for."""
+        """The errors that pages and the browser logged since the last call."""
         return [f"{entry['level']} {entry['message']}" for entry in self.call("POST", "/se/log", {"type": "browser"})]
 
     def close(self):
@@ -176,7 +176,7 @@ class Window:
         try:
             self.call("POST", f"/element/{self.element(selector)}/click", {})
         except BrowserError as error:
-            # The page has just put a newer one in its place.
+            # The page has just replaced the element.
             if "stale element" not in str(error):
                 raise
             self.call("POST", f"/element/{self.element(selector)}/click", {})

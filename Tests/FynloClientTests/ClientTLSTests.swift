@@ -51,7 +51,7 @@ final class ClientTLSTests {
         return reason
     }
 
-    @Test("talk as without it, by name and by address", arguments: ["localhost", "127.0.0.1"])
+    @Test("work as they do without TLS, by name and by address", arguments: ["localhost", "127.0.0.1"])
     func talks(host: String) throws {
         let (server, trust) = try secureServer(for: host)
         server.response = { _ in
@@ -78,7 +78,7 @@ final class ClientTLSTests {
         server.stop()
     }
 
-    @Test("come back when the connection is cut, and end where the server ends")
+    @Test("reconnect when the connection is cut, and end when the server ends it")
     func reconnects() throws {
         let (server, trust) = try secureServer(for: "127.0.0.1")
         let log = try ClientLog(loop, try server.url(), tls: trust)
@@ -94,7 +94,7 @@ final class ClientTLSTests {
         server.stop()
     }
 
-    @Test("refuse a certificate that nobody they trust vouches for")
+    @Test("refuse a certificate that no trusted authority signed")
     func unknownAuthority() throws {
         let (server, _) = try secureServer(for: "127.0.0.1")
         let other = try TLSContext(authorityPath: try certificates.make("other").certificate)
@@ -149,7 +149,7 @@ final class ClientTLSTests {
         server.stop()
     }
 
-    @Test("do not take an answer for whole that was cut before the server said that it is")
+    @Test("do not accept an answer that was cut before the server marked its end")
     func cut() throws {
         let (server, trust) = try secureServer(for: "127.0.0.1")
         var isAsked = false

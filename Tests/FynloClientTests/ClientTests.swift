@@ -42,7 +42,7 @@ final class ClientTests {
         server.stop()
     }
 
-    @Test("hands many clients every event in order")
+    @Test("delivers every event to many clients in order")
     func events() throws {
         let server = try StackServer(loop: loop)
         let logs = try (0..<20).map { _ in try ClientLog(loop, try server.url()) }
@@ -93,7 +93,7 @@ final class ClientTests {
         server.stop()
     }
 
-    @Test("comes back after the server has gone, and resumes where it was")
+    @Test("reconnects after the server was gone, and resumes where it was")
     func reconnects() throws {
         let server = try StackServer(loop: loop)
         let port = server.port
@@ -138,7 +138,7 @@ final class ClientTests {
         second.stop()
     }
 
-    @Test("comes back by itself once the time has come")
+    @Test("reconnects automatically after the delay")
     func reconnectsByItself() throws {
         let server = try StackServer(loop: loop)
         let log = try ClientLog(loop, try server.url())
@@ -196,7 +196,7 @@ final class ClientTests {
         server.stop()
     }
 
-    @Test("gives up at the first loss when it shall not reconnect")
+    @Test("gives up at the first loss if it must not reconnect")
     func single() throws {
         let log = try ClientLog(
             loop, try ServerURL("http://127.0.0.1:1"),
@@ -254,7 +254,7 @@ final class ClientTests {
         server.stop()
     }
 
-    @Test("a name that nobody knows is worth another try")
+    @Test("tries an unknown name again")
     func unknownName() throws {
         let log = try ClientLog(loop, try ServerURL("http://no-such-host.invalid:8000"))
         log.client.connect()
@@ -334,7 +334,7 @@ final class ClientTests {
         server.stop()
     }
 
-    @Test("closed as soon as a command is done, it has written down that it is")
+    @Test("if it is closed as soon as a command is done, the outbox has recorded that")
     func closesOutbox() throws {
         let folder = try TestFolder()
         let server = try StackServer(loop: loop)

@@ -38,7 +38,7 @@ final class FileOutboxTests {
         File.contents(of: path, limit: 1 << 24)?.count ?? -1
     }
 
-    @Test("finds again what it kept, without what was finished, in order")
+    @Test("restores stored commands in order, without the finished ones")
     func keeps() throws {
         var outbox: FileOutbox? = try FileOutbox(loop: loop, path: path)
         #expect(outbox?.load().isEmpty == true)
@@ -55,7 +55,7 @@ final class FileOutboxTests {
         again.close()
     }
 
-    @Test("a torn end is written over, and a damaged line is told")
+    @Test("a torn end is overwritten, and a damaged line is reported")
     func torn() throws {
         let outbox = try FileOutbox(loop: loop, path: path)
         _ = try keep(outbox, [.added(entry("a"))])
@@ -88,7 +88,7 @@ final class FileOutboxTests {
         try FileOutbox(loop: loop, path: path).close()
     }
 
-    @Test("stays small however many commands go through it, and stays locked through it all")
+    @Test("stays small after any number of commands, and stays locked all the time")
     func compacts() throws {
         let outbox = try FileOutbox(loop: loop, path: path)
         let note = "{\"note\":\"\(String(repeating: "x", count: 4_000))\"}"
@@ -106,7 +106,7 @@ final class FileOutboxTests {
         again.close()
     }
 
-    @Test("what the disk cannot take is not kept, and what was there still is")
+    @Test("commands that the disk cannot take are refused, and earlier ones remain")
     func full() throws {
         // A limit of the process would hit other tests: a full disk is played by a device that is always full.
         #expect(throws: StorageError.self) { try FileOutbox(loop: self.loop, path: "/dev/full") }
@@ -126,7 +126,7 @@ final class FileOutboxTests {
         again.close()
     }
 
-    @Test("closed in the middle of a write, it ends that write and no more")
+    @Test("if it is closed during a write, it completes that write only")
     func closed() throws {
         let outbox = try FileOutbox(loop: loop, path: path)
         outbox.keep([.added(entry("a"))]) { _ in }

@@ -28,7 +28,7 @@ final class HTTPClientTests {
         return try #require(results.first)
     }
 
-    @Test("asks and is answered, also with an error's status", arguments: ["127.0.0.1", "localhost"])
+    @Test("sends a request and gets the answer, even with an error status", arguments: ["127.0.0.1", "localhost"])
     func exchange(host: String) throws {
         let server = try StackServer(loop: loop)
         var seen: HTTPRequest?
@@ -79,7 +79,7 @@ final class HTTPClientTests {
         server.stop()
     }
 
-    @Test("gives up in time, and where nobody listens")
+    @Test("gives up after its timeout, and if nothing listens")
     func giveUp() throws {
         let server = try ScriptedServer(loop: loop) { _ in "HTTP/1.1 200 OK\r\n" }
         server.holds = true

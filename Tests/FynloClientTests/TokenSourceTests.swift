@@ -80,7 +80,7 @@ final class TokenSourceTests {
         #expect(storage.load() == nil)
     }
 
-    @Test("a provider that does not answer is away; what it says later finds nobody")
+    @Test("a provider that does not answer is unavailable; a late answer is ignored")
     func timeout() throws {
         let source = try source(token("old", lasts: 30), timeout: .milliseconds(20))
         defer { source.close() }
@@ -103,7 +103,7 @@ final class TokenSourceTests {
         #expect(heard == ["token:refreshed"])
     }
 
-    @Test("what the provider gives has to be a token", arguments: ["", "nonsense", "a.b.c"])
+    @Test("refuses a provider's answer that is not a token", arguments: ["", "nonsense", "a.b.c"])
     func shape(text: String) throws {
         let source = try source()
         defer { source.close() }
@@ -116,7 +116,7 @@ final class TokenSourceTests {
         #expect(throws: TokenFailure.malformed) { try TokenSource(loop: self.loop, token: text) }
     }
 
-    @Test("closed, it answers those who wait and lets go of the loop")
+    @Test("when it is closed, it answers the waiting callers and releases the loop")
     func close() throws {
         var source: TokenSource? = try source(token("old"))
         weak let reference = source
@@ -156,7 +156,7 @@ final class TokenSourceTests {
         again.close()
     }
 
-    @Test("a file that cannot be used is one sentence")
+    @Test("an unusable file is reported in one sentence")
     func badFiles() throws {
         let folder = try TestFolder()
         #expect(throws: StorageError.self) { try FileTokenStorage(path: folder.path).load() }

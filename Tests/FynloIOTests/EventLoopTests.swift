@@ -5,7 +5,7 @@ import Testing
 
 @Suite("EventLoop")
 struct EventLoopTests {
-    @Test("tells a source that bytes have come, again while they are unread")
+    @Test("reports bytes to a source, repeatedly while they are unread")
     func readiness() throws {
         let loop = try EventLoop()
         defer { loop.close() }
@@ -20,7 +20,7 @@ struct EventLoopTests {
         #expect(probe.readiness == [.read, .read])
     }
 
-    @Test("measures its turns, and how late timers come")
+    @Test("measures its turns and the delay of timers")
     func figures() throws {
         let loop = try EventLoop()
         defer { loop.close() }
@@ -43,7 +43,7 @@ struct EventLoopTests {
         #expect(loop.figures.turns.sumInSeconds <= Double(took.inNanoseconds) / 1e9)
     }
 
-    @Test("tells of writability only when asked")
+    @Test("reports writability only on request")
     func writeInterest() throws {
         let loop = try EventLoop()
         defer { loop.close() }
@@ -64,7 +64,7 @@ struct EventLoopTests {
         #expect(probe.readiness == [.write])
     }
 
-    @Test("tells of the peer's end, unasked when both directions are gone")
+    @Test("reports the peer's end, even without a request if both directions are closed")
     func hangup() throws {
         let loop = try EventLoop()
         defer { loop.close() }
@@ -135,7 +135,7 @@ struct EventLoopTests {
         #expect(reference == nil)
     }
 
-    @Test("a source that removes another one as it is freed is no trouble")
+    @Test("a source may remove another one while it is freed")
     func cascade() throws {
         let loop = try EventLoop()
         defer { loop.close() }
@@ -341,7 +341,7 @@ struct EventLoopTests {
         try loop.run()
     }
 
-    @Test("offloaded work runs elsewhere, in order, and its results come back on the loop's thread")
+    @Test("offloaded work runs on another thread, in order, and its results arrive on the loop's thread")
     func offload() throws {
         let loop = try EventLoop()
         defer { loop.close() }
@@ -362,7 +362,7 @@ struct EventLoopTests {
         #expect(isElsewhere)
     }
 
-    @Test("a loop that goes away does not wait for its helper")
+    @Test("a loop that is freed does not wait for its helper")
     func abandonedOffload() throws {
         var isDelivered = false
         do {
@@ -372,7 +372,7 @@ struct EventLoopTests {
         #expect(!isDelivered)
     }
 
-    @Test("a loop that is closed does what was put off, lets go of its sources, and puts nothing off any more")
+    @Test("a closed loop runs deferred work, releases its sources, and defers nothing more")
     func closes() throws {
         /// Keeps the loop that keeps it.
         final class Keeper: EventSource {

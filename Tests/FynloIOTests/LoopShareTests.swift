@@ -1,4 +1,4 @@
-// A crowd that wants everything at once: the parts of a turn have their share of time, and nobody is passed over.
+// Many sources that are ready at once: each part of a turn has its share of time, and no source starves.
 
 import FynloCore
 import FynloIO
@@ -42,7 +42,7 @@ struct LoopShareTests {
         }
     }
 
-    @Test("those whose time has come are told in turn, each once")
+    @Test("sources whose deadline has passed are ticked in turn, each once")
     func timers() throws {
         let loop = try EventLoop()
         defer { loop.close() }
@@ -89,7 +89,7 @@ struct LoopShareTests {
         #expect(done == Array(0...Self.pieces))
     }
 
-    @Test("whoever looks whether the turn is overdue goes on in the next one, and keeps nobody else waiting")
+    @Test("work that stops when the turn is overdue continues in the next one, and delays no other source")
     func overdue() throws {
         let loop = try EventLoop()
         defer { loop.close() }
@@ -115,7 +115,7 @@ struct LoopShareTests {
         #expect(turns > 1)
     }
 
-    @Test("what was told of a descriptor before it was replaced is not told of the new one")
+    @Test("an event of a replaced descriptor is not reported for the new one")
     func replaced() throws {
         let loop = try EventLoop()
         defer { loop.close() }
@@ -140,7 +140,7 @@ struct LoopShareTests {
         #expect(isTold)
     }
 
-    @Test("a loop that is closed does what was put off")
+    @Test("a closed loop runs deferred work")
     func closing() throws {
         let loop = try EventLoop()
         var done: [Int] = []

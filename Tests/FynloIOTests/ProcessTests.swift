@@ -12,7 +12,7 @@ struct ProcessTests {
         #expect(ProcessSetup.raiseDescriptorLimit() == limit)
     }
 
-    @Test("tells what the process uses")
+    @Test("reports the resources of the process")
     func figures() throws {
         let before = ProcessFigures.read()
         #expect(before.residentBytes > 1 << 20 && before.processorSeconds > 0)
@@ -23,7 +23,7 @@ struct ProcessTests {
         for loop in loops { loop.close() }
     }
 
-    @Test("tells the processor time of a process by its number, and none of one that is not there")
+    @Test("reports the processor time of a process by its ID, and none for a process that does not exist")
     func processorTime() throws {
         let before = SystemClock.processorTime
         let own = try #require(SystemClock.processorTime(of: Int(getpid())))

@@ -21,7 +21,7 @@ struct SocketTests {
         #expect(buffer.count == 5)
     }
 
-    @Test("sends what the kernel takes, and the rest in order once it takes bytes again")
+    @Test("sends what the kernel accepts, and the rest in order once it accepts bytes again")
     func partialSends() throws {
         let (near, far) = try makeConnection()
         let loop = try EventLoop()
@@ -51,7 +51,7 @@ struct SocketTests {
         #expect(try Socket.send(near.number, from: &output) == .sent(0))
     }
 
-    @Test("knows the round trip of a connection, and of what is none that there is none")
+    @Test("knows the round trip of a connection, and has none for any other descriptor")
     func roundTrip() throws {
         let (near, far) = try makeConnection()
         let roundTrip = try #require(Socket.roundTrip(of: near.number))
@@ -172,7 +172,7 @@ struct SocketTests {
         return getsockopt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, &value, &size) == 0 && value != 0
     }
 
-    @Test("who has waited in a socket since before it was inherited is served without delay, too")
+    @Test("a client that waited in a socket before it was inherited is served without delay")
     func inherited() throws {
         var local = try #require(SocketAddress(host: "127.0.0.1", port: 0))
         let other = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
@@ -214,7 +214,7 @@ struct SocketTests {
         #expect(SystemError.call("accept4", code: code).isResourceExhaustion == expected)
     }
 
-    @Test("closes a descriptor once, and not at all when it is given away")
+    @Test("closes a descriptor once, and not at all after it was released")
     func ownership() throws {
         var numbers: [Int32] = [-1, -1]
         try #require(pipe(&numbers) == 0)

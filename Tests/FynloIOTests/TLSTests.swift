@@ -73,7 +73,7 @@ struct TLSTests {
         }
     }
 
-    @Test("refuses a certificate for another host, and one nobody vouches for")
+    @Test("refuses a certificate for another host, and one that no authority signed")
     func verifies() throws {
         let certificates = try TestCertificates()
         let paths = try certificates.make("a", key: TestCertificates.ecdsa)
@@ -190,7 +190,7 @@ struct TLSTests {
         #expect(sentence(one.certificate, one.key) == "no error")
     }
 
-    @Test("fails on bytes that are no TLS, with an alert at most, and traps on none")
+    @Test("fails on bytes that are not TLS, with an alert at most, and never traps")
     func rubbish() throws {
         let certificates = try TestCertificates()
         let paths = try certificates.make("a", key: TestCertificates.ecdsa)

@@ -1,6 +1,6 @@
 public import FynloCore
 
-/// Tokens in the form of a JWT that no key has signed: for those who only hold them.
+/// Unsigned tokens in the form of a JWT, for tests of code that only holds tokens.
 public enum FakeToken {
     /// `name` is its `sub`; `expiresAt` may lie in the past.
     public static func make(_ name: String, expiresAt: UnixTime) -> String {

@@ -1,4 +1,4 @@
-// What the server says while it is tested, for scripts/test to compare with api/asyncapi.json afterwards.
+// The server's messages during the tests, which scripts/test then compares with api/asyncapi.json.
 
 import Glibc
 import Synchronization
@@ -12,18 +12,18 @@ public enum FrameRecord {
         return descriptor < 0 ? nil : descriptor
     }()
 
-    /// The shapes that the file has already.
+    /// The shapes that are in the file already.
     private static let shapes = Mutex<Set<UInt64>>([])
 
-    /// Keeps a text frame's payload, unless one of the same shape was kept before.
+    /// Writes a text frame's payload, unless the file has one of the same shape.
     public static func note(_ frame: [UInt8]) {
         guard let descriptor else { return }
         let shape = frame.withUnsafeBufferPointer(shape)
         guard shapes.withLock({ $0.insert(shape).inserted }) else { return }
-        // JSON has line breaks between its tokens only, where a space does as well.
+        // JSON has line breaks only between tokens, where a space means the same.
         let isBreak: (UInt8) -> Bool = { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }
         let line = frame.map { isBreak($0) ? UInt8(ascii: " ") : $0 } + [UInt8(ascii: "\n")]
-        // One write appends the whole line, whoever else writes.
+        // One write appends the whole line, even if another process writes too.
         let written = line.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
         precondition(written == line.count, "FYNLO_TEST_FRAMES cannot be written")
     }

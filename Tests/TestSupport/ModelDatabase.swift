@@ -1,6 +1,6 @@
-// What the database promises, as a plain value: orders, their numbered events, remembered commands and access. It knows
-// neither SQL nor time nor concurrency, so it says in a few lines what the triggers and functions have to come to. The
-// simulation asks it in PostgreSQL's place; a test compares the two.
+// The database's behaviour as a plain value: orders, their numbered events, remembered commands and access. It knows neither
+// SQL nor time nor concurrency, so it states in a few lines the results that the triggers and functions must have. The
+// simulation uses it in place of PostgreSQL; a test compares the two.
 
 public import FynloCore
 
@@ -28,7 +28,7 @@ public struct ModelDatabase: Sendable {
         public var notes: String?
         public var items: [Item] = []
         public internal(set) var version: Int32 = 1
-        /// Stands for `completed_at`: another number each time the order is completed.
+        /// Stands for `completed_at`: a new number each time the order is completed.
         var completion: Int?
 
         public init(
@@ -57,7 +57,7 @@ public struct ModelDatabase: Sendable {
         public let messageID: String?
     }
 
-    /// A restaurant's counters and its log, of which nothing is ever forgotten here.
+    /// A restaurant's counters and its log, from which the model never deletes events.
     public struct Stream: Sendable {
         public internal(set) var log: [LoggedEvent] = []
         /// The event before the first that is kept.
@@ -91,7 +91,7 @@ public struct ModelDatabase: Sendable {
         public var subject: String { "subject-\(id)" }
     }
 
-    /// What a command's answer is remembered by.
+    /// The key under which a command's answer is remembered.
     private struct CommandKey: Hashable {
         let restaurant: RestaurantID
         let user: UserID
@@ -108,7 +108,7 @@ public struct ModelDatabase: Sendable {
     private var users: [String: User] = [:]
     private var processed: [CommandKey: Processed] = [:]
     private var completions = 0
-    /// A deliberately wrong database: it forgets whom it has answered what.
+    /// True for a deliberately wrong database, which does not remember answers.
     public var forgetsCommands = false
 
     public init() {}
@@ -242,9 +242,9 @@ public struct ModelDatabase: Sendable {
         private struct Note {
             let restaurant: RestaurantID
             let order: OrderID
-            /// The order before the transaction's first change of it; `nil`: there was none.
+            /// The order before the transaction's first change of it; `nil` if it did not exist.
             let before: Order?
-            /// Its items before the first of them was touched; `nil`: none was.
+            /// The order's items before the first change of one; `nil` if none was changed.
             var itemsBefore: [Item]?
         }
 

@@ -1,8 +1,8 @@
-// The openssl program, as the other party: what it makes was not made by the code under test.
+// The openssl program, as an independent implementation to test against.
 
 public import Foundation
 
-/// The openssl program did not do what it was asked.
+/// The openssl program failed.
 public struct OpenSSLProgramError: Error {
     public let arguments: [String]
     public let message: String
@@ -11,7 +11,7 @@ public struct OpenSSLProgramError: Error {
 public enum OpenSSLProgram {
     public static let url = URL(fileURLWithPath: "/usr/bin/openssl")
 
-    /// Runs it; what it writes on its standard output.
+    /// Runs the program and returns its standard output.
     @discardableResult
     public static func run(_ arguments: [String]) throws -> [UInt8] {
         let process = Process()
@@ -31,7 +31,7 @@ public enum OpenSSLProgram {
     }
 }
 
-/// A folder for one test's files, gone with the value.
+/// A folder for one test's files, removed together with the value.
 public final class TestFolder {
     public let path: String
 

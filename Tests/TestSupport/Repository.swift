@@ -1,4 +1,4 @@
-// The files of the repository that tests read where they lie.
+// The repository's files, which tests read in place.
 
 public import Foundation
 

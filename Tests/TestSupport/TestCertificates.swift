@@ -4,7 +4,7 @@ import FynloCore
 /// Certificates for one test.
 public final class TestCertificates {
     private let files: TestFolder
-    /// Where they are.
+    /// The folder of the certificates.
     public var folder: String { files.path }
 
     public init() throws {

@@ -10,13 +10,16 @@ public struct TestIssuer {
     /// Its public key as a member of a JSON Web Key Set.
     public let jwk: String
 
-    /// ES256 or RS256; `id` is the `kid`.
+    /// An issuer with a new key of an algorithm that has public keys; `id` is the `kid`.
     public init(_ algorithm: TokenAlgorithm, id: String) throws {
         self.algorithm = algorithm
         self.id = id
         folder = try TestFolder()
         keyPath = folder.path + "/issuer.pem"
-        if algorithm == .es256 {
+        switch algorithm {
+        case .hs256:
+            preconditionFailure("an issuer has a public key; HS256 has a shared secret")
+        case .es256:
             try OpenSSLProgram.run([
                 "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", keyPath,
             ])
@@ -25,7 +28,7 @@ public struct TestIssuer {
             let x = Base64.encode(Array(der.suffix(64).prefix(32)), as: .url)
             let y = Base64.encode(Array(der.suffix(32)), as: .url)
             jwk = #"{"kty":"EC","crv":"P-256","kid":"\#(id)","alg":"ES256","use":"sig","x":"\#(x)","y":"\#(y)"}"#
-        } else {
+        case .rs256:
             try OpenSSLProgram.run([
                 "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", keyPath,
             ])
@@ -49,9 +52,15 @@ public struct TestIssuer {
     /// A signature as a token carries it.
     public func sign(_ message: String) throws -> [UInt8] {
         let path = try folder.write(message, to: "message")
-        let der = try OpenSSLProgram.run(["dgst", "-sha256", "-sign", keyPath, path])
-        guard algorithm == .es256 else { return der }
-        // SEQUENCE { INTEGER r, INTEGER s } -> 32 bytes each.
+        let signature = try OpenSSLProgram.run(["dgst", "-sha256", "-sign", keyPath, path])
+        switch algorithm {
+        case .hs256, .rs256: return signature
+        case .es256: return TestIssuer.numbers(inDER: signature)
+        }
+    }
+
+    /// SEQUENCE { INTEGER r, INTEGER s } -> 32 bytes each.
+    private static func numbers(inDER der: [UInt8]) -> [UInt8] {
         func number(at index: Int) -> (bytes: [UInt8], end: Int) {
             let end = index + 2 + Int(der[index + 1])
             let digits = Array(der[(index + 2)..<end].drop { $0 == 0 })
@@ -66,7 +75,7 @@ public struct TestIssuer {
     public func token(subject: String, expiresAt: UnixTime, keyID: String? = nil) throws -> String {
         let keyID = keyID ?? id
         let member = keyID.isEmpty ? "" : ",\"kid\":\"\(keyID)\""
-        let header = "{\"alg\":\"\(algorithm == .es256 ? "ES256" : "RS256")\",\"typ\":\"JWT\"\(member)}"
+        let header = "{\"alg\":\"\(algorithm.rawValue)\",\"typ\":\"JWT\"\(member)}"
         let claims = "{\"sub\":\"\(subject)\",\"exp\":\(expiresAt.seconds)}"
         let signed = Base64.encode(Array(header.utf8), as: .url) + "." + Base64.encode(Array(claims.utf8), as: .url)
         return signed + "." + Base64.encode(try sign(signed), as: .url)

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by scripts/bench, soak and hostile, after steps.sh and services.sh: a release build, and databases of its own.
+# Sourced by scripts/bench, soak and hostile, after steps.sh and services.sh: makes a release build and starts databases.
 # shellcheck disable=SC2154 # `root` is set by the script, `step` by steps.sh
 
 bench_state=$root/.bench
@@ -15,7 +15,7 @@ prepare_release() {
     stop_on_exit remove_bench
     ensure_packages "$1"
     open_directory "$bench_state"
-    remove_bench # what a killed run has left
+    remove_bench # the remains of a killed run
     say "Building"
     build_swift -c release
     say "Starting PostgreSQL and Redis"
@@ -26,7 +26,7 @@ prepare_release() {
     "$programs/fynlo-server" migrate up
 }
 
-# One --user TOKEN:USER:RESTAURANT for everybody of the demo restaurants who may sign in.
+# Prints one --user TOKEN:USER:RESTAURANT for each user of the demo restaurants who can sign in.
 list_users() {
     local email user restaurant
     while IFS='|' read -r email user restaurant; do
@@ -34,15 +34,15 @@ list_users() {
     done < <(query "select email, id, restaurant_id from users where is_active and restaurant_id is not null")
 }
 
-# serve_release: builds it, and starts it as the script's step, with the demonstration data. Sets `load`: the arguments with
-# which bench/*.py finds it.
+# serve_release: builds the server and starts it as the script's step, with the demo data. Sets `load` to the arguments with
+# which bench/*.py finds the server.
 serve_release() {
     local users
     prepare_release test throwaway
     "$programs/fynlo-server" demo-data
     mapfile -t users < <(list_users)
 
-    # A few users stand for many.
+    # A few users stand for many, so the limits per user and restaurant are raised.
     export FYNLO_MAX_CONNECTIONS_PER_USER=1000 FYNLO_MAX_CONNECTIONS_PER_RESTAURANT=1000
     export FYNLO_LOG=error FYNLO_LISTEN=127.0.0.1:8010
     start_step "$programs/fynlo-server" serve

@@ -11,7 +11,7 @@
 readonly oldest_swift=6.2
 readonly oldest_postgres=15
 
-# Settings of libpq and redis-cli that are meant for another database must not lead our programs there.
+# Settings of libpq and redis-cli that name another database must not lead our programs to it.
 unset "${!PG@}" REDISCLI_AUTH
 
 # MARK: Toolchain and packages
@@ -39,7 +39,7 @@ require_swift() {
     die "Swift $oldest_swift or later is needed: install it from https://www.swift.org/install and put it in PATH."
 }
 
-# why_not_started OUTPUT: one sentence on what a Swift that cannot start says, with the package to install.
+# why_not_started OUTPUT: prints one sentence on why Swift cannot start, from its output, with the package to install.
 why_not_started() {
     local library package
     if [[ ! $1 =~ loading\ shared\ libraries:\ ([^:]+): ]]; then
@@ -47,7 +47,7 @@ why_not_started() {
         return
     fi
     library=${BASH_REMATCH[1]}
-    # What a toolchain needs of a Debian that has next to nothing (https://www.swift.org/install/linux).
+    # The packages that a toolchain needs on a minimal Debian (https://www.swift.org/install/linux).
     case $library in
         libncurses*.so.6 | libform*.so.6 | libpanel*.so.6) package=libncurses6 ;;
         libtinfo.so.6) package=libtinfo6 ;;
@@ -66,12 +66,12 @@ why_not_started() {
     if [[ $package ]]; then
         printf '%s is missing: install the package %s.\n' "$library" "$package"
     else
-        printf '%s is missing: install the package that has it.\n' "$library"
+        printf '%s is missing: install the package that contains it.\n' "$library"
     fi
 }
 
-# build_swift ARGUMENTS…: `swift build` as a step, in the same environment each time: SwiftPM links and runs the tool that
-# embeds files again whenever a variable has changed since the last build.
+# build_swift ARGUMENTS…: runs `swift build` as a step, in the same environment each time: if a variable has changed since
+# the last build, SwiftPM links and runs the tool that embeds files again.
 build_swift() {
     local name environment=(LC_ALL=C.UTF-8)
     for name in HOME TMPDIR PKG_CONFIG_PATH CC CXX; do
@@ -85,9 +85,9 @@ is_at_least() {
     [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]
 }
 
-# ensure_packages run|test|bench|browser|pictures|examples|package: installs from the distribution what is missing, for
-# building and running, and for the tests, for comparing with others, for the tests in a browser and their pictures, for the
-# tests of the examples, and for making a package.
+# ensure_packages run|test|bench|browser|pictures|examples|package: installs the missing packages from the distribution. `run`
+# is for building and running; the others add the tests, the comparison with other servers, the tests in a browser, their
+# pictures, the tests of the examples, and making a package.
 ensure_packages() {
     local purpose=$1 missing=() log as_root=()
     require_swift
@@ -95,7 +95,7 @@ ensure_packages() {
     ((${#missing[@]} > 0)) || return 0
 
     local by_hand="as root, run: apt-get install ${missing[*]}"
-    command -v apt-get >/dev/null || die "These are missing, by their Debian names: ${missing[*]}; install them first."
+    command -v apt-get >/dev/null || die "These packages (Debian's names) are missing: ${missing[*]}; install them first."
     if ((EUID != 0)); then
         command -v sudo >/dev/null || die "Packages are missing and there is no sudo; $by_hand"
         sudo -n true 2>/dev/null || [[ -t 0 ]] || die "Packages are missing and sudo asks for a password; $by_hand"
@@ -115,7 +115,7 @@ ensure_packages() {
     ((${#missing[@]} == 0)) || die "Still missing, or too old in this distribution: ${missing[*]}; install them first."
 }
 
-# Fills the caller's `missing` with the packages that provide what is not there.
+# Fills the caller's `missing` with the packages that are not installed.
 list_missing_packages() {
     missing=()
     command -v pkg-config >/dev/null || missing+=(pkg-config)
@@ -191,8 +191,8 @@ install_packages() {
         chmod 755 "$policy"
     fi
 
-    dpkg --configure -a || true # what an interrupted installation has left
-    apt-get -o DPkg::Lock::Timeout=300 update || true # an old list may do
+    dpkg --configure -a || true # the remains of an interrupted installation
+    apt-get -o DPkg::Lock::Timeout=300 update || true # an old list may be enough
     apt-get -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends --no-upgrade "$@"
     if [[ " $* " == *" redis-server "* ]]; then update-rc.d redis-server disable; fi
     if [[ " $* " == *" nginx-light "* ]]; then update-rc.d nginx disable; fi
@@ -217,21 +217,21 @@ postgres_programs() {
     [[ $best ]] && printf '%s\n' "$best"
 }
 
-# MARK: Who the services run as, and where
+# MARK: The services' user and directories
 
 service_user() {
     if ((EUID == 0)); then echo postgres; else id -un; fi
 }
 
-# as_service_user COMMAND…: out of reach of the terminal's signals, so that no start is left half done.
+# as_service_user COMMAND…: runs COMMAND where the terminal's signals do not reach it, so that no start is left half done.
 as_service_user() {
     local change_user=()
     if ((EUID == 0)); then change_user=(setpriv --reuid=postgres --regid=postgres --init-groups --); fi
     (cd / && exec env LC_ALL=C setsid --wait "${change_user[@]}" "$@" 9>&-)
 }
 
-# private_directory DIR KIND: prints the directory outside DIR that DIR/KIND-path names, if it is still there, still the
-# service user's, and made for this DIR (which may be a copy).
+# private_directory DIR KIND: prints the directory outside DIR that DIR/KIND-path names, if it still exists, still belongs to
+# the service user, and was made for this DIR (which may be a copy).
 private_directory() {
     local path
     path=$(cat "$1/$2-path" 2>/dev/null) || return 1
@@ -240,7 +240,7 @@ private_directory() {
     printf '%s\n' "$path"
 }
 
-# make_private_directory DIR KIND PARENT: makes it, notes it in DIR/KIND-path and prints it.
+# make_private_directory DIR KIND PARENT: makes a directory in PARENT, notes it in DIR/KIND-path and prints it.
 make_private_directory() {
     local path
     path=$(mktemp -d "$3/fynlo.XXXXXX")
@@ -250,7 +250,7 @@ make_private_directory() {
     printf '%s\n' "$path"
 }
 
-# data_directory DIR: prints where the cluster and the logs are; made if need be.
+# data_directory DIR: prints the directory of the cluster and the logs; makes it if necessary.
 data_directory() {
     private_directory "$1" data && return
     mkdir -p "$1/data"
@@ -275,7 +275,8 @@ command_line() {
 
 # MARK: PostgreSQL
 
-# postgres_pid DATA: the ID of the server at work on DATA; fails if there is none, whatever a stale file says.
+# postgres_pid DATA: prints the process ID of the server that runs on DATA; fails if there is none, even if a stale file
+# names one.
 postgres_pid() {
     local pid
     pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null) || return 1
@@ -283,8 +284,8 @@ postgres_pid() {
     printf '%s\n' "$pid"
 }
 
-# start_postgres DIR lasting|throwaway: starts it unless it runs, with an empty database `fynlo` the first time.
-# Throwaway: fast, but not safe against a crash of the machine. Exports DATABASE_URL (by the socket), sets
+# start_postgres DIR lasting|throwaway: starts PostgreSQL unless it runs, the first time with an empty database `fynlo`.
+# Throwaway is fast, but not safe against a crash of the machine. Exports DATABASE_URL (the socket) and sets
 # database_tcp_url.
 start_postgres() {
     local dir=$1 kind=$2 data log programs sockets port password
@@ -310,7 +311,7 @@ start_postgres() {
     database_tcp_url="postgresql://fynlo:$password@127.0.0.1:$port/fynlo"
 }
 
-# create_cluster DATA PROGRAMS KIND: DATA appears whole or not at all.
+# create_cluster DATA PROGRAMS KIND: makes the cluster; DATA appears complete or not at all.
 create_cluster() {
     local data=$1 programs=$2 sync=() output
     if [[ $3 == throwaway ]]; then sync=(--no-sync); fi
@@ -330,7 +331,7 @@ launch_postgres() {
         options+=' -c fsync=off -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0'
     fi
     if [[ -e $data/postmaster.pid && -d /proc/$(head -n 1 "$data/postmaster.pid") ]]; then
-        # Left by a crash, and its number is now another program's: PostgreSQL would take that for itself.
+        # Left by a crash. Another program may have the same process ID now, and PostgreSQL would mistake it for a server.
         as_service_user rm -f "$data/postmaster.pid"
     fi
     for ((attempt = 1; attempt <= 5; attempt++)); do
@@ -345,8 +346,8 @@ launch_postgres() {
     die "PostgreSQL did not start: $(grep -E 'FATAL|PANIC|ERROR' "$log" | tail -n 1); its log is $log"
 }
 
-# create_database PROGRAMS SOCKETS PORT KIND PASSWORD: the role and the database, where missing. Tests may do
-# everything; otherwise the server is an ordinary role, as it should be in production.
+# create_database PROGRAMS SOCKETS PORT KIND PASSWORD: makes the role and the database if they are missing. For tests the
+# role is a superuser; otherwise it is an ordinary role, as it should be in production.
 create_database() {
     local rights=createdb output
     if [[ $4 == throwaway ]]; then rights=superuser; fi
@@ -358,7 +359,7 @@ SQL
     ) || die "PostgreSQL could not make the database: $(tail -n 1 <<<"$output")"
 }
 
-# query SQL: prints what the database answers.
+# query SQL: prints the database's answer.
 query() {
     "$(postgres_programs)/psql" -XqAt -v ON_ERROR_STOP=1 -c "$1" "$DATABASE_URL"
 }
@@ -374,7 +375,8 @@ stop_postgres() {
 
 # MARK: Redis
 
-# redis_pid SOCKETS: the ID of the server on the socket there; fails if there is none, whatever a stale file says.
+# redis_pid SOCKETS: prints the process ID of the server on the socket there; fails if there is none, even if a stale file
+# names one.
 redis_pid() {
     local pid
     pid=$(cat "$1/redis.pid" 2>/dev/null) || return 1
@@ -382,7 +384,7 @@ redis_pid() {
     printf '%s\n' "$pid"
 }
 
-# start_redis DIR: starts it unless it runs; it keeps nothing on disk. Exports REDIS_URL.
+# start_redis DIR: starts Redis unless it runs; it keeps nothing on disk. Exports REDIS_URL.
 start_redis() {
     local dir=$1 data sockets tenths
     data=$(data_directory "$dir")
@@ -415,7 +417,7 @@ stop_redis() {
 
 # MARK: Both
 
-# stop_services DIR: stops what was started there and nothing else; the data stays.
+# stop_services DIR: stops the services that were started there and nothing else; the data stays.
 stop_services() {
     local sockets
     stop_redis "$1"
@@ -424,7 +426,7 @@ stop_services() {
     rm -f "$1/socket-path"
 }
 
-# remove_services DIR: stops them and removes the data; the logs move to DIR.
+# remove_services DIR: stops the services and removes their data; the logs move to DIR.
 remove_services() {
     local data
     stop_services "$1"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by scripts/run and scripts/test: what they say, one instance per checkout, and steps that a signal can stop at
-# any moment together with everything they have started.
+# Sourced by every script: messages, one instance per checkout, and steps that a signal can stop at any moment together with
+# everything they started.
 
 say() {
     printf '==> %s\n' "$*" >&2
@@ -11,23 +11,23 @@ die() {
     exit 1
 }
 
-# The directory that this script has opened, or empty.
+# The directory that this script opened, or empty.
 opened=
 
-# open_directory DIR: makes the directory that holds all that a script keeps between runs, and locks it for this script.
-# Descriptor 9 holds the lock; whatever is started with `9>&-` does not.
+# open_directory DIR: makes the directory of everything that a script keeps between runs, and locks it for this script.
+# Descriptor 9 holds the lock; commands that are started with `9>&-` do not inherit it.
 open_directory() {
     local dir=$1
     mkdir -p "$dir" || die "Cannot make the directory $dir: check who may write to its parent."
     [[ -O $dir ]] || die "$dir belongs to $(stat -c %U "$dir"): run this as that user, or remove the directory first."
     exec 9>"$dir/lock"
-    flock --nonblock 9 || die "Already at work in this checkout: stop that one first, or wait until it has finished."
+    flock --nonblock 9 || die "Another run is active in this checkout: stop it first, or wait until it has finished."
     opened=$dir
 }
 
-# stop_on_exit COMMAND: however the script ends, the running step is stopped and, if the directory is open, COMMAND is
-# called. A command in the foreground, such as an installation, is waited for first. The exit code stays what it was;
-# 129, 130 and 143 stand for HUP, INT and TERM.
+# stop_on_exit COMMAND: however the script ends, stops the running step and, if the directory is open, calls COMMAND. A
+# command in the foreground, such as an installation, is waited for first. The exit code does not change; it is 129, 130 or
+# 143 after HUP, INT or TERM.
 stop_on_exit() {
     exit_command=$1
     trap 'exit 129' HUP
@@ -37,7 +37,7 @@ stop_on_exit() {
 }
 
 leave() {
-    trap '' HUP INT TERM # a second Ctrl-C must not cut the cleaning up short
+    trap '' HUP INT TERM # a second Ctrl-C must not interrupt the cleanup
     stop_step
     if [[ $opened ]]; then "$exit_command" || true; fi
     exit "$1"
@@ -46,14 +46,14 @@ leave() {
 # The step that is running: the ID of its session and of its first process, or empty.
 step=
 
-# start_step COMMAND…: runs it in the background, in a session of its own: a Ctrl-C reaches it only through this
-# script, and all its descendants can be found. It is told to end even if this script is killed.
+# start_step COMMAND…: runs COMMAND in the background, in a session of its own: a Ctrl-C reaches it only through this
+# script, and all its descendants can be found. It receives TERM even if this script is killed.
 start_step() {
     setsid env --default-signal=INT,QUIT setpriv --pdeathsig TERM -- "$@" 9>&- &
     step=$!
 }
 
-# run_step COMMAND…: runs it to its end and returns its exit code; nothing it started outlives it.
+# run_step COMMAND…: runs COMMAND to its end and returns its exit code; nothing that it started outlives it.
 run_step() {
     local code=0
     start_step "$@"
@@ -62,7 +62,7 @@ run_step() {
     return "$code"
 }
 
-# Ends what is left of the step's session: TERM, and after 30 s KILL.
+# Ends the processes left in the step's session: TERM, and KILL after 30 s.
 stop_step() {
     local session=$step tenths pids
     step=
@@ -76,7 +76,8 @@ stop_step() {
     kill -KILL "${pids[@]}" 2>/dev/null || true
 }
 
-# session_processes SESSION: the IDs of its processes, without zombies (proc(5): the name may hold spaces and brackets).
+# session_processes SESSION: prints the IDs of its processes, without zombies. The name in /proc may contain spaces and
+# brackets (proc(5)).
 session_processes() {
     local file line state session
     for file in /proc/[0-9]*/stat; do

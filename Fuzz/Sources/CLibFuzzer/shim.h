@@ -1,4 +1,4 @@
-// What libFuzzer offers to a program that keeps its own main; it comes with the compiler and has no header.
+// libFuzzer's interface for a program with its own main; it comes with the compiler and has no header.
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-// What libFuzzer calls for each input.
+// The function that libFuzzer calls for each input.
 
 import FuzzTargets
 import Glibc
@@ -13,7 +13,7 @@ let chosenTarget: FuzzTarget = {
     return target
 }()
 
-/// Runs one input; whatever is wrong ends the process, which is how libFuzzer learns of it.
+/// Runs one input; a failure ends the process, which libFuzzer detects.
 func testOneInput(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     do {
         try chosenTarget.run([UInt8](UnsafeBufferPointer(start: data, count: count)))

@@ -3,9 +3,9 @@
 
 /// An answer that is a refusal.
 public struct APIError: Error, Equatable, Sendable {
-    /// The stable name of an error; the contract's where it fixes one.
+    /// The stable name of an error, as in the contract if the contract fixes it.
     public enum Code: String, CaseIterable, Sendable {
-        // The peer's fault: answer it.
+        // The peer's fault.
         case invalidMessage = "invalid_message"
         case unknownType = "unknown_type"
         case invalidRequest = "invalid_request"
@@ -24,23 +24,23 @@ public struct APIError: Error, Equatable, Sendable {
         case versionConflict = "version_conflict"
         case idReused = "id_reused"
         case resyncRequired = "resync_required"
-        // Not yet: try again.
+        // Temporary: the peer may try again.
         case rateLimited = "rate_limited"
         case connectionLimit = "connection_limit"
         case unavailable
         case queryTimeout = "query_timeout"
-        // Ours.
+        // The server's fault.
         case internalError = "internal_error"
     }
 
     public let code: Code
     /// One sentence for a person: what was wrong and what is accepted.
     public let detail: String
-    /// The HTTP status, where it is not the code's usual one (an HTTP parser's 413, 431 …).
+    /// The HTTP status, if it differs from the code's usual one (an HTTP parser's 413, 431 …).
     public let status: Int
-    /// How long to wait before the next try, for errors that pass.
+    /// How long to wait before the next try, for temporary errors.
     public let retryAfter: Duration?
-    /// The order as it now is, as JSON, where the contract promises it.
+    /// The order's present state as JSON, if the contract promises it.
     public let order: [UInt8]?
     /// For 405: the methods that exist, as the Allow field lists them.
     public let allowedMethods: String?
@@ -62,18 +62,18 @@ public struct APIError: Error, Equatable, Sendable {
         self.init(.invalidRequest, error.detail, status: error.status)
     }
 
-    /// The database is away or did not answer in time; for a command, the outcome is unknown.
+    /// The database is unavailable or did not answer in time; the outcome of a command is unknown.
     public static let unavailable = APIError(
         .unavailable, "The database is unavailable at the moment; the same request can safely be sent again.",
         retryAfter: .seconds(1))
 
-    /// The same for a command without an id: to send it again may do it twice.
+    /// The database did not answer a command without an id: sending it again may carry it out twice.
     public static let outcomeUnknown = APIError(
         .unavailable,
         "The database did not answer in time, and whether this was done is unknown; see whether it was before you send it "
             + "again, and send an Idempotency-Key, which makes that safe.", retryAfter: .seconds(1))
 
-    /// A statement ran into FYNLO_QUERY_TIMEOUT and was cancelled; the words are the contract's.
+    /// A statement exceeded FYNLO_QUERY_TIMEOUT and was cancelled; the contract fixes the sentence.
     public static let queryTimeout = APIError(
         .queryTimeout, "Database query timeout - please try again", retryAfter: .seconds(1))
 
@@ -101,7 +101,7 @@ public struct APIError: Error, Equatable, Sendable {
         response.headers.append("Cache-Control", "no-store")
         if let allowedMethods { response.headers.append("Allow", allowedMethods) }
         if let retryAfter {
-            // Whole seconds, rounded up: who comes back earlier is refused again.
+            // Whole seconds, rounded up: an earlier retry would be refused again.
             let parts = retryAfter.components
             response.headers.append("Retry-After", String(max(1, parts.seconds + (parts.attoseconds > 0 ? 1 : 0))))
         }
@@ -110,7 +110,7 @@ public struct APIError: Error, Equatable, Sendable {
         case .invalidToken:
             response.headers.append("WWW-Authenticate", "Bearer realm=\"fynlo\", error=\"invalid_token\"")
         case .upgradeRequired:
-            // RFC 9110 §7.8: Upgrade is said to the next hop only, so Connection names it.
+            // RFC 9110 §7.8: Upgrade is meant for the next hop only, so Connection names it.
             response.headers.append("Upgrade", "websocket")
             response.headers.append("Connection", "Upgrade")
             response.headers.append("Sec-WebSocket-Version", "13")

@@ -1,9 +1,9 @@
-// What pages of other origins may do with the REST API, as the Fetch standard has it ("CORS protocol"). Tokens travel in
+// What pages of other origins may do with the REST API, by the Fetch standard's CORS protocol. Tokens are sent in
 // Authorization, never in cookies, so no credentials are involved. A page of the server's own origin needs none of this.
 
 /// The fields of answers to pages of listed origins.
 struct CrossOrigin: Sendable {
-    /// FYNLO_ALLOWED_ORIGINS, in small letters. With none, nothing is said about origins at all.
+    /// FYNLO_ALLOWED_ORIGINS, in lower case. If empty, answers have no fields about origins.
     private let allowedOrigins: [String]
 
     private static let requestFields = "Authorization, Content-Type, Idempotency-Key, If-None-Match, X-Request-ID"
@@ -16,7 +16,7 @@ struct CrossOrigin: Sendable {
         self.allowedOrigins = allowedOrigins.map { $0.lowercased() }
     }
 
-    /// The origin of the page that sent a request, as it was written; `nil` if there is none, or one that is not listed.
+    /// The origin of the page that sent a request, as it was written; `nil` if there is none or it is not listed.
     func listedOrigin(of request: HTTPRequest) -> String? {
         guard !allowedOrigins.isEmpty, request.headers.count("origin") == 1,
             let origin = request.headers.first("origin"), allowedOrigins.contains(origin.lowercased())
@@ -24,7 +24,7 @@ struct CrossOrigin: Sendable {
         return origin
     }
 
-    /// Lets the page read a response. A cache that keeps it is told, for every origin, that others get another one.
+    /// Lets the page read a response. Vary tells caches that the response depends on the origin.
     func permit(_ origin: String?, to response: inout HTTPResponse) {
         guard !allowedOrigins.isEmpty else { return }
         response.headers.append("Vary", "Origin")
@@ -33,8 +33,8 @@ struct CrossOrigin: Sendable {
         response.headers.append("Access-Control-Expose-Headers", CrossOrigin.exposedFields)
     }
 
-    /// The answer to OPTIONS on a path that takes `methods`: to a listed origin's preflight with what its page may send, to
-    /// anyone else with Allow alone (RFC 9110 §9.3.7). No token is asked for: browsers send none with a preflight.
+    /// The answer to OPTIONS on a path that takes `methods`: a listed origin's preflight is told what its page may send, any
+    /// other request gets only Allow (RFC 9110 §9.3.7). No token is required, since browsers send none with a preflight.
     func options(_ request: HTTPRequest, methods: String) -> HTTPResponse {
         var response = HTTPResponse(status: 204)
         response.headers.append("Allow", methods + ", OPTIONS")

@@ -1,7 +1,7 @@
 // Every endpoint there is, each described once. The router, the Allow fields, the choice of listener, the labels of the metrics
 // and the test of the OpenAPI document are made from these rows.
 //
-// A new endpoint is a case, its row, its work in EffectHandler and its entry in api/openapi.json. The compiler asks for the
+// A new endpoint is a case, its row, its work in EffectDispatcher and its entry in api/openapi.json. The compiler asks for the
 // row and the work, OpenAPITests for the entry.
 
 /// One thing that a request can ask for: a path with some of its methods.

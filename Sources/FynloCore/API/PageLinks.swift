@@ -1,8 +1,8 @@
-// The pages of a list name one another, so that who reads it need not make up targets.
+// The pages of a list link to one another, so that a client need not construct their URLs.
 
-/// The Link field of a list that comes in pages.
+/// The Link field of a paginated list.
 public enum PageLinks {
-    /// RFC 8288: first, prev, next and last, as far as they exist, relative to the host. `query` has the parameters but for
+    /// RFC 8288: first, prev, next and last, as far as they exist, relative to the host. `query` holds the parameters except
     /// page and limit.
     public static func field(_ path: String, query: String, page: Int, limit: Int, total: Int64) -> String {
         let last = max(1, Int((total + Int64(limit) - 1) / Int64(limit)))

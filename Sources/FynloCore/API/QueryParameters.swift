@@ -1,20 +1,20 @@
-// The parameters of a request's query, each read as what it has to be or refused by name with the accepted range.
+// The parameters of a request's query. Each is read as its type, or refused by name with the accepted range.
 
 /// The decoded query of one request.
 public struct QueryParameters: Sendable {
-    /// Where a parameter stands in `plain`.
+    /// The position of a parameter in `plain`.
     private struct Place: Sendable {
         var name: Range<Int>
         var value: Range<Int>
     }
 
-    /// The query, if nothing in it had to be decoded, as is true of most: it is read where it stands.
+    /// The query, if nothing in it has to be decoded, as in most requests: it is read in place.
     private let plain: String
     private var places: [Place] = []
-    /// The names and values of one that had to be.
+    /// The decoded names and values of a query that has to be decoded.
     private let items: [(name: String, value: String)]
 
-    /// Decodes the query. One that cannot be decoded is refused as a whole.
+    /// Decodes the query. If it cannot be decoded, the whole query is refused.
     public init(_ request: HTTPRequest) throws(APIError) {
         let query = request.query ?? ""
         if let places = QueryParameters.places(in: query.utf8Span.span) {
@@ -31,7 +31,7 @@ public struct QueryParameters: Sendable {
         }
     }
 
-    /// The parameters; `nil` if some byte stands for another one, or for a part of a character.
+    /// The positions of the parameters; `nil` if the query has escapes or non-ASCII characters.
     private static func places(in query: Span<UInt8>) -> [Place]? {
         guard !query.isEmpty else { return [] }
         var places: [Place] = []
@@ -39,7 +39,7 @@ public struct QueryParameters: Sendable {
         var start = 0
         var nameEnd: Int?
         for index in 0...query.count {
-            // The end is that of a last piece.
+            // The end of the query ends its last piece.
             switch index < query.count ? query[index] : UInt8(ascii: "&") {
             case UInt8(ascii: "&"):
                 if index > start {
@@ -67,7 +67,7 @@ public struct QueryParameters: Sendable {
         return found
     }
 
-    /// Where in `plain` the value of a parameter stands.
+    /// The range of a parameter's value in `plain`.
     private func plainValue(_ name: String) throws(APIError) -> Range<Int>? {
         let (query, wanted) = (plain.utf8Span.span, name.utf8Span.span)
         var found: Range<Int>?
@@ -125,7 +125,7 @@ public struct QueryParameters: Sendable {
         return number
     }
 
-    /// Digits, and nothing but digits, as a number; `nil` also for one that no Int holds.
+    /// A number that consists of digits only; `nil` for anything else, and if an Int cannot hold it.
     private static func number(_ digits: Span<UInt8>) -> Int? {
         guard !digits.isEmpty else { return nil }
         var number = 0

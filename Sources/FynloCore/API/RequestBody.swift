@@ -1,19 +1,19 @@
-// The JSON body of a request, each member read as what it has to be or refused by its path. Numbers keep their digits:
-// amounts are read from the text itself.
+// The JSON body of a request. Each member is read as its type, or refused by its path. Numbers keep their digits: amounts
+// are read from the text itself.
 
-/// One object of a body. Members that nobody asks for are ignored; `null` counts as absent.
+/// One object of a body. Unknown members are ignored; `null` counts as absent.
 public struct RequestBody: Sendable {
     private let text: [UInt8]
-    /// What stands before a member's name in a refusal: empty, or `items[2].`.
+    /// The prefix of a member's name in a refusal: empty, or `items[2].`.
     private let path: String
     private let names: [StaticString]
     /// In the order of `names`.
     private let values: [JSONValue?]
 
-    /// Reads the body of a request, of which `names` are the members that matter.
+    /// Reads the members `names` of a request's body.
     ///
-    /// A Content-Type other than application/json is 415, a body that is too large 413, one that is not JSON 400; one that is
-    /// no object, or that has a member twice, is 422, as two readers may take two values.
+    /// A Content-Type other than application/json is answered 415, a body that is too large 413, and a body that is not JSON
+    /// 400. A body that is not an object or repeats a member is answered 422, since two readers may take different values.
     public init(_ request: HTTPRequest, names: [StaticString], limits: Limits) throws(APIError) {
         guard request.body.count <= limits.requestBodyBytes else {
             throw APIError(
@@ -38,7 +38,7 @@ public struct RequestBody: Sendable {
         if let repeated { throw refusal(repeated, "is given more than once; give it once.") }
     }
 
-    /// The values of the members with these names, and one that is there more than once. The object was scanned before.
+    /// The values of the members with these names, and the name of a repeated one. The object was validated before.
     private static func members(
         of object: JSONValue, in text: Span<UInt8>, _ names: [StaticString]
     ) -> (values: [JSONValue?], repeated: StaticString?) {
@@ -61,7 +61,7 @@ public struct RequestBody: Sendable {
         return (values, repeated)
     }
 
-    /// The first `limit` elements of an array, and how many there are. It was scanned before.
+    /// The first `limit` elements of an array, and the number of all elements. The array was validated before.
     private static func elements(
         of array: JSONValue, in text: Span<UInt8>, limit: Int
     ) -> (elements: [JSONValue], count: Int) {
@@ -114,7 +114,7 @@ public struct RequestBody: Sendable {
 
     // MARK: Members
 
-    /// The refusal of a member: its path, and what is wrong with it.
+    /// The refusal of a member: its path and what is wrong with it.
     public func refusal(_ name: StaticString, _ what: String) -> APIError {
         APIError(.invalidParameter, "\(path)\(name) \(what)")
     }
@@ -171,8 +171,8 @@ public struct RequestBody: Sendable {
         }
     }
 
-    /// JSON of one kind and of at most `bytes` bytes, as it was sent; `nil` if it is absent. The database can keep it: there
-    /// is no NUL in its texts, and no number in it is larger than a database cares to write out.
+    /// JSON of one kind and of at most `bytes` bytes, as it was sent; `nil` if it is absent. The database can store it: its
+    /// texts contain no NUL, and the exponents of its numbers are limited.
     public func json(_ name: StaticString, _ kind: JSONValue.Kind, bytes: Int) throws(APIError) -> [UInt8]? {
         guard let value = value(name) else { return nil }
         guard value.kind == kind else {
@@ -221,16 +221,16 @@ public struct RequestBody: Sendable {
         refusal(name, "holds a NUL character, which cannot be kept.")
     }
 
-    // MARK: What a database can keep
+    // MARK: What a database can store
 
     private enum Storability { case storable, hasNUL, hasLongNumber }
 
-    /// Characters of a number in JSON that is passed on.
+    /// The largest number of characters of a number in JSON that is passed on.
     private static let numberBytes = 40
-    /// Digits of such a number's exponent: the database writes 1e99 out.
+    /// The largest number of digits in such a number's exponent: the database writes 1e99 out in full.
     private static let exponentDigits = 2
 
-    /// Looks through valid JSON. Outside of strings, digits begin numbers only.
+    /// Scans valid JSON. Outside strings, digits occur only in numbers.
     private static func storability(_ json: Span<UInt8>) -> Storability {
         var index = 0
         var isInString = false
@@ -240,7 +240,7 @@ public struct RequestBody: Sendable {
             if isInString {
                 if byte == UInt8(ascii: "\"") { isInString = false }
                 guard byte == UInt8(ascii: "\\") else { continue }
-                // The next byte is passed over, so that the second one of `\\` begins nothing. `\u0000` is the NUL.
+                // The next byte is skipped, so that the second one of `\\` begins no escape. `\u0000` is the NUL.
                 if json.extracting(index..<min(index + 5, json.count)).equals("u0000") { return .hasNUL }
                 index += 1
             } else if byte == UInt8(ascii: "\"") {

@@ -1,26 +1,26 @@
-// What this process knows of the restaurants whose menus are being read here, so that a reader costs no round trip: the
-// versions of their menus and of the access to them, and the users who were let in. It is learned from answers of the
-// database, and holds for a second from the sending of the last question that was answered: what was committed before that
-// is in the answer. Hints (which may be anybody's) only end the trust sooner.
+// What this process knows of the restaurants whose menus are read here, so that a reader costs no round trip: the versions of
+// their menus and of their access rights, and the users that were admitted. It comes from answers of the database, and is
+// valid for a second after the last answered query was sent: the answer contains everything committed before that. Hints,
+// which anybody may send, can only end the validity sooner.
 //
 //     asked ──────────► answered                                  found(counters, askedAt:), lookedUp(…, askedAt:)
 //       │◄──────────── trusted: 1 s ────────────►│
 //       │◄──────────── enough while the database is away: 60 s ────────────────────►│
 //
-// An event or an answer that tells a new version makes it known first (`menuUpdated`): nobody is given less from then on.
+// Before an event or an answer with a new version is sent, `menuUpdated` records it: from then on nobody gets an older one.
 
-/// Restaurants whose menus were lately read, and who read them.
+/// Restaurants whose menus were read recently, and the users that read them.
 public struct AccessCache: Sendable {
     private struct Entry {
         var menuVersion: Int64
         var accessVersion: Int64
-        /// When the newest question was sent that has been answered.
+        /// When the newest answered query was sent.
         var asOf: Instant
-        /// When somebody last said that the menu is newer; not believed, but asked about.
+        /// When the last hint at a newer menu came. A hint is not believed, but leads to a query.
         var menuHintedAt: Instant?
-        /// When somebody last said that the access has changed; not believed, but asked about.
+        /// When the last hint at changed access came. A hint is not believed, but leads to a query.
         var accessHintedAt: Instant?
-        /// When the menu's version became known by other ways than a question.
+        /// When the menu's version became known other than by a query.
         var toldAt: Instant?
         /// When the menu was last read.
         var readAt: Instant
@@ -33,9 +33,9 @@ public struct AccessCache: Sendable {
 
     private let limits: Limits
     private var entries: RecentlyUsed<RestaurantID, Entry>
-    /// Those who were let in, with the version of the access by which they were.
+    /// The admitted users, each with the version of the access rights that admitted them.
     private var readers: RecentlyUsed<Reader, AccessRecord>
-    /// When somebody last told news of any restaurant, be it one that is not known here: what was asked before that is not
+    /// When the last hint about any restaurant came, even one that is not known here: answers to earlier queries are not
     /// relied on.
     private var lastNewsAt = Instant(nanoseconds: .min)
 
@@ -45,16 +45,16 @@ public struct AccessCache: Sendable {
         readers = RecentlyUsed(limit: limits.cachedReaders)
     }
 
-    // MARK: Asking
+    // MARK: Reading
 
-    /// What is known of the user with this subject in a restaurant, its menu's version included, if that may be relied on
-    /// now; `nil`: look it up.
+    /// What is known of the user with this subject in a restaurant, including its menu's version, if it is still valid; `nil`
+    /// if it has to be looked up.
     public mutating func record(of subject: String, in restaurant: RestaurantID, now: Instant) -> AccessRecord? {
         record(of: subject, in: restaurant, now: now, trustedFor: limits.accessCacheLifetime, mindsMenuHints: true)
     }
 
-    /// What was known of the user not long ago, to be relied on only while the database is away. The menu's version is the
-    /// newest that anybody was told of.
+    /// What was recently known of the user, to be used only while the database is unavailable. The menu's version is the
+    /// newest that anybody has been sent.
     public mutating func lastRecord(of subject: String, in restaurant: RestaurantID, now: Instant) -> AccessRecord? {
         record(of: subject, in: restaurant, now: now, trustedFor: limits.staleLifetime, mindsMenuHints: false)
     }
@@ -65,7 +65,7 @@ public struct AccessCache: Sendable {
     ) -> AccessRecord? {
         guard let entry = entries.use(restaurant),
             var record = readers.use(Reader(subject: subject, restaurant: restaurant)),
-            // Another version of the access: these rights may have been taken away.
+            // The access has another version now: these rights may have been revoked.
             record.accessVersion == entry.accessVersion, now - entry.asOf <= lifetime,
             entry.accessHintedAt.map({ entry.asOf > $0 }) ?? true,
             !mindsMenuHints || entry.menuHintedAt.map({ entry.asOf > $0 }) ?? true
@@ -75,7 +75,7 @@ public struct AccessCache: Sendable {
         return record
     }
 
-    /// Restaurants to ask about, since their menus were read not long ago; the others are forgotten.
+    /// The restaurants to query again, because their menus were read recently; the others are forgotten.
     public mutating func watched(now: Instant) -> [RestaurantID] {
         var watched: [RestaurantID] = []
         for restaurant in Array(entries.keys) {
@@ -88,9 +88,9 @@ public struct AccessCache: Sendable {
         return watched
     }
 
-    // MARK: Learning
+    // MARK: Updating
 
-    /// Somebody was let in with `record`, by a question sent at `askedAt`: the restaurant is watched from now on.
+    /// A user was admitted with `record`, by a query sent at `askedAt`: the restaurant is watched from now on.
     public mutating func lookedUp(
         _ record: AccessRecord, in restaurant: RestaurantID, askedAt: Instant, now: Instant
     ) {
@@ -107,8 +107,8 @@ public struct AccessCache: Sendable {
         }
     }
 
-    /// Somebody who reads the menu, and may come back, was let in with `record`, by a question sent at `askedAt`. Returns
-    /// the newest known version of the menu.
+    /// A user that reads the menu, and may do so again, was admitted with `record`, by a query sent at `askedAt`. Returns the
+    /// newest known version of the menu.
     public mutating func read(
         by subject: String, with record: AccessRecord, in restaurant: RestaurantID, askedAt: Instant, now: Instant
     ) -> Int64 {
@@ -120,11 +120,11 @@ public struct AccessCache: Sendable {
         return max(record.menuVersion, entries[restaurant]?.menuVersion ?? record.menuVersion)
     }
 
-    /// The counters of a restaurant, by a question sent at `askedAt`.
+    /// Takes the counters of a restaurant from a query sent at `askedAt`.
     public mutating func found(_ counters: StreamCounters, askedAt: Instant) {
         entries.update(counters.restaurant) { entry in
             if askedAt > entry.asOf, entry.toldAt.map({ askedAt > $0 }) ?? true {
-                // The newest there is, whatever was known: a database that was restored counts from where it was.
+                // The database's version counts, even if a higher one was known: a restored database has lower counters.
                 entry.menuVersion = counters.menuVersion
                 entry.accessVersion = counters.accessVersion
             } else {
@@ -135,12 +135,12 @@ public struct AccessCache: Sendable {
         }
     }
 
-    /// There is no such restaurant.
+    /// Forgets a restaurant that does not exist.
     public mutating func missing(_ restaurant: RestaurantID) {
         entries.remove(restaurant)
     }
 
-    /// The menu has this version: so says an event that is about to be sent, an answer, or a page that was read.
+    /// Records the menu's version from an event that is about to be sent, from an answer, or from a page that was read.
     public mutating func menuUpdated(_ restaurant: RestaurantID, to version: Int64, now: Instant) {
         let isNews = entries.update(restaurant) { entry in
             guard version > entry.menuVersion else { return false }
@@ -151,7 +151,7 @@ public struct AccessCache: Sendable {
         if isNews ?? true { lastNewsAt = now }
     }
 
-    /// Somebody says so. If this is news, what was known is not relied on before a question that is sent from now on has been
+    /// Takes a hint at this version. If the version is new, what is known is not used until a query sent from now on has been
     /// answered.
     public mutating func hint(_ counters: StreamCounters, now: Instant) {
         let isNews = entries.update(counters.restaurant) { entry in

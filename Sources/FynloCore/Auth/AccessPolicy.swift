@@ -8,10 +8,10 @@ public enum Role: String, CaseIterable, Sendable {
     case employee
 }
 
-/// What the database knows of a user and the restaurant they want to act for.
+/// The database's data on a user and the restaurant that the user wants to act for.
 public struct AccessRecord: Equatable, Sendable {
     public var user: UserID
-    /// `nil` for a role that this version does not know: it may do nothing.
+    /// `nil` for a role that this version does not know: such a user may do nothing.
     public var role: Role?
     public var userIsActive: Bool
     public var homeRestaurant: RestaurantID?
@@ -21,11 +21,11 @@ public struct AccessRecord: Equatable, Sendable {
     public var restaurantIsActive: Bool
     /// The restaurant's newest event.
     public var head: EventSequence
-    /// The event before the first that is kept.
+    /// The number before that of the oldest stored event.
     public var oldestResumable: EventSequence
     /// The restaurant's menu version.
     public var menuVersion: Int64
-    /// The version of the access to the restaurant that these rights belong to.
+    /// The version of the restaurant's access rights in which these rights were found.
     public var accessVersion: Int64
 
     public init(
@@ -48,8 +48,8 @@ public struct AccessRecord: Equatable, Sendable {
 
 /// The rules, as questions.
 public enum AccessPolicy {
-    /// May this user act for this restaurant? Their own, the ones listed for them, or, for platform owners, any; never an
-    /// inactive one.
+    /// May this user act for this restaurant? Users may act for their own restaurant and those listed for them, platform owners
+    /// for any; nobody for an inactive one.
     public static func mayAct(_ record: AccessRecord, for restaurant: RestaurantID) -> Bool {
         guard record.userIsActive, record.restaurantIsActive, let role = record.role else { return false }
         switch role {
@@ -58,8 +58,8 @@ public enum AccessPolicy {
             return record.homeRestaurant == restaurant || record.isMember
         }
     }
-    /// May this user manage this restaurant: speak to all of its tablets, for one? Its managers and owners, and platform
-    /// owners.
+    /// May this user manage this restaurant, for example send a notification to all of its tablets? Its managers and owners
+    /// may, and platform owners.
     public static func mayManage(_ record: AccessRecord, _ restaurant: RestaurantID) -> Bool {
         guard mayAct(record, for: restaurant), let role = record.role else { return false }
         switch role {

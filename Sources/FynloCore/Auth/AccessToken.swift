@@ -1,5 +1,5 @@
-// JSON Web Tokens (RFC 7519) in the compact form of RFC 7515: read strictly, believed only once the signature and the
-// times are checked. The key decides the algorithm, never the token.
+// JSON Web Tokens (RFC 7519) in the compact form of RFC 7515. They are parsed strictly, and trusted only after the signature
+// and the times are checked. The key decides the algorithm, never the token.
 
 /// How a token may be signed (RFC 7518 §3.1).
 public enum TokenAlgorithm: String, Sendable {
@@ -16,13 +16,13 @@ public protocol TokenSignatureChecking {
     ) -> Bool
 }
 
-/// Why a token is refused. For the logs and tests: outside, all of these are one sentence.
+/// Why a token is refused, for logs and tests. Clients get the same sentence for all of these.
 public enum TokenError: Error, Equatable, Sendable {
     /// Not three parts of base64url, or a header or payload that is not a JSON object.
     case malformed
-    /// `alg` is none of ours, or no key is for it.
+    /// `alg` is not supported, or there is no key for it.
     case unsupportedAlgorithm
-    /// The header has `crit`: an extension that we would have to understand.
+    /// The header has `crit`: it requires an extension that is not supported.
     case criticalExtension
     case badSignature
     /// A claim is missing or has the wrong type.
@@ -33,7 +33,7 @@ public enum TokenError: Error, Equatable, Sendable {
     case wrongIssuer
 }
 
-/// What is asked of a token besides its signature.
+/// The requirements on a token besides its signature.
 public struct TokenPolicy: Sendable {
     /// FYNLO_JWT_AUDIENCE: one of the token's `aud`, if set.
     public var audience: String?
@@ -49,29 +49,28 @@ public struct TokenPolicy: Sendable {
     }
 }
 
-/// A token that was checked.
+/// A checked token.
 public struct AccessToken: Equatable, Sendable {
-    /// `sub`: whom the token speaks for, `users.supabase_id`.
+    /// `sub`: the user's `users.supabase_id`.
     public let subject: String
     /// `exp`.
     public let expiresAt: UnixTime
     /// `nbf`, if it has one.
     let notBefore: UnixTime?
 
-    /// The longest token we look at, in bytes; those of our issuer have about 1,000.
+    /// The longest token that is examined, in bytes; the issuer's tokens have about 1,000.
     public static let maximumBytes = 8_192
 
-    /// When a connection that lives by this token ends: at `exp`, or at `exp` + leeway when it was accepted within the
-    /// leeway.
+    /// When a connection with this token ends: at `exp`, or at `exp` + leeway if the token was accepted within the leeway.
     public func endOfUse(acceptedAt now: UnixTime, leeway: Duration) -> UnixTime {
         now < expiresAt ? expiresAt : UnixTime(milliseconds: expiresAt.milliseconds + leeway.inMilliseconds)
     }
 
-    /// `exp` of a token in the compact form that nobody has checked, as its holder reads it to know when to renew it; `nil`
-    /// when the text has not the form of a JWT with an `exp`. Never a reason to believe it.
+    /// `exp` of an unchecked token in the compact form, for its holder to know when to renew it; `nil` if the text is not in
+    /// the form of a JWT with an `exp`. It says nothing about the token's validity.
     static func expiry(ofUnchecked compact: String) -> UnixTime? {
         let text = compact.utf8Span.span
-        // Whatever the time is: whether it has expired is for the caller to say.
+        // The time is not compared: the caller decides whether the token has expired.
         let anytime = TokenPolicy(leeway: .seconds(253_402_300_800))
         guard text.count <= maximumBytes, let parts = split(text), (try? readHeader(parts.header.span)) != nil,
             let claims = try? readClaims(parts.payload.span, policy: anytime, now: UnixTime(milliseconds: 0))
@@ -86,7 +85,7 @@ public struct AccessToken: Equatable, Sendable {
         try verify(compact.utf8Span.span, keys: keys, policy: policy, now: now)
     }
 
-    /// The same for the bytes of a token.
+    /// Reads and checks the bytes of a token in the compact form.
     static func verify(
         _ text: Span<UInt8>, keys: any TokenSignatureChecking, policy: TokenPolicy, now: UnixTime
     ) throws(TokenError) -> AccessToken {
@@ -99,14 +98,14 @@ public struct AccessToken: Equatable, Sendable {
         return try readClaims(parts.payload.span, policy: policy, now: now)
     }
 
-    /// RFC 7519 §4.1.4, §4.1.5: throws unless the token is of use at this moment.
+    /// RFC 7519 §4.1.4, §4.1.5: throws unless the token is valid at this moment.
     func checkTimes(now: UnixTime, leeway: Duration) throws(TokenError) {
         let leeway = leeway.inMilliseconds
         guard now.milliseconds < expiresAt.milliseconds + leeway else { throw .expired }
         if let notBefore, now.milliseconds < notBefore.milliseconds - leeway { throw .notYetValid }
     }
 
-    /// The three parts, decoded; what is signed are the first `signedBytes` bytes of the text.
+    /// The three decoded parts; the signature covers the first `signedBytes` bytes of the text.
     private struct Parts {
         let header: [UInt8]
         let payload: [UInt8]
@@ -114,10 +113,10 @@ public struct AccessToken: Equatable, Sendable {
         let signedBytes: Int
     }
 
-    /// `nil` when there are not three parts of base64url.
+    /// `nil` if the text is not three parts of base64url.
     private static func split(_ text: Span<UInt8>) -> Parts? {
         let dot = UInt8(ascii: ".")
-        // A third dot is no character of base64url.
+        // A third dot fails here, because it is not a base64url character.
         guard let first = text.firstIndex(of: dot), let second = text.firstIndex(of: dot, from: first + 1),
             let header = Base64.decode(text.extracting(0..<first), as: .url),
             let payload = Base64.decode(text.extracting((first + 1)..<second), as: .url),
@@ -199,7 +198,7 @@ public struct AccessToken: Equatable, Sendable {
         return token
     }
 
-    /// Which members were there, to refuse a second one: two readers may believe two different ones.
+    /// The members found so far. A repeated one is refused, since two readers may take different values.
     private struct Members {
         var names: [String] = []
         var hasDuplicates = false
@@ -243,7 +242,7 @@ public struct AccessToken: Equatable, Sendable {
     /// RFC 7519 §2: seconds since 1970, possibly with a fraction; years 1970 to 9999.
     private static func numericDate(_ value: JSONValue, in text: Span<UInt8>) -> UnixTime? {
         let latest: Int64 = 253_402_300_799
-        // As nearly all issuers write it.
+        // The form that nearly all issuers use.
         if let whole = JSON.integer(value, in: text) {
             return (0...latest).contains(whole) ? UnixTime(milliseconds: whole * 1000) : nil
         }

@@ -1,4 +1,4 @@
-// Why a tablet was not let in: the reasons of the contract, in its words.
+// Why a tablet was not admitted: the contract's reasons, in its words.
 
 /// Why an authentication failed, in the order in which it is checked.
 public enum AuthenticationFailure: Equatable, Sendable, CaseIterable {
@@ -10,7 +10,7 @@ public enum AuthenticationFailure: Equatable, Sendable, CaseIterable {
     case connectionLimit
     case unavailable
 
-    /// `data.error` of `auth_error`, to the letter of the contract.
+    /// `data.error` of `auth_error`, exactly as in the contract.
     public var sentence: String {
         switch self {
         case .timeout: "Authentication timeout"

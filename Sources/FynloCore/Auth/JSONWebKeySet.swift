@@ -1,4 +1,5 @@
-// The public keys of a token issuer, as it publishes them (RFC 7517, 7518 §6): read strictly, used by algorithm and name.
+// The public keys of a token issuer, as it publishes them (RFC 7517, 7518 §6). They are parsed strictly, and selected by
+// algorithm and name.
 
 /// A public key that can check signatures of one algorithm.
 public struct JSONWebKey: Equatable, Sendable {
@@ -10,7 +11,7 @@ public struct JSONWebKey: Equatable, Sendable {
         case rsa(modulus: [UInt8], exponent: [UInt8])
     }
 
-    /// `kid`: the name by which a token asks for the key.
+    /// `kid`: the name by which a token refers to the key.
     public let id: String?
     public let material: Material
 
@@ -31,7 +32,7 @@ public struct JSONWebKey: Equatable, Sendable {
 public enum JSONWebKeySetError: Error, Equatable, Sendable {
     /// Not a JSON object with an array `keys` of objects.
     case malformed
-    /// A key for signatures of ours lacks a member or has a bad one; `index` counts from 0.
+    /// A key for a supported algorithm has a missing or invalid member; `index` counts from 0.
     case badKey(index: Int, reason: String)
     /// No key in it checks ES256 or RS256.
     case noUsableKey
@@ -54,7 +55,8 @@ public enum JSONWebKeySet {
     /// The smallest RSA key that RFC 7518 §3.3 allows, in bits.
     public static let minimumRSABits = 2_048
 
-    /// Reads a key set. Keys for other uses or algorithms are passed over, as §5 asks; a broken one of ours is an error.
+    /// Reads a key set. Keys for other uses or algorithms are skipped, as §5 requires; an invalid key for a supported algorithm
+    /// is an error.
     public static func parse(_ text: Span<UInt8>) throws(JSONWebKeySetError) -> [JSONWebKey] {
         guard String(validating: text) != nil else { throw .malformed }
         var list: JSONValue?
@@ -82,7 +84,7 @@ public enum JSONWebKeySet {
         return keys
     }
 
-    /// One key; `nil` for one that is not for our signatures.
+    /// One key; `nil` if it is for another use or algorithm.
     private static func parseKey(
         _ element: JSONValue, _ index: Int, _ text: Span<UInt8>
     ) throws(JSONWebKeySetError) -> JSONWebKey? {

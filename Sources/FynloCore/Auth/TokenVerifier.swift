@@ -1,9 +1,9 @@
-// Checks tokens, and remembers those whose signatures were good: a tablet sends the same one with every request for as long
-// as it lives, and a signature costs more than all the rest of a small request (HMAC 2 µs, RSA 30 µs, ECDSA 100 µs).
+// Checks tokens, and remembers those with valid signatures: a tablet sends the same token with every request until the token
+// expires, and a signature costs more than the rest of a small request (HMAC 2 µs, RSA 30 µs, ECDSA 100 µs).
 //
-// What is remembered is that a key of ours signed exactly these bytes, and what they say. It is found by the end of the
-// signature, which nobody can choose, and compared to the last byte. Whether the token is of use now is asked of the clock
-// each time, and whether its user still may do anything is not asked here at all.
+// An entry records that one of our keys signed exactly these bytes, and their content. It is found by the end of the
+// signature, which nobody can choose, and compared in full. Whether the token is valid now is checked against the clock each
+// time; the user's rights are not checked here.
 
 /// Checks tokens with one set of keys and one policy.
 public struct TokenVerifier {
@@ -12,32 +12,32 @@ public struct TokenVerifier {
         let token: AccessToken
     }
 
-    /// Setting them forgets every token: those of the old keys are checked with the new ones.
+    /// Setting the keys forgets every token, so that each is checked with the new keys.
     public var keys: any TokenSignatureChecking {
         didSet { remembered = RecentlyUsed(limit: remembered.limit) }
     }
     public let policy: TokenPolicy
     private var remembered: RecentlyUsed<UInt64, Remembered>
 
-    /// About what a remembered token takes besides its bytes.
+    /// The approximate memory of a remembered token besides its bytes.
     static let overheadBytes = 256
 
-    /// Remembers tokens of `limitBytes` bytes together, those used last.
+    /// Remembers the most recently used tokens, up to `limitBytes` bytes in all.
     public init(keys: any TokenSignatureChecking, policy: TokenPolicy, limitBytes: Int) {
         self.keys = keys
         self.policy = policy
         remembered = RecentlyUsed(limit: limitBytes)
     }
 
-    /// As `AccessToken.verify`.
+    /// Checks a token like `AccessToken.verify`, and remembers it.
     public mutating func verify(
         _ compact: String, now: UnixTime, isToBeRemembered: Bool = true
     ) throws(TokenError) -> AccessToken {
         try verify(compact.utf8Span.span, now: now, isToBeRemembered: isToBeRemembered)
     }
 
-    /// As `AccessToken.verify`, for the bytes of a token. One that is not expected to come again soon, as a WebSocket's, need
-    /// not be remembered.
+    /// Checks the bytes of a token like `AccessToken.verify`. A token that is not expected again soon, such as a WebSocket's,
+    /// need not be remembered.
     public mutating func verify(
         _ text: Span<UInt8>, now: UnixTime, isToBeRemembered: Bool = true
     ) throws(TokenError) -> AccessToken {
@@ -57,11 +57,11 @@ public struct TokenVerifier {
         return token
     }
 
-    /// How many tokens are remembered.
+    /// The number of remembered tokens.
     public var rememberedCount: Int { remembered.count }
 
-    /// The last eight bytes; `nil` for a text too short to be a token. Only of signatures that were good do any come to be
-    /// remembered, so nobody can make up many with the same ones.
+    /// The last eight bytes; `nil` for a text too short to be a token. Only tokens with valid signatures are remembered, so
+    /// nobody can construct many with the same last bytes.
     private static func key(of text: Span<UInt8>) -> UInt64? {
         guard text.count >= 8 else { return nil }
         var key: UInt64 = 0
@@ -69,7 +69,7 @@ public struct TokenVerifier {
         return key
     }
 
-    /// Equal to the last byte; takes a time that does not tell where they differ.
+    /// Compares two tokens in a time that does not depend on where they differ.
     private static func isSame(_ left: Span<UInt8>, _ right: Span<UInt8>) -> Bool {
         guard left.count == right.count else { return false }
         var difference: UInt8 = 0

@@ -1,23 +1,23 @@
-// How a client's connection ended, and whether the contract lets it come back.
+// How a client's connection ended, and whether the contract allows it to reconnect.
 
-/// Whether to connect again.
+/// Whether the client connects again.
 public enum Reconnection: Equatable, Sendable {
-    /// Yes, after the delay of the ReconnectPolicy, and not before the time the server asked for, if it did.
+    /// Yes, after the delay of the ReconnectPolicy, but not before the time that the server asked for, if any.
     case afterDelay(atLeast: Duration?)
     /// Only with another token.
     case withNewToken
-    /// No: it would end in the same way.
+    /// No: another connection would end the same way.
     case never
 }
 
 /// The end of a connection.
 public struct ClientClosure: Equatable, Sendable {
-    /// The close code. 1006 stands for an end without a close frame: the network's, or before there was a WebSocket.
+    /// The close code. 1006 stands for an end without a close frame: the network failed, or there was no WebSocket yet.
     public let code: UInt16
-    /// Why, for a person: the server's word where it gave one, else a sentence of ours.
+    /// The reason, for people: the server's if it gave one, else a sentence of the client.
     public let reason: String
     public let reconnection: Reconnection
-    /// The server's `auth_error`, if that is why.
+    /// The server's `auth_error`, if that ended the connection.
     public let refusal: ServerError?
 
     public init(code: UInt16, reason: String, reconnection: Reconnection, refusal: ServerError? = nil) {
@@ -27,17 +27,17 @@ public struct ClientClosure: Equatable, Sendable {
         self.refusal = refusal
     }
 
-    /// The network, or the way to the server, failed: worth another try.
+    /// The network, or the path to the server, failed: the client tries again.
     public static func lost(_ reason: String) -> ClientClosure {
         ClientClosure(
             code: WebSocketCloseCode.abnormalClosure, reason: reason, reconnection: .afterDelay(atLeast: nil))
     }
 
-    /// The server's close frame, as the contract reads it.
+    /// The end by a close frame of the server, interpreted as in the contract.
     ///
     /// - Parameters:
-    ///   - refusal: the `auth_error` that came before it.
-    ///   - retryAfter: what a `reconnect` message asked for.
+    ///   - refusal: the `auth_error` before the close frame, if any.
+    ///   - retryAfter: the delay that a `reconnect` message asked for.
     init(code: UInt16?, reason: String, refusal: ServerError?, retryAfter: Duration?) {
         let code = code ?? WebSocketCloseCode.noStatusReceived
         self.code = code
@@ -59,7 +59,7 @@ extension Reconnection {
         case CloseReason.authenticationRequired.code, CloseReason.authenticationTimeout.code,
             CloseReason.authenticationFailed.code, CloseReason.tokenExpired.code:
             self = .withNewToken
-        // Going away, the server's own errors, a lost heartbeat, rates: they pass. So may what we do not know.
+        // Going away, the server's own errors, a lost heartbeat and rates are temporary, and so may be unknown codes.
         default:
             self = .afterDelay(atLeast: retryAfter)
         }

@@ -1,53 +1,53 @@
-// What one connection of a client tells its owner.
+// The events that a client's connection reports to its owner.
 
-/// One thing that happened.
+/// One event of a connection.
 public enum ClientEvent: Equatable, Sendable {
-    /// The server has let us in.
+    /// The server has admitted the client.
     case connected(Welcome)
-    /// A message, of whatever type, as it came. Durable events come in the order of their numbers, each once.
+    /// A message of any type, as it was received. Durable events are reported in the order of their numbers, each once.
     case message(ReceivedMessage)
-    /// The server sent a text that is not one of its messages; it is passed over.
+    /// The server sent a text that is not a message; it is ignored.
     case unreadable([UInt8])
-    /// The answer to a ping came. `roundTrip` is `nil` when it was too late to measure by, `serverTime` when it told none.
+    /// A pong came. `roundTrip` is `nil` if it was too late to measure by, `serverTime` if the pong had none.
     case pong(roundTrip: Duration?, serverTime: UnixTime?)
-    /// The answer to a ping did not come in time.
+    /// A pong did not come in time.
     case pongMissed
-    /// An `error` that belongs to no command; its message was handed out before.
+    /// An `error` that belongs to no command; its message was reported before.
     case error(ServerError)
-    /// The server has taken the new token.
+    /// The server has accepted the new token.
     case reauthenticated
-    /// The server has refused the new token; the connection stays up with the one before.
+    /// The server has refused the new token; the connection stays open with the old one.
     case reauthenticationRefused(ServerError)
-    /// What became of a command; its `message`, if one came, was handed out before.
+    /// The answer to a command; its message, if there is one, was reported before.
     case answered(id: String, CommandOutcome)
-    /// The end, always the last event. Commands without an answer may have taken effect or not: the same id is safe to
-    /// send again.
+    /// The end, always the last event. Commands without an answer may have taken effect: they can be sent again safely with
+    /// the same id.
     case closed(ClientClosure)
 }
 
-/// What `authenticated` said.
+/// The data of `authenticated`.
 public struct Welcome: Equatable, Sendable {
-    /// The server's name for the connection; empty if it told none.
+    /// The server's id of the connection; empty if it sent none.
     public let connection: String
-    /// `users.role`; empty if it was not told.
+    /// `users.role`; empty if it was not sent.
     public let role: String
-    /// The head of the restaurant's event stream.
+    /// The number of the restaurant's newest event.
     public let sequence: EventSequence?
-    /// True when the events after our last one follow.
+    /// True if the events after the client's last one follow.
     public let isResumed: Bool
-    /// How often we ping from now on.
+    /// The interval between pings from now on.
     public let heartbeatInterval: Duration
-    /// `exp` of the token, as the server has read it.
+    /// `exp` of the token, as read by the server.
     public let tokenExpiresAt: UnixTime?
 }
 
 /// The answer to a command.
 public enum CommandOutcome: Equatable, Sendable {
-    /// `ack`; with the number of the event it made, if it made one.
+    /// `ack`, with the number of the command's event, if it made one.
     case acknowledged(sequence: EventSequence?, ReceivedMessage)
     /// `error`.
     case refused(ServerError, ReceivedMessage)
-    /// No answer came in time: the outcome is unknown, and the same id is safe to send again.
+    /// No answer came in time: the outcome is unknown, and the command can be sent again safely with the same id.
     case timedOut
 }
 

@@ -1,10 +1,10 @@
-// How a tablet's connection has been doing: what its health is judged by, and its diagnostic report.
+// The health of a tablet's connection: the counts that it is judged by, and the diagnostic report.
 
-/// Whether the server is heard from.
+/// The health of a connection.
 public enum HealthStatus: String, Sendable {
     case healthy, degraded, unhealthy
 
-    /// By the age of the last pong; `nil`: there was none.
+    /// The health by the age of the last pong; `nil` if there was none.
     init(lastPongAge age: Duration?) {
         self =
             switch age {
@@ -15,26 +15,26 @@ public enum HealthStatus: String, Sendable {
     }
 }
 
-/// Counts of one client since it was made.
+/// Counts of one client since its creation.
 public struct ClientHealth: Sendable {
     /// Connections that were lost.
     public private(set) var losses = 0
-    /// Attempts to connect again since the last success.
+    /// Attempts to reconnect since the last success.
     public private(set) var reconnectAttempts = 0
-    /// Events that came by resuming.
+    /// Events received by resuming.
     public private(set) var resumedEvents: Int64 = 0
-    /// Answers to pings that came too late, or not at all.
+    /// Pongs that came too late or not at all.
     public private(set) var missedPongs = 0
-    /// The server's clock less ours; `nil` before the first pong.
+    /// The server's clock minus the client's; `nil` before the first pong.
     public private(set) var clockSkew: Duration?
 
     private var connectedSince: Instant?
     private var firstConnectedAt: Instant?
-    /// Of the connections before the present one.
+    /// The time spent connected in earlier connections.
     private var connectedTime = Duration.zero
     private var heartbeatInterval = Duration.seconds(15)
     private var pongs = 0
-    /// Pings that were due in the connections before the present one.
+    /// Pings that were due in earlier connections.
     private var pingsDue = 0.0
     private var lastPong: Instant?
     private var messages = 0
@@ -47,14 +47,14 @@ public struct ClientHealth: Sendable {
 
     init() {}
 
-    // MARK: What happens
+    // MARK: Input
 
     mutating func connected(_ welcome: Welcome, lastSequence: EventSequence?, now: Instant) {
         if firstConnectedAt == nil { firstConnectedAt = now } else { reconnections += 1 }
         connectedSince = now
         heartbeatInterval = welcome.heartbeatInterval
         reconnectAttempts = 0
-        // The server is heard: the age of the pong counts from here.
+        // The server has answered: the age of the last pong counts from here.
         lastPong = now
         if welcome.isResumed, let head = welcome.sequence, let lastSequence, head > lastSequence {
             resumedEvents += head - lastSequence
@@ -80,7 +80,7 @@ public struct ClientHealth: Sendable {
         guard let roundTrip else { return }
         roundTrips.add(roundTrip)
         guard let serverTime else { return }
-        // The server wrote it half-way.
+        // The server wrote its time half-way through the round trip.
         let ours = now.unixTime.milliseconds - roundTrip.inMilliseconds / 2
         clockSkew = .milliseconds(serverTime.milliseconds) - .milliseconds(ours)
     }
@@ -91,15 +91,15 @@ public struct ClientHealth: Sendable {
 
     mutating func tokenRefused() { refusedTokens += 1 }
 
-    /// `type` is a stable name; those beyond the hundredth kind are counted together.
+    /// `type` is a stable name; types beyond the hundredth are counted together.
     mutating func error(_ type: String) {
         let name = errors[type] != nil || errors.count < 100 ? (type.isEmpty ? "unknown" : type) : "other"
         errors[name, default: 0] += 1
     }
 
-    // MARK: What is known
+    // MARK: Report
 
-    /// How long ago the last pong came, or the server let us in; `nil` before.
+    /// The time since the last pong or since authentication; `nil` before either.
     public func lastPongAge(now: Instant) -> Duration? {
         lastPong.map { now - $0 }
     }
@@ -108,10 +108,10 @@ public struct ClientHealth: Sendable {
         HealthStatus(lastPongAge: lastPongAge(now: now))
     }
 
-    /// Of the pings of the last connections, in a window of 256; `nil` before the first.
+    /// Percentiles of the last 256 round trips, over all connections; `nil` before the first.
     public var latency: DiagnosticReport.Latency? { roundTrips.latency }
 
-    /// The report. `waitingCommands` is how many the outbox holds, `resentCommands` how many were sent more than once.
+    /// The report. `waitingCommands` is the number of commands in the outbox, `resentCommands` of those sent more than once.
     func report(
         state: ClientSession.State, waitingCommands: Int, resentCommands: Int, now: Instant
     ) -> DiagnosticReport {
@@ -173,7 +173,7 @@ public struct ClientHealth: Sendable {
     }
 }
 
-/// The last round trips, to take percentiles of.
+/// The last round trips, for percentiles.
 private struct RoundTrips {
     private static let window = 256
 
@@ -192,7 +192,7 @@ private struct RoundTrips {
     var latency: DiagnosticReport.Latency? {
         guard !nanoseconds.isEmpty else { return nil }
         let sorted = nanoseconds.sorted()
-        /// Nearest rank.
+        /// The percentile by nearest rank.
         func percentile(_ percent: Int) -> Duration {
             .nanoseconds(sorted[max(0, (sorted.count * percent + 99) / 100 - 1)])
         }

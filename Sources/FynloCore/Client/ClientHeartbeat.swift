@@ -1,38 +1,39 @@
-// Is the server there? It is asked at a regular interval, and is given up after three questions without an answer.
+// Pings the server at a regular interval, and counts the connection as dead after three pings without an answer.
 
 /// The pings of one client, from `authenticated` on.
 struct ClientHeartbeat: Sendable {
-    /// What a moment calls for.
+    /// What is due.
     enum Finding: Equatable {
         case ping
-        /// An answer is overdue.
+        /// A pong is overdue.
         case missed
         case dead
     }
 
-    /// Unanswered pings in a row after which the connection counts as dead.
+    /// Consecutive unanswered pings after which the connection counts as dead.
     static let tolerated = 3
 
     private let interval: Duration
     private let pongTimeout: Duration
     private var nextPing: Instant
-    /// When the ping that awaits its answer was sent.
+    /// When the ping was sent that has no answer yet.
     private var asked: Instant?
-    /// Pings in a row that were not answered in time.
+    /// Consecutive pings that were not answered in time.
     private(set) var missed = 0
-    /// The next ping that stays without an answer is the last one.
+    /// The connection counts as dead at the next unanswered ping.
     private var isProbing = false
-    /// How long the last answer took; `nil` before the first.
+    /// The round trip of the last ping; `nil` before the first pong.
     private(set) var roundTrip: Duration?
 
-    /// An answer has to come before the next ping at the latest.
+    /// A pong must come before the next ping is due.
     init(interval: Duration, pongTimeout: Duration, now: Instant) {
         self.interval = interval
         self.pongTimeout = min(pongTimeout, interval)
         nextPing = now + interval
     }
 
-    /// An answer came; a late one proves life too, but measures nothing: then it returns `nil`, else how long it took.
+    /// Takes a pong and returns the round trip; `nil` for a late pong, which proves that the server is there but measures
+    /// nothing.
     mutating func pong(now: Instant) -> Duration? {
         defer {
             asked = nil
@@ -44,15 +45,15 @@ struct ClientHeartbeat: Sendable {
         return roundTrip
     }
 
-    /// The way to the server may have changed under the connection: a ping is due at once, and the connection counts as
-    /// dead if its answer does not come in time.
+    /// Handles a possible change of network: a ping is due at once, and the connection counts as dead if the pong does not
+    /// come in time.
     mutating func probe(now: Instant) {
         isProbing = true
         asked = nil
         nextPing = now
     }
 
-    /// What is due now, if anything. To be called until it returns `nil`.
+    /// What is due now, if anything. Call it until it returns `nil`.
     mutating func tick(now: Instant) -> Finding? {
         if let sent = asked, now >= sent + pongTimeout {
             asked = nil
@@ -65,7 +66,7 @@ struct ClientHeartbeat: Sendable {
         return .ping
     }
 
-    /// When to look again.
+    /// When something is due next.
     var nextDeadline: Instant {
         guard let asked else { return nextPing }
         return min(asked + pongTimeout, nextPing)

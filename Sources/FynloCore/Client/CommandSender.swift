@@ -1,13 +1,13 @@
-// What becomes of a tablet's commands: kept, sent over whatever connection there is, one at a time, and sent again until the
-// server has answered.
+// The delivery of a tablet's commands: each is stored, sent over the present connection, one at a time, and sent again until
+// the server has answered.
 
-/// An outbox, and the command of it that is on its way.
+/// An outbox and its command that is in flight.
 struct CommandSender: Sendable {
     private(set) var outbox: Outbox
     /// Commands that were sent more than once.
     private(set) var resent = 0
     private let limits: ClientLimits
-    /// When the command whose turn it is may be sent again; `nil`: now.
+    /// When the next command may be sent again; `nil` for now.
     private var resendAt: Instant?
     private var policy = ReconnectPolicy()
 
@@ -16,12 +16,12 @@ struct CommandSender: Sendable {
         self.limits = limits
     }
 
-    /// When `sendNext` has something to do again.
+    /// When `sendNext` next has something to do.
     var nextDeadline: Instant? { resendAt }
 
     // MARK: In
 
-    /// See `ClientSession.submit`.
+    /// Takes a command; see `ClientSession.submit`.
     mutating func submit(
         _ type: String, data: String, id: String?, now: UnixTime, using generator: inout some RandomNumberGenerator,
         effects: inout [ClientSession.Effect]
@@ -37,7 +37,7 @@ struct CommandSender: Sendable {
         return id
     }
 
-    /// The next `count` commands are kept, or cannot be, for the reason given.
+    /// The next `count` commands were stored, or could not be, for the reason given.
     mutating func kept(_ count: Int, failure: String?, effects: inout [ClientSession.Effect]) {
         guard let failure else {
             for id in outbox.kept(count) { effects.append(.tell(.command(id: id, .queued))) }
@@ -51,7 +51,7 @@ struct CommandSender: Sendable {
 
     // MARK: Out
 
-    /// Sends the command whose turn it is, unless one is on its way, over a connection that the server has let in.
+    /// Sends the next command over an authenticated connection, unless one is in flight.
     mutating func sendNext(
         over stack: inout ClientStack?, now: Moment, output: inout ByteBuffer, effects: inout [ClientSession.Effect]
     ) {
@@ -76,7 +76,7 @@ struct CommandSender: Sendable {
         }
     }
 
-    /// The server has answered, or taken too long.
+    /// The server has answered the command in flight, or taken too long.
     mutating func answered(
         _ id: String, _ outcome: CommandOutcome, now: Instant, using generator: inout some RandomNumberGenerator,
         effects: inout [ClientSession.Effect]
@@ -85,7 +85,7 @@ struct CommandSender: Sendable {
         case .acknowledged(let sequence, _):
             finish(id, .acknowledged(sequence: sequence), effects: &effects)
         case .refused(let error, _) where error.code == "unavailable" || error.code == "rate_limited":
-            // Not done, or perhaps done: the same again, before any other.
+            // The command may or may not have been carried out: it is sent again before any other.
             requeue(effects: &effects)
             resendAt = now + (error.retryAfter ?? policy.nextDelay(using: &generator))
         case .refused(let error, _):
@@ -96,7 +96,7 @@ struct CommandSender: Sendable {
         }
     }
 
-    /// The connection has ended: what was on its way waits again, unless it is itself what the server could not take.
+    /// The connection has ended: the command in flight waits again, unless it was too large for the server.
     mutating func disconnected(_ closure: ClientClosure?, effects: inout [ClientSession.Effect]) {
         resendAt = nil
         if let current = outbox.current, let closure, closure.code == WebSocketCloseCode.messageTooBig {

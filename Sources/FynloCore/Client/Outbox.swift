@@ -1,22 +1,22 @@
-// The commands of a tablet that the server has not answered yet, in the order they were given, so that none is lost while
-// the tablet is away and none takes effect twice when it comes back.
+// A tablet's commands that the server has not answered yet, in the order of submission, so that none is lost while the tablet
+// is disconnected and none takes effect twice when it reconnects.
 //
 //     submit ─► kept (on disk) ─► queued ─► sent ─► acknowledged | refused
 //                                    ▲        │
 //                                    └────────┘ the connection was lost, or the server could not answer: the same again
 
-/// Where a command is.
+/// The state of a command.
 public enum CommandState: Equatable, Sendable {
     /// It waits for its turn, or for a connection.
     case queued
-    /// It is on its way; the answer is awaited.
+    /// It was sent; the answer has not come yet.
     case sent
-    /// The server has committed it; with the number of the event it made, if it made one.
+    /// The server has committed it, with the number of its event, if it made one.
     case acknowledged(sequence: EventSequence?)
-    /// It will not be done, for this reason.
+    /// It will not be carried out, for this reason.
     case refused(ServerError)
 
-    /// True when nothing more will become of it.
+    /// True if the state will not change any more.
     public var isFinal: Bool {
         switch self {
         case .queued, .sent: false
@@ -25,17 +25,17 @@ public enum CommandState: Equatable, Sendable {
     }
 }
 
-/// A command that was given to the outbox.
+/// A command in the outbox.
 public struct OutboxEntry: Equatable, Sendable {
-    /// By which the server knows it again, 1 to 128 bytes.
+    /// The id by which the server recognises a repetition, 1 to 128 bytes.
     public let id: String
     public let type: String
     /// The text of a JSON object.
     public let data: String
-    /// When it was given to us.
+    /// When the command was submitted.
     public let createdAt: UnixTime
     public internal(set) var state = CommandState.queued
-    /// True once the storage has it: it is not sent before.
+    /// True once the command is stored. It is not sent before.
     var isKept = false
 
     public init(id: String, type: String, data: String, createdAt: UnixTime) {
@@ -45,17 +45,17 @@ public struct OutboxEntry: Equatable, Sendable {
         self.createdAt = createdAt
     }
 
-    /// What it counts for against the limit.
+    /// The bytes that count against the limit.
     var bytes: Int { id.utf8.count + type.utf8.count + data.utf8.count }
 }
 
-/// How much an outbox may hold.
+/// The limits of an outbox.
 public struct OutboxLimits: Equatable, Sendable {
-    /// Commands: hours of a busy till without a network.
+    /// The number of commands: hours of a busy till without a network.
     public var commands = 1_000
-    /// Bytes of all of them together.
+    /// The bytes of all commands together.
     public var bytes = 1 << 20
-    /// Commands with their final state that are still shown.
+    /// The number of commands in a final state that are still listed.
     public var finished = 100
     /// How old a command may be when it is sent. The server remembers answers for 7 days (FYNLO_IDEMPOTENCY_WINDOW): after
     /// that the same id could take effect a second time.
@@ -67,20 +67,20 @@ public struct OutboxLimits: Equatable, Sendable {
 /// A change of the outbox that has to survive the program.
 public enum OutboxRecord: Equatable, Sendable {
     case added(OutboxEntry)
-    /// It has its final state: it is never sent again.
+    /// A command has reached its final state: it is never sent again.
     case finished(id: String)
 }
 
-/// The queue. One command is on its way at a time: whatever the answer to one, the next cannot overtake it.
+/// The queue. One command is in flight at a time, so that the next cannot overtake it, whatever its answer.
 public struct Outbox: Sendable {
     private let limits: OutboxLimits
-    /// Without a final state, oldest first.
+    /// The commands without a final state, oldest first.
     public private(set) var waiting: [OutboxEntry] = []
-    /// With their final state, oldest first.
+    /// The commands in a final state, oldest first.
     public private(set) var finished: [OutboxEntry] = []
     private var bytes = 0
 
-    /// - Parameter entries: what the storage has kept, oldest first.
+    /// - Parameter entries: the stored commands, oldest first.
     public init(_ entries: [OutboxEntry] = [], limits: OutboxLimits = OutboxLimits()) {
         self.limits = limits
         waiting = entries
@@ -91,14 +91,14 @@ public struct Outbox: Sendable {
         }
     }
 
-    /// Where a command is; `nil` for one that is not known (any more).
+    /// The state of a command; `nil` if it is unknown or no longer listed.
     public func state(of id: String) -> CommandState? {
         (waiting.last { $0.id == id } ?? finished.last { $0.id == id })?.state
     }
 
     // MARK: In
 
-    /// Takes a command; it is to be kept before anything else.
+    /// Takes a command, which must be stored before it is sent.
     mutating func add(_ entry: OutboxEntry) throws(CommandRefusal) -> OutboxRecord {
         guard !waiting.contains(where: { $0.id == entry.id }) else { throw .idInUse }
         guard waiting.count < limits.commands, bytes + entry.bytes <= limits.bytes else {
@@ -109,7 +109,7 @@ public struct Outbox: Sendable {
         return .added(entry)
     }
 
-    /// The storage has the next `count` of those it did not have. Returns their ids.
+    /// The next `count` commands were stored. Returns their ids.
     mutating func kept(_ count: Int) -> [String] {
         var ids: [String] = []
         for index in waiting.indices where !waiting[index].isKept && ids.count < count {
@@ -119,7 +119,7 @@ public struct Outbox: Sendable {
         return ids
     }
 
-    /// The storage could not take the next `count` of those it did not have. Returns them, refused.
+    /// The next `count` commands could not be stored. Returns them, refused.
     mutating func notKept(_ count: Int, _ error: ServerError) -> [OutboxEntry] {
         let ids = waiting.lazy.filter { !$0.isKept }.prefix(count).map(\.id)
         return Array(ids).compactMap { finish($0, .refused(error)) }
@@ -127,30 +127,30 @@ public struct Outbox: Sendable {
 
     // MARK: Out
 
-    /// The command that is on its way.
+    /// The command in flight.
     var current: OutboxEntry? { waiting.first.flatMap { $0.state == .sent ? $0 : nil } }
 
-    /// The command whose turn it is: the first one, once it is kept and unless it is on its way.
+    /// The next command to send: the first, once it is stored and unless it is in flight.
     var next: OutboxEntry? { waiting.first.flatMap { $0.state == .queued && $0.isKept ? $0 : nil } }
 
-    /// True for a command that has become too old to be sent.
+    /// True if a command has become too old to be sent.
     func isTooOld(_ entry: OutboxEntry, now: UnixTime) -> Bool {
         now.milliseconds - entry.createdAt.milliseconds > limits.age.inMilliseconds
     }
 
-    /// The first command is on its way.
+    /// Marks the first command as in flight.
     mutating func sent() {
         if !waiting.isEmpty { waiting[0].state = .sent }
     }
 
-    /// The command on its way has to be sent again. Returns it.
+    /// Marks the command in flight as to be sent again. Returns it.
     mutating func requeue() -> OutboxEntry? {
         guard current != nil else { return nil }
         waiting[0].state = .queued
         return waiting[0]
     }
 
-    /// Nothing more will become of a command. Returns it; `nil` if it is not waiting.
+    /// Gives a command its final state. Returns it; `nil` if it is not waiting.
     mutating func finish(_ id: String, _ state: CommandState) -> OutboxEntry? {
         guard let index = waiting.firstIndex(where: { $0.id == id }) else { return nil }
         var entry = waiting.remove(at: index)

@@ -1,19 +1,19 @@
-// What an outbox writes to its storage: lines, of which each one that is whole counts and a torn one does not.
+// The journal that an outbox writes to its storage: lines, of which complete ones count and torn ones do not.
 //
 //     8f3a11c0 {"added":{"id":"…","type":"order.status_update","created_at":"2026-01-31T18:04:05.123Z","data":{…}}}
 //     02ddc41e {"finished":"…"}
 //
-// The first eight digits are the FNV-1a hash of the rest: whatever a program that was killed, or a power failure, left
-// behind a line's beginning is known by it.
+// The first eight digits are the FNV-1a hash of the rest. They reveal a line that a killed program or a power failure left
+// incomplete.
 
 /// Reads and writes the journal of an outbox.
 public enum OutboxJournal {
-    /// What was read.
+    /// The content of a journal.
     public struct Contents: Equatable, Sendable {
         /// The commands without a final state, oldest first.
         public var entries: [OutboxEntry] = []
-        /// How many bytes from the front were lines, whole ones or damaged ones; a torn last line is not among them, and
-        /// what is appended next has to begin here.
+        /// The number of bytes of all lines, complete or damaged, without a torn last line: the next line must be appended
+        /// here.
         public var bytes = 0
         /// Lines that could not be used; the commands in them are lost.
         public var damagedLines = 0
@@ -33,7 +33,7 @@ public enum OutboxJournal {
             line.append(",\"created_at\":")
             line.append(json: entry.createdAt)
             line.append(",\"data\":")
-            // In valid JSON line breaks stand between the tokens only.
+            // In valid JSON, line breaks occur only between tokens.
             line.append(Array(entry.data.utf8).map { $0 < 0x20 ? UInt8(ascii: " ") : $0 })
             line.append("}}")
         case .finished(let id):

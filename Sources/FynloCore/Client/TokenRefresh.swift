@@ -1,14 +1,14 @@
-// When a token is renewed: before it expires, when it was refused, never twice at a time, and not more often than the
-// identity provider likes.
+// When a token is renewed: before it expires and after it was refused, never twice at a time, and with a minimum interval to
+// spare the identity provider.
 
-/// A token as its holder sees it: in the form of a JWT (RFC 7519), its signature not checked, as only the server can.
+/// A token as its holder sees it: a JWT (RFC 7519) with an unchecked signature, since only the server can check it.
 public struct HeldToken: Equatable, Sendable {
     /// `header.payload.signature`.
     public let compact: String
     /// `exp`.
     public let expiresAt: UnixTime
 
-    /// Throws when the text is no JWT with an `exp`.
+    /// Throws if the text is not a JWT with an `exp`.
     public init(_ compact: String) throws(TokenFailure) {
         self.compact = compact
         guard let expiresAt = AccessToken.expiry(ofUnchecked: compact) else { throw .malformed }
@@ -18,13 +18,13 @@ public struct HeldToken: Equatable, Sendable {
 
 /// Why there is no token.
 public enum TokenFailure: Error, Equatable, Sendable {
-    /// The provider has refused; its sentence. Another try will not help, a person has to sign in.
+    /// The provider has refused, with this sentence. A retry does not help: the user must sign in.
     case refused(String)
-    /// The provider cannot be reached now; a sentence.
+    /// The provider cannot be reached now; the sentence says why.
     case unreachable(String)
-    /// What the provider gave is no JWT with an `exp`.
+    /// The provider's token is not a JWT with an `exp`.
     case malformed
-    /// What the provider gave has expired already.
+    /// The provider's token has expired already.
     case expired
 
     /// One sentence.
@@ -36,21 +36,21 @@ public enum TokenFailure: Error, Equatable, Sendable {
         }
     }
 
-    /// True when another try may help.
+    /// True if a retry may help.
     public var isRetryable: Bool {
         if case .unreachable = self { true } else { false }
     }
 }
 
-/// The rule as a value. Its owner asks the provider when told to, and keeps those who wait.
+/// The rule as a value. Its owner sends the requests to the provider and keeps the waiting callers.
 public struct TokenRefresh: Sendable {
-    /// What a request for a token gets.
+    /// The answer to a request for a token.
     public enum Answer: Equatable, Sendable {
         case token(HeldToken)
         case failure(TokenFailure)
-        /// To wait for the refresh that is under way.
+        /// Wait for the refresh that is in progress.
         case wait
-        /// To wait for a refresh, which is to be started now.
+        /// Start a refresh now, and wait for it.
         case refresh
     }
 
@@ -59,21 +59,21 @@ public struct TokenRefresh: Sendable {
     /// The least time between the starts of two refreshes.
     public static let minimumInterval = Duration.seconds(5)
 
-    /// The token at hand; it may have expired.
+    /// The present token, which may have expired.
     public private(set) var token: HeldToken?
-    /// True from the start of a refresh to its end.
+    /// True while a refresh is in progress.
     public private(set) var isRefreshing = false
     private var lastStart: Instant?
     private var lastFailure: TokenFailure?
     private let canRefresh: Bool
 
-    /// - Parameter canRefresh: false where there is nobody to ask: then the token at hand is all there is.
+    /// - Parameter canRefresh: false if there is no provider: then the present token is the only one.
     public init(token: HeldToken?, canRefresh: Bool) {
         self.token = token
         self.canRefresh = canRefresh
     }
 
-    /// Somebody needs a token. `forced`: the one at hand was refused.
+    /// A caller needs a token. `forced` is true if the present one was refused.
     public mutating func request(forced: Bool, now: Moment) -> Answer {
         if isRefreshing { return .wait }
         guard canRefresh else {
@@ -89,7 +89,7 @@ public struct TokenRefresh: Sendable {
         return .refresh
     }
 
-    /// The provider's answer, for all who wait. Returns what they get.
+    /// Takes the provider's answer. Returns the result for all waiting callers.
     public mutating func deliver(
         _ result: Result<String, TokenFailure>, now: Moment
     ) -> Result<HeldToken, TokenFailure> {
@@ -102,20 +102,20 @@ public struct TokenRefresh: Sendable {
             return .success(token)
         } catch {
             lastFailure = error
-            // Without a word of the provider's against it, a token is good until it expires.
+            // Unless the provider refuses, the present token is valid until it expires.
             if !error.isRetryable || token.map({ $0.expiresAt <= now.unixTime }) ?? true { token = nil }
             return .failure(error)
         }
     }
 
-    /// True when the timer calls for a refresh, which is to be started now.
+    /// True if a refresh has to be started now because the time has come.
     public mutating func tick(now: Moment) -> Bool {
         guard let deadline = nextDeadline(now: now), now.instant >= deadline else { return false }
         start(now)
         return true
     }
 
-    /// When `tick` is next due; `nil` while there is nothing to renew, or a refresh is under way.
+    /// When `tick` is next due; `nil` if there is nothing to renew or a refresh is in progress.
     public func nextDeadline(now: Moment) -> Instant? {
         guard canRefresh, !isRefreshing, let token else { return nil }
         let left = token.expiresAt.milliseconds - now.unixTime.milliseconds

@@ -1,19 +1,19 @@
-// The commands of one connection: one at a time, in order. While one is with the database, the others wait. When its
-// outcome is unknown, so is that of every command behind it; resending therefore cannot change their order.
+// The commands of one connection, carried out one at a time and in order. While the database works on one, the others wait. If
+// its outcome is unknown, all commands behind it are answered the same way, so that resending cannot change their order.
 
-/// A message that asks for an effect and is answered.
+/// A message that requests an effect and is answered.
 public struct Command: Sendable {
     public enum Work: Sendable {
-        /// A change that storage makes.
+        /// A change in storage.
         case updateStatus(OrderStatusUpdate)
-        /// A whole text frame, ready for every tablet of the restaurant.
+        /// A complete text frame for every tablet of the restaurant.
         case relay(ByteBuffer)
     }
 
-    /// Names the command in its answer, and when it is sent again; `nil`: no answer is wanted.
+    /// Identifies the command in its answer and in repetitions; `nil` if no answer is wanted.
     public let id: String?
     public let work: Work
-    /// When it arrived, which may be long before its turn.
+    /// When the command arrived, which may be long before it is carried out.
     public let receivedAt: Instant
 
     public init(id: String?, work: Work, receivedAt: Instant = Instant(nanoseconds: 0)) {
@@ -30,18 +30,18 @@ public struct Command: Sendable {
     }
 }
 
-/// The answer of storage to a command.
+/// Storage's answer to a command.
 public enum CommandAnswer: Equatable, Sendable {
-    /// Committed, now or when the same id came first; `sequence` is that of its event, if it made one.
+    /// Committed now, or when the id came first; `sequence` is the number of its event, if it made one.
     case done(sequence: EventSequence?)
     case refused(APIError)
 }
 
 /// The queue in front of one connection's commands.
 public struct CommandFlow: Sendable {
-    /// What happens to a command that is submitted.
+    /// The result of submitting a command.
     public enum Submission: Equatable, Sendable {
-        /// It is done now.
+        /// It is carried out now.
         case starts
         /// It has joined the queue.
         case waits
@@ -49,10 +49,10 @@ public struct CommandFlow: Sendable {
         case refused
     }
 
-    /// Bytes that all waiting commands together may hold.
+    /// The largest number of bytes of all waiting commands together.
     private static let waitingBytes = 262_144
 
-    /// The command that is with storage.
+    /// The command that storage is working on.
     public private(set) var current: Command?
     private var waiting: [Command] = []
     private var waitingBytes = 0
@@ -74,7 +74,7 @@ public struct CommandFlow: Sendable {
         return .waits
     }
 
-    /// The current command has its answer. Returns the commands that can be done now, in order; the last of them may be
+    /// The current command has its answer. Returns the commands that can be carried out now, in order; the last of them may be
     /// the new current one.
     public mutating func finish() -> [Command] {
         current = nil
@@ -88,7 +88,7 @@ public struct CommandFlow: Sendable {
         return ready
     }
 
-    /// The current command's outcome is unknown. Returns it and all commands behind it, in order, to be answered so.
+    /// The current command's outcome is unknown. Returns it and all commands behind it, in order, to be answered that way.
     public mutating func abandon() -> [Command] {
         let all = (current.map { [$0] } ?? []) + waiting
         self = CommandFlow()

@@ -1,4 +1,4 @@
-// An order that somebody wants to make: read from a request, its totals computed here and nowhere else.
+// A new order, read from a request. Its totals are computed only here.
 
 /// A line of a new order.
 public struct NewOrderItem: Equatable, Sendable {
@@ -27,7 +27,7 @@ public struct NewOrder: Equatable, Sendable {
     public let serviceCharge: Money
     public let discountAmount: Money
     public let tipAmount: Money
-    /// subtotal + tax + service charge + tip − discount, and nothing if the discount is more than the rest.
+    /// subtotal + tax + service charge + tip − discount, or zero if the discount is larger than the rest.
     public let totalAmount: Money
 
     private static let members: [StaticString] = [
@@ -61,7 +61,7 @@ public struct NewOrder: Equatable, Sendable {
         serviceCharge = try body.money("service_charge") ?? .zero
         discountAmount = try body.money("discount_amount") ?? .zero
         tipAmount = try body.money("tip_amount") ?? .zero
-        // Four amounts are far from what 64 bits hold; only what is left after the discount has to fit.
+        // Four amounts cannot overflow 64 bits; only the total after the discount has to fit.
         let sum = subtotal.cents + taxAmount.cents + serviceCharge.cents + tipAmount.cents
         guard let total = Money(cents: max(0, sum - discountAmount.cents)) else {
             throw APIError(.invalidParameter, "The order must not cost more than 99999999.99 in all.")
@@ -69,7 +69,7 @@ public struct NewOrder: Equatable, Sendable {
         totalAmount = total
     }
 
-    /// The order as the database takes it: one JSON object.
+    /// The order for the database, as one JSON object.
     public var json: String {
         var output = ByteBuffer()
         output.append("{\"table_number\":")

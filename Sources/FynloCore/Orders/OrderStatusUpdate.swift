@@ -1,10 +1,10 @@
-// A change of an order's status, as a tablet's message or a REST request asks for it.
+// A change of an order's status, requested by a tablet's message or a REST request.
 
 /// `order.status_update`, or the body of `PATCH /api/v1/orders/{id}/status`.
 public struct OrderStatusUpdate: Equatable, Sendable {
     public let order: OrderID
     public let status: OrderStatus
-    /// The version the tablet believes the order has; `nil`: any.
+    /// The version that the tablet believes the order has; `nil` for any.
     public let expectedVersion: Int32?
 
     public init(order: OrderID, status: OrderStatus, expectedVersion: Int32?) {
@@ -17,7 +17,7 @@ public struct OrderStatusUpdate: Equatable, Sendable {
 extension OrderStatusUpdate {
     private static let members: [StaticString] = ["status", "expected_version"]
 
-    /// Reads and checks the body of `PATCH /api/v1/orders/{id}/status`; the order is the path's.
+    /// Reads and checks the body of `PATCH /api/v1/orders/{id}/status`; the path names the order.
     public init(_ request: HTTPRequest, order: OrderID, limits: Limits) throws(APIError) {
         let body = try RequestBody(request, names: OrderStatusUpdate.members, limits: limits)
         let name = try body.required("status", body.text("status", bytes: 1...limits.labelBytes))

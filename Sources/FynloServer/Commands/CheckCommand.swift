@@ -1,4 +1,4 @@
-// check: would serve work here? One line per part, exit 1 if any of them does not.
+// check: tests whether `serve` would work here. It prints one line per part, and exits with 1 if any of them fails.
 
 import FynloCore
 import FynloIO

@@ -110,7 +110,7 @@ extension CommandLine {
     }
 }
 
-/// `--name value` and `--name=value` pairs, by the variable they override.
+/// Parses `--name value` and `--name=value`; returns the values by the variable that each overrides.
 struct Flags {
     let values: [String: String]
 
@@ -134,7 +134,7 @@ struct Flags {
     }
 }
 
-/// Writes to standard output, all of it.
+/// Writes the whole text to standard output.
 func printOut(_ text: String) {
     write(text, to: STDOUT_FILENO)
 }
@@ -149,7 +149,7 @@ private func write(_ text: String, to descriptor: Int32) {
     while !rest.isEmpty {
         let written = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
         if written < 0 && errno == EINTR { continue }
-        // The reader has gone: there is nobody left to tell.
+        // The reader has closed the pipe: the error cannot be reported.
         guard written > 0 else { return }
         rest = rest.dropFirst(written)
     }

@@ -1,4 +1,4 @@
-// demo-data: two restaurants to look at. Loading them again changes nothing.
+// demo-data: loads two demo restaurants. Loading them again changes nothing.
 
 enum DemoDataCommand {
     static func run(_ arguments: [String]) throws -> Int32 {

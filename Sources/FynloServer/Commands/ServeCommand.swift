@@ -5,7 +5,7 @@ import FynloIO
 import Glibc
 
 enum ServeCommand {
-    /// Long because the steps of a start depend on each other, and their order is the point.
+    /// Long because the steps of a start depend on each other, and their order matters.
     static func run(_ flags: Flags) throws -> Int32 {
         // This comes first because the default limit of connections depends on it.
         let descriptors = ProcessSetup.raiseDescriptorLimit()

@@ -1,4 +1,4 @@
-// token --user EMAIL [--ttl 1h]: a token for tests and administrators, signed with FYNLO_JWT_SECRET.
+// token --user EMAIL [--ttl 1h]: makes a token for tests and administrators, signed with FYNLO_JWT_SECRET.
 
 import FynloCore
 import FynloIO

@@ -131,7 +131,7 @@ struct Config {
         }
     }
 
-    /// Every variable there is, in the order of `--help`. An empty default means "not set".
+    /// Every variable, in the order of `--help`. An empty default means "not set".
     static let variables: [Variable] = [
         Variable("FYNLO_LISTEN", "127.0.0.1:8000", "address and port to serve on"),
         Variable(
@@ -144,40 +144,40 @@ struct Config {
             kind: .secret),
         Variable("FYNLO_JWT_SECRET", "", "key of HS256 tokens, at least 32 bytes", kind: .secret),
         Variable(
-            "FYNLO_JWT_JWKS_FILE", "", "JSON Web Key Set with the issuer's keys of ES256 and RS256; HUP reads it anew"),
+            "FYNLO_JWT_JWKS_FILE", "", "JSON Web Key Set with the issuer's ES256 and RS256 keys; HUP reads it again"),
         Variable("FYNLO_JWT_AUDIENCE", "", "required in the tokens' aud, if set"),
         Variable("FYNLO_JWT_ISSUER", "", "required as the tokens' iss, if set"),
         Variable("FYNLO_JWT_LEEWAY", "30s", "how far the issuer's clock may differ"),
         Variable(
             "FYNLO_TLS_CERT", "",
             "certificate chain in PEM form, for https and wss; unset: plain HTTP, for a proxy to encrypt"),
-        Variable("FYNLO_TLS_KEY", "", "its key in PEM form, not encrypted; HUP reads both anew"),
+        Variable("FYNLO_TLS_KEY", "", "its key in PEM form, not encrypted; HUP reads both again"),
         Variable(
             "FYNLO_ALLOWED_ORIGINS", "",
-            "origins whose pages may use the server, as https://pos.example.com,https://…; unset: only its own"),
+            "origins whose pages may use the server, such as https://pos.example.com; unset: only its own"),
         Variable(
             "FYNLO_TRUSTED_PROXIES", "",
-            "proxies whose Forwarded and X-Forwarded-For are believed, as 10.0.0.5,10.1.0.0/16,2001:db8::/32"),
-        Variable("FYNLO_MAX_CONNECTIONS", "", "open sockets; unset: the descriptor limit less 256"),
-        Variable("FYNLO_MAX_UNAUTHENTICATED", "", "sockets not authenticated yet; unset: a quarter of the former"),
+            "proxies whose Forwarded and X-Forwarded-For are trusted, such as 10.0.0.5,10.1.0.0/16"),
+        Variable("FYNLO_MAX_CONNECTIONS", "", "open sockets, at most; unset: the limit of descriptors less 256"),
+        Variable("FYNLO_MAX_UNAUTHENTICATED", "", "unauthenticated sockets, at most; unset: a quarter of the former"),
         Variable(
             "FYNLO_MAX_CONNECTIONS_PER_IP", "0",
-            "open sockets of one address, behind a trusted proxy of the one it names; 0: no limit"),
+            "open sockets per address (behind a trusted proxy, the address it names); 0: no limit"),
         Variable("FYNLO_MAX_CONNECTIONS_PER_RESTAURANT", "100", "tablets of one restaurant"),
         Variable("FYNLO_MAX_CONNECTIONS_PER_USER", "5", "tablets of one user in one restaurant"),
         Variable("FYNLO_AUTH_TIMEOUT", "10s", "time for the first message"),
         Variable("FYNLO_IDLE_PING", "30s", "silence after which the server pings"),
         Variable("FYNLO_STALE_AFTER", "60s", "silence after which a tablet is closed"),
-        Variable("FYNLO_SWEEP_INTERVAL", "30s", "the longest that a stale tablet may stay unnoticed"),
+        Variable("FYNLO_SWEEP_INTERVAL", "30s", "the longest that a stale tablet may go unnoticed"),
         Variable("FYNLO_HEARTBEAT_INTERVAL", "15s", "how often tablets are told to ping"),
-        Variable("FYNLO_TOKEN_WARNING", "5m", "how long before its end a token's holder is warned"),
-        Variable("FYNLO_RATE_LIMIT", "20", "messages per second of one connection"),
-        Variable("FYNLO_RATE_BURST", "100", "messages at once of one connection"),
+        Variable("FYNLO_TOKEN_WARNING", "5m", "how long before a token expires its holder is warned"),
+        Variable("FYNLO_RATE_LIMIT", "20", "messages per second on one connection"),
+        Variable("FYNLO_RATE_BURST", "100", "messages at once on one connection"),
         Variable("FYNLO_MAX_MESSAGE", "65536", "bytes of one message"),
         Variable("FYNLO_MAX_BODY", "1048576", "bytes of one request's body"),
         Variable("FYNLO_SEND_QUEUE", "1048576", "bytes queued for a tablet that does not read"),
-        Variable("FYNLO_QUERY_TIMEOUT", "5s", "after which PostgreSQL cancels a statement"),
-        Variable("FYNLO_DRAIN_TIMEOUT", "20s", "after which a server that was told to stop leaves"),
+        Variable("FYNLO_QUERY_TIMEOUT", "5s", "how long a statement may run before PostgreSQL cancels it"),
+        Variable("FYNLO_DRAIN_TIMEOUT", "20s", "how long a server that was asked to stop may take"),
         Variable("FYNLO_IDEMPOTENCY_WINDOW", "7d", "how long a command's answer is remembered"),
         Variable("FYNLO_EVENT_RETENTION", "7d", "how long events are kept"),
         Variable("FYNLO_MIGRATE", "0", "1: apply missing migrations at start"),
@@ -187,7 +187,7 @@ struct Config {
         Variable("FYNLO_ALLOW_QUERY_TOKEN", "0", "1: accept ?token= from old clients"),
     ]
 
-    /// Reads the configuration of `serve` and its relatives. `flags` are `--name value` pairs by variable name.
+    /// Reads the configuration of `serve` and `check`. `flags` are the values of flags by variable name.
     /// Long because each variable is one statement.
     init(environment: [String: String], flags: [String: String] = [:]) throws(ConfigError) {
         let source = Source(environment: environment, flags: flags)

@@ -31,7 +31,7 @@ struct ConnectionHistory {
         var shortLived = 0
     }
 
-    /// What happened in one restaurant.
+    /// The history of one restaurant.
     struct Restaurant {
         var firstSeen: Instant
         var ended = Metrics.SessionTotals()

@@ -124,7 +124,7 @@ final class ConnectionLedger {
         history.update(restaurant) { $0.errors[code, default: 0] += 1 }
     }
 
-    /// A tablet was sent events that it had missed.
+    /// Records events sent to a tablet that had missed them.
     func replayed(_ events: Int, to restaurant: RestaurantID) {
         metrics.replayedEvents += UInt64(events)
         history.update(restaurant) { $0.resumedEvents += events }

@@ -57,17 +57,17 @@ final class Metrics {
     var acceptedOperationsSockets: UInt64 = 0
     /// What sessions that have ended counted.
     var ended = SessionTotals()
-    /// Authenticated ones, from `authenticated` to their end.
+    /// The duration of authenticated sessions, from `authenticated` to their end.
     var connectionDurations = Histogram(.connection)
-    /// WebSockets that ended, by the place of their code in `closeCodes`; those with any other code stand last.
+    /// Ended WebSockets, by the index of their code in `closeCodes`; all other codes come last.
     private var ends = [UInt64](repeating: 0, count: closeCodes.count + 1)
-    /// Authenticated tablets that had been here before.
+    /// Authenticated tablets that had been connected before.
     var reconnects: UInt64 = 0
     var slowConsumers: UInt64 = 0
     /// Events sent to tablets that had missed them.
     var replayedEvents: UInt64 = 0
 
-    /// The codes that are told apart: those of RFC 6455 and our own. Clients may make up others, which are counted together.
+    /// The codes counted separately: those of RFC 6455 and our own. Clients may send others, which are counted together.
     static let closeCodes =
         (Set([1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1010, 1011]).union(CloseReason.allCases.map(\.code)))
         .sorted()
@@ -76,16 +76,16 @@ final class Metrics {
         ends[Metrics.closeCodes.firstIndex(of: code) ?? Metrics.closeCodes.count] += 1
     }
 
-    /// How many WebSockets ended with each code, and with any other one.
+    /// The number of WebSockets that ended with each code, and with any other code.
     var endsByCode: [(code: String, count: UInt64)] {
         Array(zip(Metrics.closeCodes.map(String.init) + ["other"], ends))
     }
 
     // MARK: Authentication
 
-    /// Tablets that were let in.
+    /// Admitted tablets.
     var authenticated: UInt64 = 0
-    /// Those that were not.
+    /// Refused tablets.
     private var authenticationFailures = Tally<AuthenticationFailure>()
     /// From `authenticate` to its answer.
     var authenticationTime = Histogram(.latency)
@@ -96,7 +96,7 @@ final class Metrics {
         authenticationFailures.add(failure)
     }
 
-    /// How many tablets were refused, by `data.code`.
+    /// The number of refused tablets, by `data.code`.
     var failuresByCode: [(code: String, count: UInt64)] {
         authenticationFailures.counts.map { ($0.code.description, $1) }
     }
@@ -105,11 +105,11 @@ final class Metrics {
 
     var bytesReceived: UInt64 = 0
     var bytesSent: UInt64 = 0
-    /// Events and relayed messages, times the tablets each was handed to.
+    /// Deliveries: events and relayed messages, counted once per receiving tablet.
     var deliveries: UInt64 = 0
-    /// Events that were handed out live.
+    /// Events delivered live.
     private(set) var events: UInt64 = 0
-    /// Errors told to clients.
+    /// Errors sent to clients.
     private var errors = Tally<APIError.Code>()
     /// From receipt to the last tablet's socket written.
     var relayTime = Histogram(.latency)
@@ -117,10 +117,10 @@ final class Metrics {
     var commandTime = Histogram(.latency)
     /// From commit to the last tablet's socket written, by the clocks of two machines.
     var deliveryTime = Histogram(.latency)
-    /// The round trips of tablets, each looked at once when metrics are asked for.
+    /// The round trips of tablets, each observed once per request for metrics.
     var roundTrips = Histogram(.latency)
 
-    // What is being delivered in this turn: when it came, or was committed.
+    // The times at which the messages that are delivered in this turn arrived or were committed.
     private var relays: [Instant] = []
     private var commands: [Instant] = []
     private var commits: [(committedAt: UnixTime, restaurant: RestaurantID)] = []
@@ -137,7 +137,7 @@ final class Metrics {
         commits.append((committedAt, restaurant))
     }
 
-    /// All sockets that take something have been written to: what was to be delivered in this turn has been.
+    /// Called when all writable sockets were written to: the deliveries of this turn are complete.
     func wrote() {
         guard !relays.isEmpty || !commands.isEmpty || !commits.isEmpty else { return }
         let now = SystemClock.now
@@ -155,8 +155,8 @@ final class Metrics {
 
     // MARK: Restaurants
 
-    /// What happened in each restaurant since it was last taken, of what is told by nobody else: deliveries, and what was
-    /// counted by sessions that have ended.
+    /// The counts of each restaurant since they were last taken that are kept nowhere else: deliveries, and the counts of ended
+    /// sessions.
     private var recent: [RestaurantID: ActivitySample] = [:]
 
     func takeRecent() -> [RestaurantID: ActivitySample] {
@@ -196,7 +196,7 @@ final class Metrics {
         responses[endpoint.rawValue * Metrics.statusClasses + min(max(status / 100, 1), Metrics.statusClasses) - 1] += 1
     }
 
-    /// How many answers there were, by the endpoint's label and class of status. Handlers send no informational ones.
+    /// The number of answers, by the endpoint's label and class of status. Handlers send no informational answers.
     var responsesByRoute: [(route: String, status: String, count: UInt64)] {
         var labels: [String] = []
         for endpoint in Endpoint.allCases where !labels.contains(endpoint.label) { labels.append(endpoint.label) }

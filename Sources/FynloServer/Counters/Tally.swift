@@ -1,9 +1,9 @@
-// How often each case of an enum came up. Sized by the enum, so that a new case is counted without more ado.
+// Counts by the cases of an enum. The enum determines the size, so that a new case is counted without further changes.
 
 /// A count for every case.
 struct Tally<Key: CaseIterable & Equatable> {
     private let keys = Array(Key.allCases)
-    /// In the order of `keys`.
+    /// The counts, in the order of `keys`.
     private var numbers: [UInt64]
 
     init() {

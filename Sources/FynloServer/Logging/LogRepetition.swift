@@ -1,20 +1,20 @@
-// The same event a thousand times a second tells no more than fifty of them and a number.
+// Limits repeated log lines: a thousand lines of one event per second tell no more than fifty of them and a count.
 
 import FynloCore
 
-/// Decides which lines of the log are written, event by event: so many in a window of time, then a count of the others.
+/// Decides per event which lines of the log are written: a number of them in a window of time, then a count of the others.
 struct LogRepetition {
-    /// What becomes of a line.
+    /// The decision on a line.
     enum Verdict {
         case written
-        /// It is the first line of a new window; the last one left lines out, whose number has not been told yet.
+        /// Written as the first line of a new window, after the count of the lines left out in the last one.
         case writtenAfter(Summary)
-        /// Counted; the window ends after this time.
+        /// Left out and counted; the window ends after this time.
         case firstLeftOut(Duration)
         case leftOut
     }
 
-    /// Lines that were left out.
+    /// The lines left out.
     struct Summary {
         let level: Logger.Level
         let event: StaticString
@@ -32,7 +32,7 @@ struct LogRepetition {
     private let length: Duration
     private var windows: [String: Window] = [:]
 
-    /// At most `lines` of an event within `window`, which begins with the first of them.
+    /// Writes at most `lines` lines of an event within `window`, which begins with the first of them.
     init(lines: Int = 50, window: Duration = .seconds(10)) {
         self.lines = lines
         length = window
@@ -54,7 +54,7 @@ struct LogRepetition {
         return window.count == lines + 1 ? .firstLeftOut(window.end - now) : .leftOut
     }
 
-    /// The lines left out in windows that are over at `now`, or in all of them; each is told once.
+    /// The lines left out in windows that have ended at `now`, or in all windows; each is reported once.
     mutating func take(_ now: Instant?) -> [Summary] {
         let ended = windows.filter { _, window in now.map { window.end <= $0 } ?? true }
         for key in ended.keys { windows[key] = nil }

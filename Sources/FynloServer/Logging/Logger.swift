@@ -5,7 +5,7 @@ import FynloCore
 import FynloIO
 import Glibc
 
-/// Writes events as lines: for people on a terminal, as JSON for programs.
+/// Writes events as lines: as text for people on a terminal, as JSON for programs.
 final class Logger {
     enum Level: Int, CaseIterable, Comparable {
         case debug, info, warning, error

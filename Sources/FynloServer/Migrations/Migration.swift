@@ -2,13 +2,13 @@
 
 import FynloIO
 
-/// One step of the schema, with its way back.
+/// One step of the schema, and how to revert it.
 struct Migration {
     let version: Int
     let name: String
     let up: String
     let down: String
-    /// Of `up`: an applied migration is never edited.
+    /// The checksum of `up`: an applied migration is never edited.
     let checksum: String
 
     /// All migrations in order.
@@ -29,7 +29,7 @@ struct Migration {
 
     static var latestVersion: Int { all.last?.version ?? 0 }
 
-    /// The demonstration data.
+    /// The demo data.
     static var demoData: String {
         EmbeddedFiles.all.first { $0.name == "demo-data.sql" }?.text ?? ""
     }

@@ -1,17 +1,17 @@
-// Applies migrations, each in a transaction of its own, one process at a time, and writes down what it did.
+// Applies migrations, each in a transaction of its own, one process at a time, and records them in a ledger.
 //
 //     fynlo_migrations (version, name, checksum, applied_at): the ledger
 
-/// Why the schema could not be brought where it was to go.
+/// Why the schema could not be migrated.
 enum MigrationError: Error, Equatable, CustomStringConvertible {
     case postgres(PostgresError)
-    /// There are tables with our names, but no ledger.
+    /// Tables with Fynlo's names exist, but no ledger.
     case foreignDatabase(table: String)
-    /// An applied migration differs from the one this program has.
+    /// An applied migration differs from this program's.
     case edited(version: Int)
     /// The database is ahead of this program.
     case unknown(version: Int)
-    /// There is nothing to take back.
+    /// There is no migration to revert.
     case nothingToUndo
 
     var description: String {
@@ -33,7 +33,7 @@ struct MigrationRunner {
     private let session: PostgresSession
     private let migrations: [Migration]
 
-    /// Any number that nobody else uses for advisory locks: "fynlo" in ASCII.
+    /// The number of the advisory lock, unlikely to be used elsewhere: "fynlo" in ASCII.
     private static let lockKey = 0x66_79_6e_6c_6f
 
     init(session: PostgresSession, migrations: [Migration] = Migration.all) {
@@ -41,13 +41,13 @@ struct MigrationRunner {
         self.migrations = migrations
     }
 
-    /// A migration and when it was applied, `nil` if it was not.
+    /// A migration and the time when it was applied; `nil` if it was not.
     struct Status {
         let migration: Migration
         let appliedAt: String?
     }
 
-    /// Applies what is missing; tells each step. Several processes at once are safe: one works, the others wait.
+    /// Applies the missing migrations and reports each. Several processes may do so at once: one works, the others wait.
     func up(progress: (Migration) -> Void) throws(MigrationError) {
         try locked { () throws(MigrationError) in
             try prepare()
@@ -64,7 +64,7 @@ struct MigrationRunner {
         }
     }
 
-    /// Takes the newest migration back.
+    /// Reverts the newest migration.
     func down(progress: (Migration) -> Void) throws(MigrationError) {
         try locked { () throws(MigrationError) in
             try prepare()
@@ -81,13 +81,13 @@ struct MigrationRunner {
         }
     }
 
-    /// What is applied and what is missing; changes nothing.
+    /// The applied and the missing migrations; changes nothing.
     func status() throws(MigrationError) -> [Status] {
         let applied = try hasLedger() ? ledger() : [:]
         return migrations.map { Status(migration: $0, appliedAt: applied[$0.version]) }
     }
 
-    /// The ledger, or a refusal to work on somebody else's tables.
+    /// Makes the ledger if it is missing, and refuses to work on the tables of another program.
     private func prepare() throws(MigrationError) {
         if try hasLedger() { return }
         let ours =
@@ -109,7 +109,7 @@ struct MigrationRunner {
         try run("select to_regclass('fynlo_migrations') is not null").first?.boolean(0) ?? false
     }
 
-    /// When each applied version was applied; checked against what this program has.
+    /// The time of each applied version, after a check against this program's migrations.
     private func ledger() throws(MigrationError) -> [Int: String] {
         var applied: [Int: String] = [:]
         for row in try run("select version, checksum, applied_at from fynlo_migrations order by version").rows {
@@ -126,7 +126,7 @@ struct MigrationRunner {
     private func locked(_ body: () throws(MigrationError) -> Void) throws(MigrationError) {
         try run("select pg_advisory_lock($1::bigint)", [.integer(Int64(MigrationRunner.lockKey))])
         let outcome = Result { () throws(MigrationError) in try body() }
-        // The lock goes with the connection in any case.
+        // The lock ends with the connection in any case.
         try run("select pg_advisory_unlock($1::bigint)", [.integer(Int64(MigrationRunner.lockKey))])
         try outcome.get()
     }
@@ -137,7 +137,7 @@ struct MigrationRunner {
             try body()
             try run("commit")
         } catch {
-            // The first error is the one to tell; a connection that cannot roll back is closed with the program.
+            // The first error is reported; a connection that cannot roll back is closed when the program ends.
             _ = session.execute("rollback")
             throw error
         }

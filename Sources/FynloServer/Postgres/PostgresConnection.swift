@@ -1,5 +1,5 @@
-// One connection to Postgres: libpq in its non-blocking mode on our loop, always in pipeline mode. Every request is one
-// statement and one sync, so a failing one takes no other with it, and a write is one transaction.
+// One connection to Postgres: libpq in non-blocking mode on the loop, always in pipeline mode. Every request is one statement
+// and one sync, so a failing request affects no other, and a write is one transaction.
 //
 //     idle ──open──► resolving ──► connecting ──► ready ──failure──► closed (its owner opens another)
 
@@ -7,16 +7,16 @@ import CPostgres
 import FynloCore
 import FynloIO
 
-/// One request on its way.
+/// One request.
 struct PostgresRequest {
     let statement: PostgresStatement
     let parameters: [PostgresValue]
-    /// When to give up.
+    /// When the request times out.
     var deadline: Instant
     let reply: (Result<PostgresResult, PostgresError>) -> Void
 }
 
-/// A connection and the requests that were sent on it.
+/// A connection and the requests sent on it.
 final class PostgresConnection: EventSource {
     private enum State {
         case idle
@@ -26,10 +26,10 @@ final class PostgresConnection: EventSource {
         case closed
     }
 
-    /// A request whose answer is awaited.
+    /// A request without an answer yet.
     private struct Pending {
         let request: PostgresRequest
-        /// The name of a statement that is being prepared ahead of it.
+        /// The name of the statement that is being prepared for it.
         let preparing: String?
         var result: PostgresResult?
         var error: PostgresError?
@@ -43,16 +43,16 @@ final class PostgresConnection: EventSource {
     private var pending: [Pending] = []
     private var prepared: Set<String> = []
     private var isFlushScheduled = false
-    /// Answers have been received for which the turn had no time.
+    /// True if answers were received that the turn had no time for.
     private var isReadingPutOff = false
 
-    /// The connection can take requests now.
+    /// Called when the connection can take requests.
     var whenReady: () -> Void = {}
-    /// The connection is over; called once, after all its requests were answered.
+    /// Called once when the connection has ended, after all its requests were answered.
     var whenClosed: (PostgresError) -> Void = { _ in }
-    /// A request was answered, after so long, with an error or without.
+    /// Called when a request was answered, with the time that it took and its error, if any.
     var whenAnswered: (Duration, PostgresError?) -> Void = { _, _ in }
-    /// A notification's payload came, of a channel that a request listens to.
+    /// Called with the payload of a notification, of a channel that a request listens to.
     var whenNotified: (String) -> Void = { _ in }
 
     init(loop: EventLoop, settings: PostgresSettings) {
@@ -61,7 +61,7 @@ final class PostgresConnection: EventSource {
     }
 
     deinit {
-        // Owners close it first; this frees what a forgotten one holds.
+        // Owners close the connection first; this frees a forgotten one.
         if let connection { PQfinish(connection) }
     }
 
@@ -69,13 +69,13 @@ final class PostgresConnection: EventSource {
         if case .ready = state { true } else { false }
     }
 
-    /// Requests sent and not answered.
+    /// The number of requests sent and not answered.
     var pendingCount: Int { pending.count }
 
     // MARK: Opening
 
-    /// Starts to connect; names are looked up on the helper thread. `attempt` counts those that have failed since it last
-    /// went well: each begins with another address.
+    /// Starts to connect; names are resolved on the helper thread. `attempt` counts the failures since the last success: each
+    /// attempt begins with another address.
     func open(attempt: Int = 0) {
         guard case .idle = state else { return }
         let hosts = settings.hostsToResolve
@@ -138,7 +138,7 @@ final class PostgresConnection: EventSource {
         }
     }
 
-    /// libpq may have a new socket after each step, also one with the old one's number.
+    /// libpq may have a new socket after each step, possibly with the number of the old one.
     private func watch(_ connection: OpaquePointer, for interest: Interest) {
         guard let token else { return }
         do {
@@ -166,7 +166,7 @@ final class PostgresConnection: EventSource {
         guard sendQuery(request, connection), PQpipelineSync(connection) == 1 else {
             return fail(request, connection)
         }
-        // Believed until the answer says otherwise, so that the next request does not prepare it again.
+        // Assumed until the answer says otherwise, so that the next request does not prepare the statement again.
         if preparing != nil { prepared.insert(name) }
         pending.append(Pending(request: request, preparing: preparing))
         if let token { loop.wake(token, by: request.deadline + PostgresConnection.grace) }
@@ -213,7 +213,7 @@ final class PostgresConnection: EventSource {
         switch state {
         case .connecting: pollConnect(connection)
         case .ready:
-            // What was put off is told before what came later, which may be the end.
+            // Deferred answers are delivered before later events, which may include the end.
             if !isReadingPutOff {
                 guard PQconsumeInput(connection) == 1 else {
                     return close(.connectionLost(PostgresConnection.message(of: connection)))
@@ -230,7 +230,7 @@ final class PostgresConnection: EventSource {
         var isBetweenStatements = false
         while case .ready = state, !pending.isEmpty, PQisBusy(connection) == 0 {
             guard let raw = PQgetResult(connection) else {
-                // Once between two statements of the pipeline; twice when libpq has given up and has nothing to wait for.
+                // libpq returns nil once between two statements of the pipeline, and twice when it has given up.
                 guard !isBetweenStatements, PQstatus(connection) == CONNECTION_OK else {
                     return close(.connectionLost(PostgresConnection.message(of: connection)))
                 }
@@ -254,14 +254,14 @@ final class PostgresConnection: EventSource {
             }
         }
         if case .ready = state, pending.isEmpty {
-            // An idle connection's input: notices, or the end.
+            // An idle connection receives notices or the end.
             if PQstatus(connection) == CONNECTION_BAD {
                 close(.connectionLost(PostgresConnection.message(of: connection)))
             }
         }
     }
 
-    /// libpq keeps what the turn has no time for.
+    /// libpq keeps the answers that the turn has no time for.
     private func readLater() {
         isReadingPutOff = true
         loop.later { [weak self] in
@@ -285,7 +285,7 @@ final class PostgresConnection: EventSource {
         let done = pending.removeFirst()
         let took = loop.now.instant - (done.request.deadline + (.zero - settings.queryTimeout))
         if let error = done.error {
-            // A failed preparation leaves no statement. One that was followed by an error of the statement itself does, and
+            // A failed preparation leaves no statement. If only the statement itself failed, the prepared statement exists, and
             // Postgres refuses to prepare it again.
             if let name = done.preparing, done.result == nil { prepared.remove(name) }
             if case .server("26000", _) = error { prepared.remove(done.request.statement.name) }
@@ -337,7 +337,7 @@ final class PostgresConnection: EventSource {
 }
 
 extension PostgresError {
-    /// The error of a result that is one.
+    /// The error of a failed result.
     init(result: OpaquePointer) {
         let state = PQresultErrorField(result, Int32(UInt8(ascii: "C"))).map { String(cString: $0) }
         let message = PQresultErrorField(result, Int32(UInt8(ascii: "M"))).map { String(cString: $0) }

@@ -1,10 +1,10 @@
 // Why Postgres did not answer, or refused.
 
-/// What can go wrong between us and Postgres. The sentences are for the logs; users see an APIError.
+/// The failures of a request to Postgres. The sentences are for the logs; users see an APIError.
 enum PostgresError: Error, Equatable, CustomStringConvertible {
     /// No connection could be made.
     case unreachable(String)
-    /// The connection ended, or went silent, with the request under way: whether it took effect is unknown.
+    /// The connection ended or went silent before the answer: whether the request took effect is unknown.
     case connectionLost(String)
     /// The request waited too long for a connection, or too many wait already; it was never sent.
     case overloaded
@@ -13,7 +13,7 @@ enum PostgresError: Error, Equatable, CustomStringConvertible {
     /// The answer does not have the shape that the statement promises: a schema of another version.
     case unexpectedAnswer(String)
 
-    /// SQLSTATE 57014, cancelled by statement_timeout in practice, or 55P03, a lock that was waited for too long.
+    /// SQLSTATE 57014 (in practice cancelled by statement_timeout) or 55P03 (a lock was not available in time).
     var isTimeout: Bool {
         switch self {
         case .server("57014", _), .server("55P03", _): true
@@ -21,7 +21,7 @@ enum PostgresError: Error, Equatable, CustomStringConvertible {
         }
     }
 
-    /// True when the same request may succeed later without a change of ours.
+    /// True if the same request may succeed later, unchanged.
     var isTemporary: Bool {
         switch self {
         case .unreachable, .connectionLost, .overloaded: return true
@@ -33,7 +33,7 @@ enum PostgresError: Error, Equatable, CustomStringConvertible {
         }
     }
 
-    /// True when it is the database that is away, and no single statement that is slow.
+    /// True if the database is unavailable, as opposed to a single slow statement.
     var isAway: Bool { isTemporary && !isTimeout }
 
     var description: String {

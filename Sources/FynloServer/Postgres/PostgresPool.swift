@@ -1,5 +1,5 @@
-// The connections of one process: two for short reads, which share them by pipelining, and some that serve one request at a
-// time, so that no lock and no slow statement stalls anybody else's.
+// The connections of one process: two for short reads, which share them by pipelining, and several that serve one request at
+// a time, so that no lock and no slow statement delays other requests.
 
 import FynloCore
 import FynloIO
@@ -10,20 +10,20 @@ final class PostgresPool {
     enum Sharing {
         /// A short read by primary key: pipelined with others.
         case shortRead
-        /// As `shortRead`, for what is delivered to tablets that are connected: it never waits behind those who come.
+        /// A short read for delivery to connected tablets. It never waits behind the reads of connecting tablets.
         case live
         /// A write, or a read that may take long: a connection of its own.
         case exclusive
     }
 
-    /// Numbers of one pool.
+    /// The sizes of one pool.
     struct Limits {
         /// Connections for exclusive requests. Postgres flushes its log once for all commits that come together: with 16 it
         /// commits a third more changes a second than with 8, and beyond that little more.
         var exclusiveConnections = 16
         /// Short reads in flight on their connection; more wait.
         var shortReadsInFlight = 64
-        /// Requests that wait, of each kind; beyond it they are refused at once.
+        /// The largest number of waiting requests of each kind; more are refused at once.
         var waiting = 4_096
     }
 
@@ -40,12 +40,12 @@ final class PostgresPool {
         let inFlightPerConnection: Int
         var slots: [Slot] = []
         var waiting: [PostgresRequest] = []
-        /// Set after a failure: until then requests are refused instead of waiting for a database that is away.
+        /// Set after a failure: until then, requests are refused instead of waiting for an unavailable database.
         var retryAt: Instant?
-        /// Connections lost or not made since the last answer.
+        /// The number of lost connections and failed attempts since the last answer.
         var failures = 0
         var lastError = PostgresError.unreachable("no connection was tried yet")
-        /// One timer looks after all that wait.
+        /// One timer for all waiting requests.
         var isWatchingTime = false
         /// From sending a statement to its answer.
         var statements = Histogram(.latency)
@@ -56,21 +56,21 @@ final class PostgresPool {
         }
     }
 
-    /// What has gone wrong, counted.
+    /// Counts of failures.
     struct Failures {
         var connectionsLost: UInt64 = 0
         /// Statements that Postgres cancelled or refused to wait for.
         var timeouts: UInt64 = 0
         /// Other statements that failed.
         var errors: UInt64 = 0
-        /// Requests that found no connection in time.
+        /// Requests that got no connection in time.
         var refusals: UInt64 = 0
     }
 
-    /// One kind of connections, as it is now.
+    /// The present state of one kind of connections.
     struct LaneFigures {
         let name: String
-        /// By what they do: `connecting`, `idle`, `busy`.
+        /// The number of connections by state: `connecting`, `idle`, `busy`.
         let connecting: Int
         let idle: Int
         let busy: Int
@@ -87,7 +87,7 @@ final class PostgresPool {
     private let live: Lane
     private let exclusives: Lane
     private var isClosed = false
-    /// What has gone wrong.
+    /// The counts of failures.
     private(set) var failures = Failures()
     private var random = SystemGenerator()
 
@@ -114,7 +114,7 @@ final class PostgresPool {
     @SetOnce var whenNotified: (String) -> Void = { _ in }
     private static let listen = PostgresStatement(name: "listen", sql: "listen \(channel)")
 
-    /// Closes everything; requests under way are answered as lost.
+    /// Closes everything; requests in flight are answered as lost.
     func close() {
         isClosed = true
         for lane in lanes {
@@ -123,7 +123,7 @@ final class PostgresPool {
         }
     }
 
-    /// The connections as they are now.
+    /// The present state of the connections.
     var laneFigures: [LaneFigures] {
         zip(["short_read", "live", "exclusive"], lanes).map { name, lane in
             let ready = lane.slots.filter(\.connection.isReady)
@@ -134,14 +134,14 @@ final class PostgresPool {
         }
     }
 
-    /// Requests on their way or waiting.
+    /// The number of requests in flight or waiting.
     var requestCount: Int {
         lanes.reduce(0) { sum, lane in
             sum + lane.waiting.count + lane.slots.reduce(0) { $0 + $1.connection.pendingCount }
         }
     }
 
-    /// Sends a statement, or lets it wait for a connection; the reply is called exactly once, never from within this call.
+    /// Sends a statement, or queues it for a connection. The reply is called exactly once, never from within this call.
     func send(
         _ statement: PostgresStatement, _ parameters: [PostgresValue], _ sharing: Sharing,
         reply: @escaping (Result<PostgresResult, PostgresError>) -> Void
@@ -169,7 +169,7 @@ final class PostgresPool {
         loop.atEndOfTurn(reply)
     }
 
-    /// Calls back when there is time: for each of many who are answered by one statement.
+    /// Calls back when the turn has time, if one statement answers many callers.
     func later(_ reply: @escaping () -> Void) {
         loop.later(reply)
     }
@@ -177,7 +177,7 @@ final class PostgresPool {
     private func refusal(of lane: Lane) -> PostgresError? {
         if isClosed { return .overloaded }
         if lane.waiting.count >= limits.waiting { return .overloaded }
-        // While the database is away nobody waits for it, as long as no connection lives.
+        // While the database is unavailable and there is no connection, requests do not wait.
         return lane.retryAt != nil && lane.slots.isEmpty ? lane.lastError : nil
     }
 
@@ -186,12 +186,12 @@ final class PostgresPool {
         for slot in lane.slots {
             let room = lane.inFlightPerConnection - slot.connection.pendingCount
             guard slot.connection.isReady, room > 0, !lane.waiting.isEmpty else { continue }
-            // Taken out before they are sent: when the connection breaks over one of them, it replies to what it was
-            // given, and the pool to what waits.
+            // Removed before they are sent: if the connection breaks on one of them, it replies to the requests that it was
+            // given, and the pool replies to the waiting ones.
             var batch = lane.waiting.prefix(room)
             lane.waiting.removeFirst(batch.count)
             while slot.connection.isReady, var request = batch.popFirst() {
-                // Its time to run counts from now; the wait for a connection is bounded by itself.
+                // The time to run counts from now; the wait for a connection has its own limit.
                 request.deadline = loop.now.instant + settings.queryTimeout
                 slot.connection.send(request)
             }
@@ -236,7 +236,7 @@ final class PostgresPool {
             PostgresRequest(
                 statement: PostgresPool.listen, parameters: [], deadline: loop.now.instant + settings.queryTimeout
             ) { [log] result in
-                // Without it the pulse tells everything, a little later.
+                // Without LISTEN, the pulse still finds all changes, a little later.
                 if case .failure(let error) = result {
                     log.warning("postgres_not_listening", ["error": error.description])
                 }
@@ -256,8 +256,8 @@ final class PostgresPool {
         lane.lastError = error
         if lane.retryAt == nil {
             lane.failures += 1
-            // One connection that was cut says little about the database: the next is tried at once, and what was not
-            // sent yet waits for it.
+            // A single lost connection says little about the database: the next is tried at once, and unsent requests
+            // wait for it.
             if lane.failures == 1, slot.wasReady { return open(lane) }
         }
         if lane.slots.isEmpty { failWaiting(lane, error) }
@@ -278,7 +278,7 @@ final class PostgresPool {
         return capped * Double.random(in: 0.75...1.25, using: &random)
     }
 
-    /// Requests that waited for a connection as long as a statement may run are refused.
+    /// Refuses the requests that have waited for a connection for as long as a statement may run.
     private func failLate(_ lane: Lane, at deadline: Instant) {
         guard !lane.isWatchingTime else { return }
         lane.isWatchingTime = true
@@ -301,7 +301,7 @@ final class PostgresPool {
         refuse(waiting[...], error)
     }
 
-    /// There may be thousands of them, each with work to do.
+    /// Replies when the turn has time, since there may be thousands.
     private func refuse(_ requests: ArraySlice<PostgresRequest>, _ error: PostgresError) {
         for request in requests { loop.later { request.reply(.failure(error)) } }
     }

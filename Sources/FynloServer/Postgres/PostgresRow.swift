@@ -1,9 +1,9 @@
-// What a statement returned, read in place: libpq keeps the bytes, nothing is copied before somebody wants it.
+// A statement's result, read in place: libpq keeps the bytes, and they are copied only on demand.
 
 import CPostgres
 import FynloCore
 
-/// The rows of one statement; frees them with itself.
+/// The rows of one statement, which are freed together with it.
 final class PostgresResult {
     private let result: OpaquePointer
 
@@ -18,12 +18,12 @@ final class PostgresResult {
 
     var count: Int { Int(PQntuples(result)) }
 
-    /// How many rows an insert, update or delete touched; 0 for other statements.
+    /// The number of rows that an insert, update or delete affected; 0 for other statements.
     var affectedRows: Int {
         PQcmdTuples(result).flatMap { Int(String(cString: $0)) } ?? 0
     }
 
-    /// Row `index`, which has to be below `count`.
+    /// Row `index`, which must be less than `count`.
     subscript(index: Int) -> PostgresRow {
         precondition(index >= 0 && index < count, "a row that exists")
         return PostgresRow(result: self, index: Int32(index))
@@ -41,7 +41,7 @@ final class PostgresResult {
             let value = PQgetvalue(result, row, Int32(column))
         else { return nil }
         let count = Int(PQgetlength(result, row, Int32(column)))
-        // The bytes live as long as the result, which this method's caller holds.
+        // The bytes live as long as the result, which the caller holds.
         return value.withMemoryRebound(to: UInt8.self, capacity: count) {
             body(Span(_unsafeElements: UnsafeBufferPointer(start: $0, count: count)))
         }
@@ -95,8 +95,8 @@ enum PostgresValue: Equatable {
     static func optional(_ number: Int64?) -> PostgresValue { number.map { .integer($0) } ?? .null }
     static func optional(_ uuid: UUID128?) -> PostgresValue { uuid.map { .uuid($0) } ?? .null }
 
-    /// Writes the text form as libpq wants it, with its closing NUL; false is NULL. The repositories let no text with a NUL of
-    /// its own come here.
+    /// Writes the text form for libpq, with a terminating NUL; returns false for NULL. The repositories pass no text that
+    /// contains a NUL.
     fileprivate func append(to text: inout ByteWriter) -> Bool {
         switch self {
         case .null: return false
@@ -109,7 +109,7 @@ enum PostgresValue: Equatable {
         return true
     }
 
-    /// At least the bytes of that.
+    /// An upper bound of the text form's length.
     fileprivate var roomBytes: Int {
         switch self {
         case .null, .boolean: 2
@@ -123,7 +123,7 @@ enum PostgresValue: Equatable {
 extension [PostgresValue] {
     /// Lends the values' text forms as libpq's array of C strings; NULL is a null pointer.
     func withPointers<Result>(_ body: (Int32, [UnsafePointer<CChar>?]) -> Result) -> Result {
-        // Room for all of them at once: they are written several times for every command.
+        // Room for all values at once, since this runs several times for every command.
         var text = ByteBuffer()
         var starts: [Int] = []
         starts.reserveCapacity(count)

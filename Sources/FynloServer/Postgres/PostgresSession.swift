@@ -1,4 +1,4 @@
-// A connection that blocks, for the subcommands that do one thing after the other: migrate, demo-data, token, check.
+// A blocking connection, for the subcommands that run statements in sequence: migrate, demo-data, token, check.
 
 import CPostgres
 import FynloCore
@@ -7,7 +7,7 @@ import FynloCore
 final class PostgresSession {
     private let connection: OpaquePointer
 
-    /// Connects, or says why not.
+    /// Connects, or throws the reason.
     init(_ settings: PostgresSettings) throws(PostgresError) {
         guard let connection = settings.withParameters({ PQconnectdbParams($0, $1, 0) }) else {
             throw .unreachable("libpq is out of memory")
@@ -25,7 +25,7 @@ final class PostgresSession {
         PQfinish(connection)
     }
 
-    /// Runs one or more statements without parameters; the last one's rows.
+    /// Runs one or more statements without parameters; returns the rows of the last one.
     func execute(_ sql: String) -> Result<PostgresResult, PostgresError> {
         answer(PQexec(connection, sql))
     }

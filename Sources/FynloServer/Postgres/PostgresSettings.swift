@@ -1,4 +1,4 @@
-// How to reach Postgres: DATABASE_URL, read by libpq itself, plus what every connection of a server sets.
+// The address of Postgres: DATABASE_URL, parsed by libpq, and the settings of every connection of a server.
 
 import CPostgres
 import FynloCore
@@ -11,10 +11,10 @@ struct PostgresSettings: Equatable {
     /// FYNLO_QUERY_TIMEOUT: Postgres cancels a statement that runs longer.
     let queryTimeout: Duration
 
-    /// How long connecting may take, all of it.
+    /// How long connecting may take in all.
     static let connectTimeout = Duration.seconds(5)
 
-    /// Reads a URL or a conninfo string; the error is a sentence without the secret in it.
+    /// Reads a URL or a conninfo string; the error is a sentence that does not contain the secret.
     init(url: String, queryTimeout: Duration, role: Role = .server) throws(ConfigError) {
         guard url.hasPrefix("postgres://") || url.hasPrefix("postgresql://") || url.contains("=") else {
             throw ConfigError("DATABASE_URL has to begin with postgresql://, as in postgresql://user@host/database.")
@@ -42,11 +42,11 @@ struct PostgresSettings: Equatable {
         switch role {
         case .server:
             let milliseconds = max(1, queryTimeout.inMilliseconds)
-            // A lock is waited for a little less long than a statement may run, so that the error says what it was.
+            // A lock times out slightly before the statement, so that the error names the cause.
             add(option: "statement_timeout=\(milliseconds)")
             add(option: "lock_timeout=\(max(1, milliseconds * 4 / 5))")
             add(option: "idle_in_transaction_session_timeout=\(milliseconds)")
-            // By this setting the triggers know a server's own writes from other programs'.
+            // This setting tells the triggers a server's own writes from those of other programs.
             add(option: "fynlo.server=on")
         case .tool:
             parameters["connect_timeout"] = parameters["connect_timeout"] ?? "5"
@@ -57,7 +57,7 @@ struct PostgresSettings: Equatable {
     enum Role {
         /// The server's own traffic: bounded in time, recognised by the triggers.
         case server
-        /// A subcommand that may take its time, such as a migration.
+        /// A subcommand without a time limit, such as a migration.
         case tool
     }
 
@@ -66,7 +66,7 @@ struct PostgresSettings: Equatable {
         parameters["options"] = others + "-c " + option
     }
 
-    /// The hosts to look up before connecting, those that are names: libpq would block on them. A URL may list several.
+    /// The host names to resolve before connecting, because libpq would block on them. A URL may list several.
     var hostsToResolve: [String] {
         guard parameters["hostaddr"] == nil else { return [] }
         return hosts.filter { host in
@@ -78,9 +78,9 @@ struct PostgresSettings: Equatable {
         (parameters["host"] ?? "").split(separator: ",", omittingEmptySubsequences: false).map(String.init)
     }
 
-    /// The settings with every address of the hosts that were looked up, to be tried in turn; each host's beginning with
-    /// number `start`, as an address that takes nothing uses up the time. The names stay, for certificates are checked for
-    /// them. A host without an address is left out; `nil` when none has one.
+    /// The settings with every address of the resolved hosts, to be tried in turn. Each host's addresses begin with number
+    /// `start`, since an address that does not answer uses up the time. The names stay, because certificates are checked
+    /// against them. A host without an address is left out; `nil` if no host has one.
     func resolved(to addresses: [String: [SocketAddress]], startingAt start: Int = 0) -> PostgresSettings? {
         let ports = (parameters["port"] ?? "").split(separator: ",", omittingEmptySubsequences: false).map(String.init)
         var targets: [(host: String, address: String, port: String)] = []

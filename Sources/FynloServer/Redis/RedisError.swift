@@ -1,16 +1,16 @@
-// Why there is no answer from Redis. What Redis itself refuses is an answer: `RedisReply.error`.
+// Why there is no answer from Redis. A refusal by Redis itself is an answer: `RedisReply.error`.
 
 /// The one error of this layer. Nothing in it ever holds a part of REDIS_URL.
 enum RedisError: Error, Equatable, Sendable, CustomStringConvertible {
     /// REDIS_URL cannot be used; the reason completes the sentence.
     case invalidURL(reason: String)
-    /// There is no connection at present; it is being made again. Nothing was sent.
+    /// There is no connection at present; the client is reconnecting. Nothing was sent.
     case notConnected
-    /// The answer did not come within the budget. The command may have been carried out, or may be yet.
+    /// The answer did not come within the time limit. The command may have been carried out, or may still be.
     case timeout
-    /// The connection was lost with the answer under way. The command may have been carried out.
+    /// The connection was lost before the answer came. The command may have been carried out.
     case connectionLost
-    /// Too much is waiting for Redis already, or the command alone is larger than all that may wait. Nothing was sent.
+    /// The queue for Redis is full, or the command alone is larger than the queue may be. Nothing was sent.
     case overloaded
     /// `close` was called. The command may have been carried out.
     case closed

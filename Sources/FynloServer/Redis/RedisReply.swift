@@ -1,6 +1,6 @@
-// Answers of Redis: the value, and the reader that makes it of bytes. The reading is done by hiredis, which leaves two
-// things open that matter when the peer talks rubbish, and they are closed here: it would reserve memory for any number of
-// elements that an array announces, and it would search an endless line from its start each time.
+// Redis' answers: the value, and its parser. hiredis parses the bytes. Two weaknesses that matter if the peer sends garbage are
+// corrected here: it would reserve memory for any number of elements that an array announces, and it would search an endless
+// line from its start each time.
 
 import CHiredis
 import FynloCore
@@ -8,43 +8,43 @@ import Glibc
 
 /// One answer (RESP 2).
 enum RedisReply: Equatable, Sendable {
-    /// There is no such key, or no such element.
+    /// The key or the element does not exist.
     case null
     case integer(Int64)
-    /// A value: any bytes, also none.
+    /// A value of any bytes, possibly empty.
     case string([UInt8])
     /// A short answer such as `OK`.
     case status(String)
-    /// Redis refuses: a code in capitals and a sentence, as in `WRONGTYPE Operation against …`.
+    /// A refusal: a code in capitals and a sentence, as in `WRONGTYPE Operation against …`.
     case error(String)
     case array([RedisReply])
 }
 
 /// Turns the bytes of one connection into replies.
 final class RedisReplyReader {
-    /// Elements of all arrays within one reply. An element costs about 100 bytes, so this is about 13 MB.
+    /// The largest number of elements of all arrays in one reply. An element costs about 100 bytes, so this is about 13 MB.
     static let elementLimit = 131_072
-    /// Bytes of a reply that is not a string. Redis itself ends such lines far sooner.
+    /// The largest number of bytes of a reply that is not a string. Redis' own lines are far shorter.
     static let lineLimitBytes = 65_536
 
-    /// What the callback for arrays has to know; hiredis hands a pointer to it around.
+    /// The state of the callback for arrays; hiredis passes a pointer to it.
     private struct ArrayGuard {
-        /// How many elements this reply may still announce.
+        /// The number of elements that this reply may still announce.
         var elementsLeft: Int
         let original: redisReplyObjectFunctions
     }
 
     private let ownBeginning: [UInt8]
     private let reader: UnsafeMutablePointer<redisReader>
-    /// The functions of hiredis but for the one that makes arrays. hiredis reads the table for as long as it lives.
+    /// hiredis' own functions, except the one that makes arrays. hiredis uses the table as long as the reader lives.
     private let functions: UnsafeMutablePointer<redisReplyObjectFunctions>
     private let arrayGuard: UnsafeMutablePointer<ArrayGuard>
-    /// Bytes of the reply that is not complete yet.
+    /// The number of bytes of the incomplete reply.
     private(set) var pendingBytes = 0
-    /// Why nothing more can be read.
+    /// The reason why nothing more can be read.
     private var fault: String?
 
-    /// Messages of channels whose payload begins with `ownBeginning` are not made into replies; if it is empty, all are.
+    /// Skips channel messages whose payload begins with `ownBeginning`; if it is empty, none are skipped.
     init(passingOver ownBeginning: [UInt8] = []) {
         self.ownBeginning = ownBeginning
         guard let reader = redisReaderCreate(), let original = reader.pointee.fn?.pointee else {
@@ -67,7 +67,7 @@ final class RedisReplyReader {
     }
 
     deinit {
-        redisReaderFree(reader)  // frees half a reply with `functions`
+        redisReaderFree(reader)  // frees an incomplete reply with `functions`
         functions.deallocate()
         arrayGuard.deallocate()
     }
@@ -76,23 +76,23 @@ final class RedisReplyReader {
     func feed(_ bytes: Span<UInt8>) {
         bytes.withUnsafeBytes { room in
             guard let start = room.baseAddress else { return }
-            // Without memory, or after rubbish, the reader has an error, which `next` finds.
+            // If memory runs out, or after garbage, the reader has an error, which `next` finds.
             _ = redisReaderFeed(reader, start.assumingMemoryBound(to: CChar.self), room.count)
         }
         pendingBytes += bytes.count
     }
 
-    /// What `next` found.
+    /// The result of `next`.
     enum Progress: Equatable {
         case reply(RedisReply)
-        /// A message of a channel that one has said oneself.
+        /// A channel message that this process sent itself.
         case passedOver
         case needsMoreBytes
-        /// This is not Redis, or it is out of step. Nothing more can be read. The sentence is for the log and holds no data.
+        /// The peer is not Redis, or out of step. Nothing more can be read. The sentence is for the log and contains no data.
         case rubbish(String)
     }
 
-    /// The next complete reply. Once it was rubbish, it stays rubbish.
+    /// The next complete reply. After garbage, the result is always garbage.
     func next() -> Progress {
         if let fault { return .rubbish(fault) }
         var object: UnsafeMutableRawPointer?
@@ -116,8 +116,8 @@ final class RedisReplyReader {
         return .rubbish(reason)
     }
 
-    /// The part of a reply that is read next is a line, and too long for one. A line would have been taken at its end, so a
-    /// line break near the start is that of a string's length, and what follows is the string.
+    /// True if the next part of a reply is a line that is too long. A complete line would have been consumed, so a line
+    /// break near the start ends the length of a string, and the string follows.
     private var isEndlessLine: Bool {
         let position = reader.pointee.pos
         guard reader.pointee.len - position > Self.lineLimitBytes, let bytes = reader.pointee.buf else { return false }
@@ -125,7 +125,7 @@ final class RedisReplyReader {
         return !start.contains(CChar(UInt8(ascii: "\n")))
     }
 
-    /// A copy of what hiredis made; nil for kinds that RESP 2 does not have. hiredis nests arrays 7 deep at most.
+    /// A copy of hiredis' reply; nil for types that RESP 2 does not have. hiredis nests arrays at most 7 deep.
     private static func copy(_ object: UnsafeMutablePointer<redisReply>) -> RedisReply? {
         switch object.pointee.type {
         case REDIS_REPLY_NIL:
@@ -151,7 +151,7 @@ final class RedisReplyReader {
         }
     }
 
-    /// `["message", channel, payload]` with a payload of our own.
+    /// True for `["message", channel, payload]` if this process sent the payload.
     private func isOwn(_ object: UnsafeMutablePointer<redisReply>) -> Bool {
         guard !ownBeginning.isEmpty, object.pointee.type == REDIS_REPLY_ARRAY, object.pointee.elements == 3,
             let elements = object.pointee.element, let kind = elements[0], let payload = elements[2],

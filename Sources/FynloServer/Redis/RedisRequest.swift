@@ -1,4 +1,4 @@
-// Commands on their way out, and who waits for their answers.
+// Outgoing commands, and the callbacks that wait for their answers.
 
 import FynloCore
 
@@ -7,7 +7,7 @@ enum RedisArgument: Equatable, Sendable, ExpressibleByStringLiteral, Expressible
     case text(String)
     case bytes([UInt8])
     case integer(Int64)
-    /// A UUID, of a key after what all such keys begin with.
+    /// A UUID, which follows the prefix of a key.
     case uuid(UUID128, after: String = "")
     /// The name of a connection's slot: `0123456789abcdef-1f`.
     case slot(ConnectionID)
@@ -20,7 +20,7 @@ enum RedisArgument: Equatable, Sendable, ExpressibleByStringLiteral, Expressible
         self = .integer(number)
     }
 
-    /// How many bytes the word has.
+    /// The length of the word in bytes.
     fileprivate var count: Int {
         switch self {
         case .text(let text): text.utf8.count
@@ -82,27 +82,27 @@ extension ByteWriter {
 }
 
 extension [RedisArgument] {
-    /// About how many bytes the command takes, never fewer than it does.
+    /// An upper bound of the command's length in bytes.
     var boundBytes: Int {
         reduce(32) { $0 + $1.count + 32 }
     }
 }
 
-/// A command whose answer has not come.
+/// A command without an answer yet.
 struct PendingRequest {
     typealias Reply = (Result<RedisReply, RedisError>) -> Void
 
     let sentAt: Instant
     /// When `reply` gets a timeout instead.
     let deadline: Instant
-    /// nil when it has been told: the answer still comes, in its place, and is thrown away.
+    /// nil after it was called: the answer still comes in order, and is discarded.
     var reply: Reply?
 }
 
-/// The commands whose answers have not come, oldest first: Redis answers in the order in which it was asked.
+/// The commands without an answer yet, oldest first: Redis answers in the order of the commands.
 struct PendingRequests {
     private var requests: [PendingRequest] = []
-    /// Those before it are answered.
+    /// The index of the oldest unanswered command.
     private var head = 0
 
     var count: Int { requests.count - head }
@@ -113,7 +113,7 @@ struct PendingRequests {
         requests.append(request)
     }
 
-    /// The one that the next answer belongs to; nil when there is none.
+    /// The command that the next answer belongs to; nil if there is none.
     mutating func popFirst() -> PendingRequest? {
         guard !isEmpty else { return nil }
         let request = requests[head]
@@ -129,7 +129,7 @@ struct PendingRequests {
         return request
     }
 
-    /// Takes the replies of those whose time is over, which stay in their places. Returns them, and the next deadline.
+    /// Takes the callbacks of the commands that have timed out, which stay in the queue. Returns them, and the next deadline.
     mutating func expire(by now: Instant) -> (expired: [PendingRequest.Reply], next: Instant?) {
         var expired: [PendingRequest.Reply] = []
         var next: Instant?
@@ -146,7 +146,7 @@ struct PendingRequests {
         return (expired, next)
     }
 
-    /// Empties it. Returns the replies that have not been told anything.
+    /// Empties the queue. Returns the callbacks that have not been called.
     mutating func removeAll() -> [PendingRequest.Reply] {
         defer {
             requests = []

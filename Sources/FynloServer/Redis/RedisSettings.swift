@@ -1,30 +1,30 @@
-// Where Redis is and how to get in, read from REDIS_URL.
+// The address and the credentials of Redis, read from REDIS_URL.
 //
 //     redis://[[user]:password@]host[:port][/database]    port 6379 and database 0 unless given; IPv6 hosts in brackets
 //     unix:/path[?db=database], unix://[[user]:password@]/path[?db=database]
 //
-// User, password and path are percent-encoded (RFC 3986 §2.1). No part of the URL is repeated in an error: where it is
-// malformed, nobody can tell which part of it is the password.
+// User, password and path are percent-encoded (RFC 3986 §2.1). Errors repeat no part of the URL: if it is malformed, any part
+// may be the password.
 
 import FynloCore
 import FynloIO
 
-/// What REDIS_URL says.
+/// The content of REDIS_URL.
 struct RedisSettings: Equatable, Sendable {
-    /// Where it listens.
+    /// The address of Redis.
     enum Endpoint: Equatable, Sendable {
-        /// A name or an IP address (IPv6 without brackets). Names are looked up anew on each connect.
+        /// A name or an IP address (IPv6 without brackets). Names are resolved again for each connection.
         case host(String, port: UInt16)
         /// The path of a local socket.
         case unix(SocketAddress)
     }
 
     let endpoint: Endpoint
-    /// For AUTH with a user of an access list; nil for the default user.
+    /// The user for AUTH; nil for the default user.
     let user: [UInt8]?
-    /// For AUTH; nil when there is nothing to authenticate with.
+    /// The password for AUTH; nil if there is none.
     let password: [UInt8]?
-    /// For SELECT.
+    /// The database for SELECT.
     let database: Int32
 
     /// Reads a REDIS_URL. Throws `RedisError.invalidURL`.
@@ -73,7 +73,7 @@ struct RedisSettings: Equatable, Sendable {
         .invalidURL(reason: "write redis://[user:password@]host[:port][/database] or unix:/path[?db=database]")
     }
 
-    /// What follows the scheme: `[//authority][/path][?query]`. nil when neither form begins it.
+    /// The part after the scheme: `[//authority][/path][?query]`. nil if it does not begin with a slash.
     private static func split(_ text: Bytes) -> (authority: Bytes?, path: Bytes, query: Bytes?)? {
         let slash = UInt8(ascii: "/")
         guard text.first == slash else { return nil }
@@ -205,7 +205,7 @@ struct RedisSettings: Equatable, Sendable {
     }
 }
 
-// Printing, interpolating or dumping the settings shows where Redis is, not how to get in.
+// Printing, interpolating or dumping the settings shows the address, but no credentials.
 extension RedisSettings: CustomStringConvertible, CustomReflectable {
     var description: String {
         switch endpoint {

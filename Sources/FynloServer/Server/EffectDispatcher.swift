@@ -66,6 +66,7 @@ final class EffectDispatcher {
         }
     }
 
+    /// Passes a request to its endpoint. Long because every endpoint has a line in this one switch.
     private func respond(to request: HTTPRequest, _ route: Route, connection number: UInt64) {
         let begin = loop.now.instant
         let reply: Reply = { [hub, log] result in

@@ -3,7 +3,7 @@ import FynloCore
 import FynloIO
 import TestSupport
 
-/// A client and all that it has told.
+/// A client and a record of its events.
 final class ClientLog {
     let client: Client
     let tokens: TokenSource
@@ -12,12 +12,12 @@ final class ClientLog {
     private(set) var messages: [ReceivedMessage] = []
     /// Connections, losses and refusals, in order.
     private(set) var story: [String] = []
-    /// What became of commands: `id state`, in order.
+    /// The states of commands as `id state`, in order.
     private(set) var commands: [String] = []
     /// Ways from state to state.
     private(set) var states: [ClientSession.State] = []
 
-    /// - Parameter refresh: gives new tokens; `nil`: there is only the first one.
+    /// - Parameter refresh: provides new tokens; `nil` if there is only the first one.
     init(
         _ loop: EventLoop, _ server: ServerURL, tls: TLSContext? = nil, outbox: (any OutboxStorage)? = nil,
         refresh: TokenSource.Refresh? = nil, change: (inout Client.Settings) -> Void = { _ in }
@@ -33,7 +33,7 @@ final class ClientLog {
         }
     }
 
-    /// A token that is good for an hour.
+    /// A token that is valid for an hour.
     static func token(_ name: String) -> String {
         FakeToken.make(name, expiresAt: UnixTime(milliseconds: SystemClock.now.unixTime.milliseconds + 3_600_000))
     }
@@ -66,7 +66,7 @@ final class ClientLog {
         if client.state == .reconnecting { client.connect() }
     }
 
-    /// Lets go of everything.
+    /// Releases everything.
     func close() {
         client.close()
         tokens.close()

@@ -2,9 +2,9 @@ import FynloClient
 import FynloCore
 import FynloIO
 
-/// A server that says what the test tells it to, whatever it hears.
+/// A server that sends what the test specifies, whatever it receives.
 final class ScriptedServer: EventSource {
-    /// What the nth client (0 and on) is sent when it has sent something; then the connection is closed, unless it `holds`.
+    /// The answer to the nth client (from 0) once it has sent something; then the connection is closed, unless it `holds`.
     var script: (Int) -> String
     var holds = false
 

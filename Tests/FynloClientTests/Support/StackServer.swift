@@ -5,9 +5,9 @@ import FynloIO
 /// A server made of a listener and the core's protocol stacks, with closures in the place of storage. It shares the test's
 /// loop.
 final class StackServer: EventSource {
-    /// What becomes of an authentication.
+    /// The result of an authentication.
     var authentication: (AuthenticationRequest) -> AuthenticationOutcome
-    /// The answer of storage to the nth command, 1 and on; `nil`: none ever.
+    /// Storage's answer to the nth command (from 1); `nil` for no answer.
     var storage: (Int) -> CommandAnswer? = { .done(sequence: EventSequence($0)) }
     var response: (HTTPRequest) -> HTTPResponse? = { _ in HTTPResponse(status: 200, body: Array("ok".utf8)) }
 
@@ -27,7 +27,7 @@ final class StackServer: EventSource {
     static let restaurant = RestaurantID(UUID128(high: 1, low: 2))
     static let user = UserID(UUID128(high: 3, low: 4))
 
-    /// Listens on `port` of the loopback; 0: any.
+    /// Listens on `port` of the loopback; 0 for any port.
     init(loop: EventLoop, port: UInt16 = 0, limits: Limits = Limits(), head: EventSequence = 7) throws {
         self.loop = loop
         settings = SessionSettings(limits: limits)
@@ -45,12 +45,12 @@ final class StackServer: EventSource {
 
     var port: UInt16 { listener?.localAddress.port ?? 0 }
 
-    /// Where it is; by a name if asked for.
+    /// The URL of the server, by name if requested.
     func url(host: String = "127.0.0.1") throws -> ServerURL {
         try ServerURL("\(tls == nil ? "ws" : "wss")://\(host):\(port)")
     }
 
-    /// Connections that are in.
+    /// The authenticated connections.
     var active: [StackConnection] {
         connections.sorted { $0.key < $1.key }.map(\.value).filter { $0.stack.user != nil }
     }
@@ -64,7 +64,7 @@ final class StackServer: EventSource {
         }
     }
 
-    /// An event for everybody.
+    /// Sends an event to all connections.
     func publish(_ text: String, sequence: EventSequence?) {
         var frame = ByteBuffer()
         WebSocketFrameEncoder.appendTextFrame(to: &frame, mask: nil) { $0.append(text) }
@@ -87,7 +87,7 @@ final class StackServer: EventSource {
         for connection in connections.values { connection.leave() }
     }
 
-    /// Listens no more, and cuts all connections.
+    /// Stops listening and cuts all connections.
     func stop() {
         if let token { loop.remove(token) }
         token = nil
@@ -116,7 +116,7 @@ final class StackServer: EventSource {
                 connection.with { $0.deliver(command: answer, now: $1, output: &$2, effects: &$3) }
             }
         case .replay:
-            // These streams have nothing that is missed.
+            // These streams have no missed events.
             connection.with { stack, now, output, _ in stack.deliver(replay: .finished, now: now, output: &output) }
         case .broadcast(let frame, _, _):
             for other in connections.values { other.deliver(frame, sequence: nil) }
@@ -191,7 +191,7 @@ final class StackConnection: EventSource {
         with { $0.close(reason, now: $1, output: &$2, effects: &$3) }
     }
 
-    /// Calls the stack, carries out its effects, writes what it says (tests write little) and does what it decided.
+    /// Calls the stack, carries out its effects, writes its output (tests write little) and follows its decisions.
     func with(_ body: (inout ProtocolStack, Moment, inout ByteBuffer, inout [Effect]) -> Void) {
         guard let number = descriptor?.rawValue, let token else { return }
         var effects: [Effect] = []

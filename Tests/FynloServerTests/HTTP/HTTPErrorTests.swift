@@ -179,7 +179,8 @@ struct HTTPErrorTests {
         let server = try TestServer()
         let token = try server.database.addUser(.platformOwner, at: nil).token()
         let paths = [
-            "/", "/api", "/api/v1/menu/", "/api/v1/Menu", "/api/v1/menu/categories/1", "//api/v1/menu", "/health/",
+            "/index.html", "/api", "/api/v1/menu/", "/api/v1/Menu", "/api/v1/menu/categories/1", "//api/v1/menu",
+            "/health/",
             "/debug/echo", "/debug/json", "/api/v1/websocket/ws", "/favicon.ico", "/api%20/v1",
         ]
         for path in paths {
