@@ -134,6 +134,34 @@ public struct OutboundQueue: Sendable {
         trouble.read { if case .lingering = $0.state { true } else { false } } ?? false
     }
 
+    /// What decides about a connection's next step.
+    public struct Status: Sendable {
+        /// Bytes that nobody has taken yet.
+        public let count: Int
+        /// True for a WebSocket.
+        public let isFramed: Bool
+        /// True while the kernel refuses to take more.
+        public let isStalled: Bool
+        /// True once the last byte was written and the peer's end is awaited.
+        public let isLingering: Bool
+
+        @inlinable init(count: Int, isFramed: Bool, isStalled: Bool, isLingering: Bool) {
+            self.count = count
+            self.isFramed = isFramed
+            self.isStalled = isStalled
+            self.isLingering = isLingering
+        }
+    }
+
+    /// The status, in one access: each access to a connection's queue is checked at run time, which costs as much as a step
+    /// itself.
+    @inlinable public var status: Status {
+        guard facts.contains(.isTroubled) else {
+            return Status(count: bytes.count, isFramed: isFramed, isStalled: false, isLingering: false)
+        }
+        return Status(count: bytes.count, isFramed: isFramed, isStalled: flowIsStalled, isLingering: stateIsLingering)
+    }
+
     /// When `ending(at:)` is next worth asking for; `nil` when the queue waits for nothing.
     public var nextDeadline: Instant? {
         trouble.read { $0.deadline == .never ? nil : $0.deadline } ?? nil

@@ -35,7 +35,7 @@ extension ClientConnection {
     /// Does what is due. While somebody works on the connection, that waits until the work is done.
     func advance(_ writing: Writing = .atEndOfTurn) {
         guard isOpen, !token.isNone, !marks[.isBusy] else { return }
-        marks[.isBusy] = true
+        set(.isBusy, to: true)
         var writing = writing
         while let step = nextStep(writing) {
             switch step {
@@ -47,56 +47,69 @@ extension ClientConnection {
             case .replay: replayOn()
             }
         }
-        marks[.isBusy] = false
-        if isOpen, !queue.isLingering { rest() }
+        set(.isBusy, to: false)
+        if isOpen { rest() }
     }
 
     private func nextStep(_ writing: Writing) -> Step? {
-        guard isOpen, !queue.isLingering else { return nil }
+        guard isOpen else { return nil }
+        let status = queue.status
+        if status.isLingering { return nil }
+        let transport = transport
         if transport == .aborted { return .abort }
-        if isTooSlow { return .cutOff }
-        let queued = queuedBytes
-        if queued > 0, isWritten(writing) { return .write }
-        if queued == 0, transport == .closing { return .linger }
+        let queued = status.count + encryptedBytes
+        if queued > hub.settings.limits.sendQueueBytes, isTooSlow { return .cutOff }
+        if queued > 0 {
+            if isWritten(writing, status) { return .write }
+        } else if transport == .closing {
+            return .linger
+        }
         if mayReadOn { return .readOn }
         if queued == 0, resumesReplay { return .replay }
         return nil
     }
 
     /// True when what is queued is written at once.
-    private func isWritten(_ writing: Writing) -> Bool {
+    private func isWritten(_ writing: Writing, _ status: OutboundQueue.Status) -> Bool {
         switch writing {
         case .again: true
-        case .now: !queue.isStalled
+        case .now: !status.isStalled
         // A page is worth a write of its own: one buffer serves all of the turn's, and the kernel copies it while it is in the
         // processor's cache.
-        case .atEndOfTurn: !queue.isFramed && queue.count >= ClientConnection.pageBytes && !queue.isStalled
+        case .atEndOfTurn: !status.isFramed && status.count >= ClientConnection.pageBytes && !status.isStalled
         case .later: false
         }
     }
 
     /// What is left when nothing is to be done at once: later writes and reads, and what the loop is to tell.
     private func rest() {
-        if wantsFlush {
+        let status = queue.status
+        if status.isLingering { return }
+        if status.count + encryptedBytes > 0, !status.isStalled {
             scheduleFlush()
-        } else if queue.isEmpty {
+        } else if status.count == 0 {
             returnMemory()
         }
-        takeTurn()
-        updateInterest()
+        if extras != nil { takeTurn() }
+        updateInterest(status)
         if let extras, extras.isEmpty { self.extras = nil }
     }
 
-    func updateInterest() {
+    func updateInterest() { updateInterest(queue.status) }
+
+    private func updateInterest(_ status: OutboundQueue.Status) {
         var wanted: Interest = []
-        if canRead || queue.isLingering {
+        let transport = transport
+        if status.isLingering
+            || transport == .open && status.count + encryptedBytes < ClientConnection.backPressureBytes
+        {
             wanted.insert(.read)
         } else if transport == .paused {
             // As it was: the answer usually comes within the turn, and nothing more before it. To end the watch and begin it
             // again would be two calls of the kernel, a microsecond, for every request.
             wanted.formUnion(interest.intersection(.read))
         }
-        if queue.isStalled { wanted.insert(.write) }
+        if status.isStalled { wanted.insert(.write) }
         guard wanted != interest else { return }
         interest = wanted
         hub.loop.setInterest(wanted, for: token)
@@ -105,17 +118,20 @@ extension ClientConnection {
     // MARK: Writing
 
     /// True when there is something queued that the kernel may take.
-    var wantsFlush: Bool { queuedBytes > 0 && !queue.isStalled }
+    var wantsFlush: Bool {
+        let status = queue.status
+        return !status.isStalled && status.count + encryptedBytes > 0
+    }
 
     private func scheduleFlush() {
         guard !marks[.isFlushScheduled] else { return }
-        marks[.isFlushScheduled] = true
+        set(.isFlushScheduled, to: true)
         hub.scheduleFlush(self)
     }
 
     /// The end of the turn: writes what is queued.
     func flush() {
-        marks[.isFlushScheduled] = false
+        set(.isFlushScheduled, to: false)
         advance(.now)
     }
 
@@ -131,10 +147,7 @@ extension ClientConnection {
             abort()
             return false
         }
-        guard queuedBytes > 0 else {
-            returnMemory()
-            return true
-        }
+        guard queuedBytes > 0 else { return true }
         wake(by: queue.nextDeadline)
         return false
     }

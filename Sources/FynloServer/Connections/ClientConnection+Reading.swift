@@ -12,7 +12,7 @@ extension ClientConnection {
         if readiness.contains(.hangup), !canRead, !queue.isLingering { return abort() }
         if readiness.contains(.write) { advance(.again) }
         guard isOpen, readiness.contains(.read) || readiness.contains(.hangup) else { return }
-        if readiness.contains(.hangup) { marks[.isHungUp] = true }
+        if readiness.contains(.hangup) { set(.isHungUp, to: true) }
         if queue.isLingering {
             drain()
         } else if isWaitingToRead || isHeldBack || allowance.isSpent(now: now.instant) {
@@ -32,9 +32,9 @@ extension ClientConnection {
     /// Its turn has come to be read from.
     func readInTurn() {
         if isHeldBack {
-            marks[.isBusy] = true
+            set(.isBusy, to: true)
             readLeftover()
-            marks[.isBusy] = false
+            set(.isBusy, to: false)
             advance()
         } else {
             read(hub.loop.now, limit: ClientConnection.readBytesPerTurn)
@@ -43,7 +43,9 @@ extension ClientConnection {
 
     /// True while there is room for what the peer says, and for the answers to it.
     var canRead: Bool {
-        transport == .open && queuedBytes < ClientConnection.backPressureBytes && !queue.isLingering
+        guard transport == .open else { return false }
+        let status = queue.status
+        return !status.isLingering && status.count + encryptedBytes < ClientConnection.backPressureBytes
     }
 
     // MARK: The socket
@@ -54,7 +56,7 @@ extension ClientConnection {
         // Handshakes are expensive: those beyond a turn's share wait for the next turn, which finds them ready again.
         if let tls = extras?.tls, !tls.isEstablished, !hub.takeHandshake() { return }
         var input = hub.buffers.borrowForReading()
-        marks[.isBusy] = true
+        set(.isBusy, to: true)
         do {
             try read(into: &input, now, limit: limit)
         } catch let error as TLSError {
@@ -62,7 +64,7 @@ extension ClientConnection {
         } catch {
             abort()
         }
-        marks[.isBusy] = false
+        set(.isBusy, to: false)
         hub.buffers.returnFromReading(input)
         advance(marks[.isFlushScheduled] ? .atEndOfTurn : .now)
     }

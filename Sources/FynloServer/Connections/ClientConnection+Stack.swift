@@ -38,9 +38,9 @@ extension ClientConnection {
     /// What is answered at once changes the connection again; what follows from that is done when all of them are carried out.
     private func carryOut(_ effects: [Effect]) {
         let wasBusy = marks[.isBusy]
-        marks[.isBusy] = true
+        set(.isBusy, to: true)
         for effect in effects { hub.carryOut(effect, self) }
-        marks[.isBusy] = wasBusy
+        set(.isBusy, to: wasBusy)
     }
 
     @inline(__always)
@@ -111,7 +111,7 @@ extension ClientConnection {
             return .advance
         }
         guard !marks[.isFlushScheduled], !marks[.isBusy], wantsFlush else { return .nothing }
-        marks[.isFlushScheduled] = true
+        set(.isFlushScheduled, to: true)
         return .flush
     }
 

@@ -63,10 +63,7 @@ final class ClientConnection: Numbered, EventSource {
         /// The tablet is to read some before it is sent more of what it missed.
         static let resumesReplay = Marks(rawValue: 1 << 5)
 
-        subscript(mark: Marks) -> Bool {
-            get { contains(mark) }
-            set { self = newValue ? union(mark) : subtracting(mark) }
-        }
+        subscript(mark: Marks) -> Bool { contains(mark) }
     }
 
     // Every tablet has one of these, and nearly all are idle nearly always: in the order that packs best (360 bytes), with what
@@ -91,7 +88,7 @@ final class ClientConnection: Numbered, EventSource {
     private(set) var socket: Int32 = -1
     var token = SourceToken.none
     var stack: ProtocolStack
-    var marks = Marks()
+    private(set) var marks = Marks()
 
     /// Bytes read at once: the other connections want to be served, too.
     static let promptBytes = 4_096
@@ -126,7 +123,7 @@ final class ClientConnection: Numbered, EventSource {
         self.number = number
         self.peer = peer.ipAddress ?? IPAddress(bits: 0)
         counted = countedFor == nil ? .nobody : .peer
-        marks[.isOperators] = isOperators
+        set(.isOperators, to: isOperators)
         since = hub.loop.now.instant
         allowance = ReadAllowance(now: since)
         socket = descriptor.release()
@@ -164,19 +161,24 @@ final class ClientConnection: Numbered, EventSource {
         }
     }
 
+    /// Sets or clears a mark. Always through here: a property that is only ever assigned as a whole needs no check at run time.
+    func set(_ mark: Marks, to value: Bool) {
+        marks = value ? marks.union(mark) : marks.subtracting(mark)
+    }
+
     /// True for a connection of the operators' listener.
     var isOperators: Bool { marks[.isOperators] }
 
     /// True while the hub has it wait to be read from.
     var isWaitingToRead: Bool {
         get { marks[.isWaitingToRead] }
-        set { marks[.isWaitingToRead] = newValue }
+        set { set(.isWaitingToRead, to: newValue) }
     }
 
     /// True while the tablet is to read some before it is sent more of what it missed.
     var resumesReplay: Bool {
         get { marks[.resumesReplay] }
-        set { marks[.resumesReplay] = newValue }
+        set { set(.resumesReplay, to: newValue) }
     }
 
     /// True once the socket is used for a WebSocket.
@@ -225,7 +227,10 @@ final class ClientConnection: Numbered, EventSource {
     }
 
     /// What waits to be written.
-    var queuedBytes: Int { queue.count + (extras?.ciphertext.count ?? 0) }
+    var queuedBytes: Int { queue.count + encryptedBytes }
+
+    /// What is encrypted and waits to be written.
+    var encryptedBytes: Int { extras?.ciphertext.count ?? 0 }
 
     /// Room for what few connections have.
     func extra() -> Extras {

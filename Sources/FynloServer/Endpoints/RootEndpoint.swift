@@ -4,7 +4,6 @@ import FynloCore
 
 /// Answers `GET /`.
 struct RootEndpoint {
-    private let page = ConsoleEndpoint.files.page(.root)
     private let links: ConsoleFiles.File
 
     private static let linked: [(name: String, endpoint: Endpoint)] = [
@@ -33,7 +32,8 @@ struct RootEndpoint {
     /// Browsers say that they take HTML; programs that would take anything get JSON.
     func response(to request: HTTPRequest) -> HTTPResponse {
         let wantsPage = request.headers.tokens("accept").contains { $0 == "text/html" || $0.hasPrefix("text/html;") }
-        var response = ConsoleEndpoint.answer(wantsPage ? page : links, "no-cache", request)
+        let file = wantsPage ? ConsoleEndpoint.files.page(.root) : links
+        var response = ConsoleEndpoint.answer(file, "no-cache", request)
         response.headers.append("Vary", "Accept")
         return response
     }
