@@ -196,7 +196,9 @@ public struct ServerSession: Sendable {
         if let wait = bucket.take(
             now: context.now.instant, ratePerSecond: limits.messagesPerSecond, burst: limits.messageBurst)
         {
-            return refuse(text, retryAfter: wait, &context)
+            // A server that is going away answers no command it has not begun, not even with a refusal: the tablet sends it
+            // again, to another server.
+            return isLeaving ? nil : refuse(text, retryAfter: wait, &context)
         }
         let envelope: ClientEnvelope
         do {

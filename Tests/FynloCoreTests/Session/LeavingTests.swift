@@ -63,6 +63,18 @@ struct LeavingTests {
         #expect(tablet.takeEffects().map(\.name) == ["ended"])
     }
 
+    @Test("what a tablet sends too fast after it was told is not answered either: it sends it again, to another server")
+    func flood() {
+        var tablet = Tablet.active()
+        tablet.send(update("1"))
+        tablet.leave()
+        _ = (tablet.heard(), tablet.takeEffects())
+        for number in 0..<(Limits().messageBurst + 10) { tablet.send(update("late \(number)")) }
+        #expect(tablet.heard().isEmpty && tablet.takeEffects().isEmpty)
+        tablet.deliver(.done(sequence: 8))
+        #expect(tablet.heard().map(\.type) == ["ack", nil])
+    }
+
     @Test("a tablet that is not in yet is closed without a word")
     func stranger() {
         var tablet = Tablet.upgraded()
