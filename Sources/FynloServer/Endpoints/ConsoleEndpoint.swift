@@ -20,12 +20,8 @@ enum ConsoleEndpoint {
     }
 
     /// A file with the fields that go with a page.
-    static func answer(_ file: ConsoleFiles.File, _ caching: String, _ request: HTTPRequest) -> HTTPResponse {
-        let isFresh = request.holds(entityTag: file.entityTag)
-        var response = HTTPResponse(status: isFresh ? 304 : 200, body: isFresh ? [] : file.body)
-        if !isFresh { response.headers.append("Content-Type", file.mediaType) }
-        response.headers.append("Cache-Control", caching)
-        response.headers.append("ETag", file.entityTag)
+    static func answer(_ file: PublishedFile, _ caching: String, _ request: HTTPRequest) -> HTTPResponse {
+        var response = file.response(to: request, caching: caching)
         response.headers.append("Content-Security-Policy", contentSecurityPolicy)
         response.headers.append("X-Content-Type-Options", "nosniff")
         response.headers.append("Referrer-Policy", "no-referrer")

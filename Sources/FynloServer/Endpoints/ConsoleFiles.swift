@@ -18,17 +18,10 @@ enum ConsolePage: String, CaseIterable {
 
 /// Pages and their assets, ready to be sent.
 struct ConsoleFiles {
-    /// A file with its references to others replaced by their names.
-    struct File {
-        let body: [UInt8]
-        let mediaType: String
-        /// A strong validator, in its quotes.
-        let entityTag: String
-    }
-
-    /// By their names in paths, as `client.91ab52c07d3e.js`.
-    private(set) var assets: [String: File] = [:]
-    private var pages: [String: File] = [:]
+    /// The assets by their names in paths, such as `client.91ab52c07d3e.js`. References to other files are replaced by their
+    /// names, in the pages too.
+    private(set) var assets: [String: PublishedFile] = [:]
+    private var pages: [String: PublishedFile] = [:]
     /// The names in paths, by the names of the files.
     private var names: [String: String] = [:]
 
@@ -48,7 +41,7 @@ struct ConsoleFiles {
     }
 
     /// A page; there is one for each.
-    func page(_ page: ConsolePage) -> File {
+    func page(_ page: ConsolePage) -> PublishedFile {
         guard let file = pages["\(page.rawValue).html"] else { preconditionFailure("the pages are compiled in") }
         return file
     }
@@ -69,13 +62,12 @@ struct ConsoleFiles {
             }
         }
         let (stem, kind) = ConsoleFiles.parts(name)
-        let body = Array(pieces.joined(separator: [UInt8(ascii: "\"")]))
-        let digest = SHA1.digest(body.span).hexadecimal
-        let file = File(body: body, mediaType: ConsoleFiles.mediaTypes[kind] ?? "", entityTag: "\"\(digest)\"")
+        let file = PublishedFile(
+            Array(pieces.joined(separator: [UInt8(ascii: "\"")])), ConsoleFiles.mediaTypes[kind] ?? "")
         if kind == "html" {
             pages[name] = file
         } else {
-            let path = "\(stem).\(digest.prefix(12)).\(kind)"
+            let path = "\(stem).\(file.entityTag.dropFirst().prefix(12)).\(kind)"
             names[name] = path
             assets[path] = file
         }

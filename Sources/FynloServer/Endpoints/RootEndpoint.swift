@@ -4,7 +4,7 @@ import FynloCore
 
 /// Answers `GET /`.
 struct RootEndpoint {
-    private let links: ConsoleFiles.File
+    private let links: PublishedFile
 
     private static let linked: [(name: String, endpoint: Endpoint)] = [
         ("console", .console), ("tablet", .consoleTablet), ("docs", .docs), ("health", .health), ("openapi", .openAPI),
@@ -24,9 +24,7 @@ struct RootEndpoint {
             body.append(jsonString: link.endpoint.path.text)
         }
         body.append("}}")
-        let bytes = body.bytes()
-        links = ConsoleFiles.File(
-            body: bytes, mediaType: "application/json", entityTag: "\"\(SHA1.digest(bytes.span).hexadecimal)\"")
+        links = PublishedFile(body.bytes(), "application/json")
     }
 
     /// Browsers say that they take HTML; programs that would take anything get JSON.
